@@ -1,0 +1,66 @@
+/* Bytes of an HTTP/1 connection into the events of its requests (RFC 9112). llhttp
+ * parses; what it lets through and a careful server must refuse is refused here: the
+ * head has to be, byte for byte, `method SP target SP HTTP/1.x CRLF *(name ":" OWS value
+ * OWS CRLF) CRLF`, with one valid Host on 1.1 and no Transfer-Encoding on 1.0.
+ *
+ * Pull style: http1_read is called with what has come until it says HTTP1_MORE. It
+ * allocates nothing, reads no clock, and holds no pointer into the caller's bytes
+ * between calls. One thread at a time. */
+#ifndef CODEC_HTTP1_READ_H
+#define CODEC_HTTP1_READ_H
+
+#include "codec/head.h"
+
+#ifndef ATOLL_LLHTTP_PACKAGED
+#define LLHTTP_STRICT_MODE 1 /* as the sources are compiled; the struct depends on it */
+#endif
+#include <llhttp.h>
+
+struct http1_limits {
+    uint32_t request_line_max; /* bytes without CRLF; more is 414 */
+    uint32_t header_bytes_max; /* bytes of all fields (and, apart, of all trailers); 431 */
+    uint32_t header_count_max; /* fields; more is 431 */
+};
+
+enum http1_event {
+    HTTP1_MORE, /* all was used that can be; call again with more bytes */
+    HTTP1_HEAD, /* the head is complete; without has_body the request is, too */
+    HTTP1_BODY, /* a piece of the body */
+    HTTP1_END,  /* the body is complete, trailers read and dropped */
+    HTTP1_BAD,  /* answer with status and close; nothing more can be read */
+};
+
+struct http1_reader {
+    llhttp_t parser;
+    struct head *head; /* lent by http1_read_begin until HTTP1_HEAD */
+    const struct http1_limits *limits;
+    struct span piece;
+    const char *reason; /* of HTTP1_BAD: a short sentence; static storage */
+    uint32_t parsed;    /* bytes of the head that llhttp has seen */
+    uint32_t extra;     /* bytes of chunk extensions or trailers so far */
+    uint16_t status;    /* of HTTP1_BAD: 400, 414, 431, 501 or 505 */
+    uint8_t state;
+};
+
+/* Ready for the first request of a connection. limits must outlive the reader. */
+void http1_reader_init(struct http1_reader *r, const struct http1_limits *limits);
+
+/* The next request's head goes into *head, whose fields array has field_capacity
+ * entries (at least header_count_max). Called before the first http1_read of each
+ * request. */
+void http1_read_begin(struct http1_reader *r, struct head *head);
+
+/* Reads on.
+ *
+ * Until HTTP1_HEAD, `at` is the start of the request and len counts all of its bytes that
+ * have come so far, those seen before included: the caller keeps a head in one piece. With
+ * HTTP1_MORE *used is 0, or the number of empty lines' bytes before the request that need
+ * not be kept; with HTTP1_HEAD *used is the head's length (plus those) and head->base
+ * points into `at`.
+ *
+ * After it, `at` is the bytes not seen before; *used says how many are done with. With
+ * HTTP1_BODY *body is a run inside `at`. */
+enum http1_event http1_read(struct http1_reader *r, const char *at, size_t len,
+                            size_t *used, struct span *body);
+
+#endif
