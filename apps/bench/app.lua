@@ -1,0 +1,30 @@
+-- What contrib/bench asks for: one route for each thing that is measured.
+local atoll = require "atoll"
+
+local app = atoll.app()
+local page = ("0123456789abcde\n"):rep(4096) -- 64 KiB
+local born = string.format("%.9f\n", atoll.now())
+
+app:get("/hello", function() return "Hello, world\n" end)
+
+app:get("/json", function()
+  return { id = 42, name = "Ann Example", admin = false, score = 17.25, group = "staff" }
+end)
+
+app:get("/users/:id", function(req)
+  return req.params.id .. " " .. (req.headers["accept-language"] or "-") .. "\n"
+end)
+
+app:get("/page", function() return page end)
+
+-- Another text after each reload.
+app:get("/born", function() return born end)
+
+-- About 20 ms of work in Lua; ?n= sets how many rounds.
+app:get("/burn", function(req)
+  local x = 1
+  for _ = 1, tonumber(req.query.n) or 2000000 do x = (x * 48271) % 2147483647 end
+  return x .. "\n"
+end)
+
+return app
