@@ -1,0 +1,31 @@
+/* Memory of one Lua state: small blocks from free lists over chunks that belong to the
+ * state alone, larger ones from malloc; an account of both. Closing the state gives all
+ * chunks back at once, so that reloads leave no holes behind.
+ *
+ * Passed to lua_newstate as alloc_lua with the struct as its data. Builds with a
+ * sanitizer use malloc for everything. The thread that the state is on. */
+#ifndef ISOLATE_ALLOC_H
+#define ISOLATE_ALLOC_H
+
+#include <stddef.h>
+
+enum { ALLOC_CLASSES = 32, ALLOC_STEP = 16 };
+
+struct alloc_chunk;
+
+struct alloc {
+    size_t used; /* bytes that Lua holds */
+    size_t peak;
+    void *spare[ALLOC_CLASSES];
+    struct alloc_chunk *chunks;
+    char *at, *end;
+};
+
+void alloc_init(struct alloc *a);
+
+/* After lua_close: frees every chunk. */
+void alloc_done(struct alloc *a);
+
+void *alloc_lua(void *data, void *block, size_t old_size, size_t new_size);
+
+#endif

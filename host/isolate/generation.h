@@ -1,0 +1,66 @@
+/* A generation is one Lua state and what was loaded into it: built -> started ->
+ * serving
+ * -> draining -> closed. It is built away from any loop, on the loader's thread;
+ * adopted by an isolate; and closed when its last fiber ends after it was replaced.
+ *
+ * What the api layer keeps about the loaded app hangs at `app`, freed by `app_free`
+ * right before the state is closed. Generations are numbered per host; all isolates'
+ * generations of one load share the number. The thread that it is on: the loader's
+ * until adopted, then the isolate's. */
+#ifndef ISOLATE_GENERATION_H
+#define ISOLATE_GENERATION_H
+
+#include "base/buf.h"
+#include "isolate/alloc.h"
+#include "isolate/sched.h"
+
+enum generation_state { GEN_BUILT, GEN_STARTED, GEN_SERVING, GEN_DRAINING };
+
+struct isolate;
+
+/* How a state is made; one for all of a host. Borrowed, must outlive the generations.
+ */
+struct generation_plan {
+    /* Opens libraries and loads the app or script; runs under the gate on the new
+       state. May raise. g->L is L. */
+    int (*open)(lua_State *L, struct generation *g, void *data);
+    void *data;
+    bool generational;     /* collector mode; incremental otherwise */
+    int64_t drain_timeout; /* ns */
+};
+
+struct generation {
+    uint32_t magic;
+    enum generation_state state;
+    uint64_t number;
+    lua_State *L;
+    struct alloc alloc;
+    struct isolate *isolate; /* NULL until adopted */
+    const struct generation_plan *plan;
+    struct link fibers; /* live: running, parked or queued */
+    struct link spare;
+    unsigned fiber_count, spare_count, request_count;
+    int64_t retired; /* monotonic ns when it began to drain */
+    struct timer drain;
+    struct grave grave;
+    struct link member; /* of the isolate's generations */
+    void *app;
+    void (*app_free)(struct generation *g);
+};
+
+/* Builds a state: standard libraries, host's coroutine library, then plan->open. NULL
+ * on failure with *error saying why (file:line: message and traceback). */
+struct generation *generation_new(const struct generation_plan *plan, uint64_t number,
+                                  struct buf *error);
+
+/* Frees one that was never adopted, or whose isolate has given it up; fibers left are
+ * killed first. Runs finalizers. */
+void generation_free(struct generation *g);
+
+/* Of the state that L belongs to. */
+struct generation *generation_of(lua_State *L);
+
+/* Bytes that Lua holds now. */
+size_t generation_bytes(const struct generation *g);
+
+#endif

@@ -1,0 +1,66 @@
+/* An isolate: a thread, its loop, its fibers' scheduler, and the generations living on
+ * it: the current one, at most one adopted and waiting to become current, and those
+ * that drain.
+ *
+ * Made and joined by the host's main thread; everything else happens on its own thread,
+ * reached from outside by loop_post. It knows nothing of HTTP: whoever serves on it
+ * hangs its own object at `user`. */
+#ifndef ISOLATE_ISOLATE_H
+#define ISOLATE_ISOLATE_H
+
+#include "isolate/generation.h"
+#include "net/loop.h"
+
+#include <pthread.h>
+
+struct isolate {
+    uint32_t magic;
+    int index; /* 1.. */
+    struct loop loop;
+    struct sched sched;
+    struct generation *current;
+    struct generation *next; /* adopted and started, not yet current */
+    struct link generations; /* all on this isolate */
+    /* The number that all isolates of this host should serve; set by one store at the
+       moment of a switch. */
+    const atomic_ullong *serving;
+    void *user;
+    void (*begin)(struct isolate *i); /* on the new thread, before the loop runs */
+    void (*end)(struct isolate *i);   /* on the thread, after the loop has ended */
+    pthread_t thread;
+    char name[16]; /* "isolate 1" */
+};
+
+/* The loop and scheduler are made; no thread runs yet. 0 or a negative errno. */
+int isolate_init(struct isolate *i, int index, const atomic_ullong *serving);
+
+/* Starts the thread. 0 or a negative errno. */
+int isolate_start(struct isolate *i);
+
+/* Waits for the thread, which ends after loop_stop; then frees all generations left. */
+void isolate_join(struct isolate *i);
+void isolate_done(struct isolate *i);
+
+/* The isolate's thread: the adopted generation becomes `next`. */
+void isolate_adopt(struct isolate *i, struct generation *g);
+
+/* The isolate's thread: makes `next` current and lets the old one drain; called through
+ * isolate_generation when the number has changed, and by the host to make idle isolates
+ * follow at once. */
+void isolate_switch(struct isolate *i);
+
+/* The generation that the next request goes to. */
+static inline struct generation *isolate_generation(struct isolate *i) {
+    struct generation *g = i->current;
+    if (__builtin_expect(
+            g->number != atomic_load_explicit(i->serving, memory_order_acquire), 0)) {
+        isolate_switch(i);
+        g = i->current;
+    }
+    return g;
+}
+
+/* The isolate's thread: gives up an adopted generation that will not be served. */
+void isolate_reject(struct isolate *i, struct generation *g);
+
+#endif

@@ -1,0 +1,132 @@
+/* Fibers: coroutines that the host schedules. Here stand the only lua_resume and the
+ * only lua_yieldk. A fiber runs until it parks, ends or fails; a wake puts it into the
+ * run queue of its isolate, which is emptied at the end of the loop's turn. A wake
+ * meets only the park that it is meant for: waking clears the waiter, cancelling and
+ * deadlines too.
+ *
+ * A fiber's first function is a C function of the api layer, called inside the
+ * coroutine with whatever the starter pushes; so all that it does, from reading the
+ * request to sending the answer, may raise and may wait. Ended coroutines are kept and
+ * used again.
+ *
+ * Where a program runs coroutines of its own, the coroutine library of coro.h passes a
+ * park through all of them up to sched and the wake back down. The isolate's thread. */
+#ifndef ISOLATE_SCHED_H
+#define ISOLATE_SCHED_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "net/loop.h"
+
+#include <lua.h>
+
+struct fiber;
+struct generation;
+
+/* The place in an object where one fiber waits for it; NULL when none does. */
+struct waiter {
+    struct fiber *fiber;
+};
+
+enum wake { WAKE_EVENT, WAKE_TIMEOUT, WAKE_CANCEL };
+
+enum fiber_kind {
+    FIBER_REQUEST, /* a generation's drain waits for it */
+    FIBER_TASK,    /* spawned; a generation's drain waits for it */
+    FIBER_HOST,    /* start and reload hooks, scripts */
+};
+
+/* Told when a fiber ends, on the isolate's thread and outside Lua; the fiber and its
+ * coroutine are still whole during the call and recycled after it. status is 0 with the
+ * results of the first function on co's stack (count of them), or ERR_LUA, ERR_MEMORY
+ * or ERR_CANCELLED with the error value on top of co's stack and co as the error left
+ * it, so that a traceback can be taken. May start fibers; must not resume any. */
+struct fiber_owner {
+    void (*ended)(struct fiber *f, void *owner, int status, lua_State *co, int count);
+};
+
+struct fiber {
+    uint32_t magic;
+    enum fiber_kind kind;
+    lua_State *co;
+    struct generation *generation;
+    const struct fiber_owner *owner_ops;
+    void *owner;
+    struct link member; /* of the generation's live fibers or of its spare ones */
+    struct link run;    /* of the isolate's run queue */
+    struct waiter *waiting;
+    struct timer deadline;
+    struct scope *scopes; /* atoll.timeout, innermost first */
+    enum wake woke;
+    bool parked, queued, cancelled;
+    int registry; /* reference that keeps co alive */
+    lua_KFunction k;
+    lua_KContext context;
+};
+
+/* One per isolate. */
+struct sched {
+    struct loop *loop;
+    struct deferred turn;
+    struct link runnable;
+    struct fiber *current; /* the fiber that runs now, or NULL */
+    lua_State *running;    /* its innermost coroutine, or NULL: what slice.h looks at */
+    lua_State *barrier;    /* a program's coroutine was resumed where its resumer could
+                              not be suspended; its parks must fail there */
+    uint64_t started, ended; /* fibers, for metrics and leftovers */
+};
+
+void sched_init(struct sched *s, struct loop *loop);
+void sched_done(struct sched *s); /* no fiber may be left */
+
+/* A fiber ready for fiber_run: push arguments onto f->co, then call it. NULL when
+ * memory has run out. owner_ops may be NULL. Pooled: no allocation in the steady state.
+ */
+struct fiber *fiber_new(struct generation *g, enum fiber_kind kind,
+                        const struct fiber_owner *owner_ops, void *owner);
+
+/* Runs the function on f->co below its n arguments now, until it first parks or ends
+ * (the owner may have been told, and f be recycled, on return). Not from inside a
+ * fiber. */
+void fiber_run(struct fiber *f, int arguments);
+
+/* The same at the end of the turn; from anywhere. */
+void fiber_queue(struct fiber *f, int arguments);
+
+/* The fiber's park (the present one, or its next) ends with an error that carries text,
+ * and every later one too, so that only its to-be-closed variables run on. From
+ * anywhere. */
+void fiber_cancel(struct fiber *f);
+
+/* Ends a parked or queued fiber at once, closing its to-be-closed variables, without
+ * letting it run on; its owner is told ERR_CANCELLED. For the closing of a generation.
+ */
+void fiber_kill(struct fiber *f);
+
+/* The fiber of the coroutine L, or NULL outside any (at load time, in a finalizer). */
+struct fiber *fiber_of(lua_State *L);
+
+/* `return sched_park(L, &object->reader, deadline, k, context);`
+ * Parks the running fiber until sched_wake(w), or until the monotonic time `deadline`
+ * (ns; 0 for none) or a cancel; w may be NULL for a mere sleep. Then k(L, LUA_YIELD,
+ * context) runs with L's stack as it was, and asks sched_woke. A cancel raises instead
+ * of calling k. Raises at once, naming the place, where L cannot be suspended ("cannot
+ * wait inside table.sort (a comparator)"), and when another fiber waits at w. */
+int sched_park(lua_State *L, struct waiter *w, int64_t deadline, lua_KFunction k,
+               lua_KContext context);
+
+/* In k: WAKE_EVENT or WAKE_TIMEOUT. */
+enum wake sched_woke(lua_State *L);
+
+/* Puts the fiber waiting at w, if any, into the run queue and clears w. */
+void sched_wake(struct waiter *w, enum wake why);
+
+/* Raises unless a park at this place would succeed; for functions that have side
+ * effects before they park. */
+void sched_check_waitable(lua_State *L);
+
+static inline bool waiter_is_set(const struct waiter *w) {
+    return w->fiber != NULL;
+}
+
+#endif

@@ -1,0 +1,223 @@
+#include "net/loop.h"
+
+#include "base/check.h"
+#include "base/err.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+static void refresh(struct loop *l) {
+    l->now = clock_ns();
+}
+
+static void run_inbox(struct loop *l) {
+    if (!atomic_load_explicit(&l->inbox, memory_order_relaxed)) return;
+    struct post *last = atomic_exchange_explicit(&l->inbox, NULL, memory_order_acquire);
+    struct post *first = NULL;
+    while (last) { /* the inbox is a stack; posts run in the order of posting */
+        struct post *next = last->next;
+        last->next = first;
+        first = last;
+        last = next;
+    }
+    while (first) {
+        struct post *next = first->next;
+        first->run(first);
+        first = next;
+    }
+}
+
+static void run_deferred(struct loop *l) {
+    struct link batch;
+    list_init(&batch);
+    list_splice(&batch, &l->deferred);
+    struct link *first;
+    while ((first = list_first(&batch))) {
+        list_unlink(first);
+        struct deferred *d = LIST_OF(first, struct deferred, link);
+        d->run(d);
+    }
+}
+
+static void free_graves(struct loop *l) {
+    while (l->graves) {
+        struct grave *g = l->graves;
+        l->graves = g->next;
+        g->done(g);
+    }
+}
+
+static void woken(struct ev_loop *ev, ev_async *w, int events) {
+    (void)ev;
+    (void)events;
+    (void)w;
+}
+
+static void idling(struct ev_loop *ev, ev_idle *w, int events) {
+    (void)ev;
+    (void)events;
+    (void)w;
+}
+
+/* After sleeping, before the events' callbacks. */
+static void awake(struct ev_loop *ev, ev_check *w, int events) {
+    (void)ev;
+    (void)events;
+    struct loop *l = w->data;
+    atomic_store_explicit(&l->sleeping, false, memory_order_relaxed);
+    atomic_fetch_add_explicit(&l->turns, 1, memory_order_relaxed);
+    refresh(l);
+}
+
+/* The end of a turn: all events have been handled, sleep comes next. */
+static void settle(struct ev_loop *ev, ev_prepare *w, int events) {
+    (void)events;
+    struct loop *l = w->data;
+    run_inbox(l);
+    timers_run(l);
+    run_deferred(l);
+    free_graves(l);
+    if (l->stopping) {
+        ev_break(ev, EVBREAK_ALL);
+        return;
+    }
+    if (list_empty(&l->deferred)) {
+        if (ev_is_active(&l->idle)) ev_idle_stop(ev, &l->idle);
+        timers_arm(l);
+        atomic_store_explicit(&l->sleeping, true, memory_order_seq_cst);
+    } else if (!ev_is_active(&l->idle)) {
+        ev_idle_start(ev, &l->idle); /* something is deferred anew: do not sleep */
+    }
+}
+
+/* libev does not tell which epoll descriptor is its own. The timerfd is registered in
+ * no other, so the descriptor whose fdinfo lists it is the one. */
+static int find_epoll(int known) {
+    for (int fd = known - 8 < 0 ? 0 : known - 8; fd < known + 64; fd++) {
+        char path[64], line[256], type[64];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, type, sizeof type - 1);
+        if (n <= 0) continue;
+        type[n] = 0;
+        if (strcmp(type, "anon_inode:[eventpoll]") != 0) continue;
+        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+        FILE *info = fopen(path, "re");
+        if (!info) continue;
+        bool ours = false;
+        int listed;
+        while (!ours && fgets(line, sizeof line, info))
+            ours = sscanf(line, "tfd: %d", &listed) == 1 && listed == known;
+        fclose(info);
+        if (ours) return fd;
+    }
+    return -1;
+}
+
+int loop_init(struct loop *l) {
+    *l = (struct loop){.epoll_fd = -1};
+    int err = timers_init(&l->timers);
+    if (err) return err;
+    l->scratch = malloc(LOOP_SCRATCH);
+    l->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+    if (!l->ev || !l->scratch) {
+        if (l->ev) ev_loop_destroy(l->ev);
+        free(l->scratch);
+        timers_done(&l->timers);
+        return -ENOMEM;
+    }
+    list_init(&l->deferred);
+    timers_start(&l->timers, l);
+    ev_async_init(&l->wake, woken);
+    ev_async_start(l->ev, &l->wake);
+    ev_idle_init(&l->idle, idling);
+    ev_prepare_init(&l->prepare, settle);
+    l->prepare.data = l;
+    ev_check_init(&l->check, awake);
+    l->check.data = l;
+    ev_set_priority(&l->check, EV_MAXPRI);
+    ev_run(l->ev, EVRUN_NOWAIT); /* registers the timerfd, by which epoll is found */
+    ev_prepare_start(l->ev, &l->prepare);
+    ev_check_start(l->ev, &l->check);
+    l->epoll_fd = find_epoll(l->timers.fd);
+    refresh(l);
+    return 0;
+}
+
+void loop_done(struct loop *l) {
+    run_inbox(l);
+    while (!list_empty(&l->deferred)) run_deferred(l);
+    free_graves(l);
+    ev_loop_destroy(l->ev);
+    timers_done(&l->timers);
+    free(l->scratch);
+}
+
+void loop_run(struct loop *l) {
+    refresh(l);
+    l->stopping = false;
+    ev_run(l->ev, 0);
+}
+
+void loop_wake(struct loop *l) {
+    ev_async_send(l->ev, &l->wake);
+}
+
+void loop_stop(struct loop *l) {
+    l->stopping = true;
+    loop_wake(l);
+}
+
+void loop_post(struct loop *l, struct post *p) {
+    struct post *head = atomic_load_explicit(&l->inbox, memory_order_relaxed);
+    do p->next = head;
+    while (!atomic_compare_exchange_weak_explicit(
+        &l->inbox, &head, p, memory_order_release, memory_order_relaxed));
+    if (!head) loop_wake(l);
+}
+
+void loop_defer(struct loop *l, struct deferred *d) {
+    if (list_empty(&d->link)) list_append(&l->deferred, &d->link);
+}
+
+void loop_bury(struct loop *l, struct grave *g) {
+    g->next = l->graves;
+    l->graves = g;
+}
+
+struct span loop_date(struct loop *l) {
+    return clock_date_at(&l->date, time(NULL));
+}
+
+int loop_exclusive(struct loop *l, int fd) {
+    if (l->epoll_fd < 0) return -ENOTSUP;
+    /* libev keeps a generation beside the descriptor in the event's data and rebuilds
+       everything when it is not the one it expects: read it back and keep it. libev has
+       to have made its registration first, which it does when it next turns; an
+       EVRUN_NOWAIT here would run callbacks, so the caller calls after a turn. */
+    char path[64], line[256];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", l->epoll_fd);
+    FILE *info = fopen(path, "re");
+    if (!info) return -ENOTSUP;
+    unsigned long long data = 0;
+    bool found = false;
+    while (!found && fgets(line, sizeof line, info)) {
+        int listed;
+        unsigned events;
+        found = sscanf(line, "tfd: %d events: %x data: %llx", &listed, &events,
+                       &data) == 3 &&
+                listed == fd;
+    }
+    fclose(info);
+    if (!found) return -EAGAIN;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.u64 = data};
+    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL) < 0) return -errno;
+    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+    event.events = EPOLLIN;
+    epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event);
+    return -ENOTSUP;
+}

@@ -1,0 +1,89 @@
+/* One thread's event loop: libev for descriptors, a timerfd for time, an inbox that any
+ * thread can post to. What has to die during a turn is freed at its end, so no function
+ * must survive the death of its own object; what has to run later in the turn, after
+ * all events were read, is deferred.
+ *
+ * loop_run turns until loop_stop. Each turn: sleep, events, inbox, timers, deferred
+ * calls, graves. A deferred call made while those run is run before the loop sleeps.
+ * Only loop_post, loop_wake and the atomics may be used from another thread; all else
+ * from the loop's own. */
+#ifndef NET_LOOP_H
+#define NET_LOOP_H
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "net/timer.h"
+
+#include <ev.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* A message to a loop; lives in whatever is sent. */
+struct post {
+    struct post *next;
+    void (*run)(struct post *self); /* on the receiving loop's thread */
+};
+
+/* A call to be made once later in this turn; linked while it waits. */
+struct deferred {
+    struct link link;
+    void (*run)(struct deferred *self);
+};
+
+/* Freed at the end of the turn by calling done. */
+struct grave {
+    struct grave *next;
+    void (*done)(struct grave *self);
+};
+
+enum { LOOP_SCRATCH = 64 * 1024 };
+
+struct loop {
+    struct ev_loop *ev;
+    int64_t now; /* monotonic ns, refreshed once a turn */
+    struct timers timers;
+    struct link deferred;
+    struct grave *graves;
+    struct clock_date date; /* the Date header's text */
+    char *scratch;          /* LOOP_SCRATCH bytes: the shared read buffer */
+    int epoll_fd;           /* libev's, or -1 when it could not be found */
+    bool stopping;
+    ev_prepare prepare;
+    ev_check check;
+    ev_idle idle;
+    ev_async wake;
+    _Alignas(64) _Atomic(struct post *) inbox; /* the last posted first */
+    atomic_bool sleeping;                      /* in, or about to enter, epoll_wait */
+    atomic_uint turns;
+};
+
+/* 0 or a negative errno. The loop may be made on one thread and run on another. */
+int loop_init(struct loop *l);
+
+/* All posts not yet run are run first, then all graves are freed. */
+void loop_done(struct loop *l);
+
+void loop_run(struct loop *l);
+
+/* Any thread, and from a signal handler: the loop turns once more and looks. */
+void loop_wake(struct loop *l);
+
+/* The loop's thread: loop_run returns at the end of this turn. */
+void loop_stop(struct loop *l);
+
+/* Any thread: p->run is called on the loop's thread, in the order of posting. */
+void loop_post(struct loop *l, struct post *p);
+
+void loop_defer(struct loop *l, struct deferred *d);
+
+void loop_bury(struct loop *l, struct grave *g);
+
+/* Wall-clock seconds that belong to l->now; for the Date header. */
+struct span loop_date(struct loop *l);
+
+/* Turns the registration of fd, on which an ev_io for reading has been started, into
+ * one with EPOLLEXCLUSIVE (epoll_ctl(2)), so that of several loops watching clones of
+ * one listening socket only one is woken. 0; -ENOTSUP leaves the plain registration. */
+int loop_exclusive(struct loop *l, int fd);
+
+#endif
