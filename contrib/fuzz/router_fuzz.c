@@ -1,6 +1,6 @@
 /* Feeds the router tables and paths made of the input, and compares each answer with
- * that of a matcher too simple to be wrong. An input is lines: a byte for the method and
- * a pattern add a route; `?`, such a byte and a path ask for one. Build with
+ * that of a matcher too simple to be wrong. An input is lines: a byte for the method
+ * and a pattern add a route; `?`, such a byte and a path ask for one. Build with
  * -fsanitize=fuzzer,address,undefined from base/, http/router.c and http/pattern.c. */
 #include "http/router.h"
 
