@@ -1,0 +1,149 @@
+# atoll. `make help` lists what can be made; everything built goes to build/<flavour>.
+#
+# CC=clang: another compiler. SAN=address,undefined or SAN=thread: with sanitizers.
+# WERROR= lets warnings pass; LTO= links without optimising; V=1 shows the commands.
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+comma := ,
+space := $(subst ,, )
+compiler := $(filter-out gcc,$(notdir $(firstword $(CC))))
+FLAVOUR := $(subst $(space),-,$(strip $(compiler) $(subst $(comma),-,$(SAN))))
+B := build/$(or $(FLAVOUR),release)
+ATOLL := $(B)/atoll
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+WERROR := -Werror
+LTO := $(if $(SAN)$(compiler),,1)
+FUZZ_SECONDS := 10
+SPECS := spec $(wildcard apps/*/spec)
+# The busted in which the specs run: the program's own, where they may wait. While the
+# program is broken: make spec BUSTED='busted --lua=lua5.4'
+BUSTED = $(ATOLL) test
+
+# llhttp: the library from 9.2.1 on; else Debian's sources, safe only in strict mode.
+ifneq ($(shell pkg-config --exists 'libllhttp >= 9.2.1' 2>/dev/null && echo yes),)
+LLHTTP_FLAGS := -DATOLL_LLHTTP_PACKAGED $(shell pkg-config --cflags libllhttp)
+LLHTTP_LIBS := $(shell pkg-config --libs libllhttp)
+else
+LLHTTP_FLAGS := -DLLHTTP_STRICT_MODE=1 -isystem /usr/share/include/llhttp
+LLHTTP_OBJS := $(patsubst %,$(B)/llhttp/%.o,api http llhttp)
+endif
+
+# Lua is linked whole and its API exported: C modules look for it in the program.
+LUA_FLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags lua5.4 2>/dev/null))
+LUA_LIBS := -Wl,--whole-archive $(shell $(CC) -print-file-name=liblua5.4.a) \
+    -Wl,--no-whole-archive -Wl,--export-dynamic-symbol=lua_* \
+    -Wl,--export-dynamic-symbol=luaL_* -Wl,--export-dynamic-symbol=luaopen_*
+
+INCLUDES := -Ihost -D_GNU_SOURCE $(LUA_FLAGS) $(LLHTTP_FLAGS)
+CPPFLAGS += $(INCLUDES) -DATOLL_VERSION='"$(VERSION)"'
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+    -Wpointer-arith -Wformat=2 $(WERROR)
+CFLAGS := -std=c11 -g -pthread -fvisibility=hidden -fno-plt
+ifeq ($(SAN),)
+CFLAGS += -O2 -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 \
+    $(if $(LTO),-flto=auto)
+LDFLAGS += -pie -Wl,-z,relro,-z,now
+else
+CFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=$(SAN:fuzzer%=fuzzer-no-link%) \
+    $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined)
+LDFLAGS += -fsanitize=$(SAN)
+endif
+Q := $(if $(V),,@)
+LINK = $(Q)echo '  ld $@'; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^)
+
+LUA_FILES := $(sort $(filter-out lua/atoll/types/%,$(shell find lua -name '*.lua')))
+OBJS := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard host/*/*.c))) \
+    $(B)/embedded.o $(LLHTTP_OBJS)
+# Rooms without a loop, a thread or Lua: unit tests and fuzzers link all of them.
+PURE := $(sort $(wildcard host/base/*.c host/codec/*.c host/http/router.c))
+PURE_OBJS := $(PURE:%.c=$(B)/%.o) $(LLHTTP_OBJS)
+UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_test.c))
+FUZZERS := $(patsubst contrib/fuzz/%.c,$(B)/%,$(wildcard contrib/fuzz/*_fuzz.c))
+LUA_CHECKED := $(wildcard lua apps spec contrib) .busted .luacheckrc \
+    $(shell grep -l '^\#!.* lua' -r contrib)
+FORMATTED := $(wildcard $(addsuffix /*.[ch],host/* spec/unit contrib/bench contrib/fuzz))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: $(shell sed -n 's/^\([a-z]*\):.*/\1/p' Makefile) FORCE
+AGAIN := $(MAKE) --no-print-directory
+
+help: ## what can be made (this list)
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+run: ## set up, build, and serve apps/hello on 127.0.0.1:8080
+	@contrib/setup build
+	+@$(AGAIN) build
+	@exec $(ATOLL) serve apps/hello
+test: ## set up, build, and run every check and spec
+	@contrib/setup test
+	+@for part in build check unit spec; do $(AGAIN) $$part || exit; done
+
+build: $(ATOLL) ## build the program: build/<flavour>/atoll
+unit: $(B)/unit-tests ## run the unit tests of the pure rooms (UNIT=name)
+	@$(B)/unit-tests $(UNIT)
+spec: $(ATOLL) ## run the specs in the program (SPECS=spec/some_spec.lua)
+	ATOLL=$(abspath $(ATOLL)) $(BUSTED) $(SPECS)
+
+check: lint $(ATOLL) ## lint, headers alone, luacheck, clang-format, generated files
+	@CC='$(CC)' contrib/lint/headers -std=c11 $(INCLUDES) $(WARNINGS)
+	@contrib/lint/generated $(ATOLL)
+	@luacheck -q $(LUA_CHECKED)
+	@clang-format --dry-run -Werror $(FORMATTED)
+lint: ## prove the layers and the rules of the house
+	@contrib/lint/all
+
+format: ## clang-format all C files
+	clang-format -i $(FORMATTED)
+
+bench: ## set up, build, and measure (contrib/bench)
+	@contrib/setup bench
+	+@$(AGAIN) build
+	ATOLL=$(abspath $(ATOLL)) contrib/bench/run
+
+fuzz: ## set up, and run each fuzzer for FUZZ_SECONDS=10
+	@contrib/setup test
+	+@$(AGAIN) CC=clang SAN=fuzzer,address,undefined fuzzers
+fuzzers: $(FUZZERS)
+	@contrib/fuzz/run $(FUZZ_SECONDS) $(FUZZERS)
+
+clean: ## remove build/
+	rm -rf build
+install: $(ATOLL) ## build and install (PREFIX=/usr/local, DESTDIR)
+	@contrib/install $(ATOLL) '$(DESTDIR)$(PREFIX)'
+
+# What all is made from and with; a change of it remakes everything.
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(LDFLAGS))' \
+	    $(OBJS) $(UNIT_OBJS) | contrib/update $@
+
+$(B)/embedded.c: $(B)/flags FORCE
+	@contrib/embed $(LUA_FILES) | contrib/update $@
+
+$(ATOLL): $(OBJS)
+	$(LINK) $(LUA_LIBS) $(LLHTTP_LIBS) -lev -lcrypto -ldl -lm
+
+$(B)/unit-tests: $(UNIT_OBJS)
+$(FUZZERS): $(B)/%: $(B)/contrib/fuzz/%.o
+$(B)/unit-tests $(FUZZERS): $(PURE_OBJS)
+	$(LINK) $(LLHTTP_LIBS) -lm
+
+$(B)/contrib/fuzz/%.o: private WARNINGS += -Wno-missing-prototypes
+$(B)/llhttp/%.o: private WARNINGS := -w
+define COMPILE
+@mkdir -p $(@D); echo '  cc $<'
+$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -MMD -MP -c -o $@ $<
+endef
+
+$(B)/%.o: %.c $(B)/flags
+	$(COMPILE)
+$(B)/%.o: $(B)/%.c $(B)/flags
+	$(COMPILE)
+$(B)/llhttp/%.o: /usr/share/llhttp/%.c $(B)/flags
+	$(COMPILE)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
