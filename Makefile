@@ -115,19 +115,19 @@ clean: ## remove build/
 install: $(ATOLL) ## build and install (PREFIX=/usr/local, DESTDIR)
 	@contrib/install $(ATOLL) '$(DESTDIR)$(PREFIX)'
 
-# What all is made from and with; a change of it remakes everything.
-$(B)/flags: FORCE
-	@mkdir -p $(@D)
-	@printf '%s\n' '$(subst ','\'',$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(LDFLAGS))' \
-	    $(OBJS) $(UNIT_OBJS) | contrib/update $@
+# What objects are compiled with and programs linked from; a change remakes them.
+$(B)/flags: private STAMP = $(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(LDFLAGS)
+$(B)/objects: private STAMP = $(OBJS) $(UNIT_OBJS)
+$(B)/flags $(B)/objects: FORCE
+	@printf '%s\n' '$(subst ','\'',$(STAMP))' | contrib/update $@
 
 $(B)/embedded.c: $(B)/flags FORCE
 	@contrib/embed $(LUA_FILES) | contrib/update $@
 
-$(ATOLL): $(OBJS)
+$(ATOLL): $(OBJS) $(B)/objects
 	$(LINK) $(LUA_LIBS) $(LLHTTP_LIBS) -lev -lcrypto -ldl -lm
 
-$(B)/unit-tests: $(UNIT_OBJS)
+$(B)/unit-tests: $(UNIT_OBJS) $(B)/objects
 $(FUZZERS): $(B)/%: $(B)/contrib/fuzz/%.o
 $(B)/unit-tests $(FUZZERS): $(PURE_OBJS)
 	$(LINK) $(LLHTTP_LIBS) -lm
