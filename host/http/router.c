@@ -58,7 +58,8 @@ struct router {
 static const struct span any_methods[] = {SPAN("DELETE"), SPAN("GET"), SPAN("PATCH"),
                                           SPAN("POST"), SPAN("PUT")};
 
-static uint32_t hash_bytes(struct span s) {
+/* For whole paths: eight bytes at a time. */
+static uint32_t hash_path(struct span s) {
     const uint64_t k = 0x9e3779b97f4a7c15u;
     uint64_t h = s.len * k, word;
     for (; s.len >= 8; s.at += 8, s.len -= 8) {
@@ -66,13 +67,17 @@ static uint32_t hash_bytes(struct span s) {
         h = (h ^ word) * k;
         h ^= h >> 32;
     }
-    if (s.len) {
-        word = 0;
-        memcpy(&word, s.at, s.len);
-        h = (h ^ word) * k;
-        h ^= h >> 32;
-    }
-    return (uint32_t)(h ^ h >> 29);
+    for (word = 0; s.len; s.at++, s.len--) word = word << 8 | (unsigned char)*s.at;
+    h = (h ^ word) * k;
+    return (uint32_t)(h ^ h >> 32);
+}
+
+/* Finds the end of a segment, and its hash on the way. */
+static const char *scan_segment(const char *at, const char *end, uint32_t *hash) {
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; at < end && *at != '/'; at++) h = (h ^ (unsigned char)*at) * 0x100000001b3u;
+    *hash = (uint32_t)(h ^ h >> 32);
+    return at;
 }
 
 static uint32_t hash_child(uint32_t parent, uint32_t segment) {
@@ -193,7 +198,8 @@ static uint32_t make_place(struct router *r, const struct pattern *p) {
     for (unsigned i = 0; i < p->segment_count - p->has_rest; i++) {
         struct span s = p->segments[i];
         bool param = s.len && s.at[0] == ':';
-        uint32_t hash = hash_bytes(s);
+        uint32_t hash;
+        scan_segment(s.at, s.at + s.len, &hash);
         uint32_t next = param ? r->nodes[at].param : child(r, at, s, hash);
         if (next == NONE) {
             if (!param && table_reserve(&r->children)) return NONE;
@@ -286,7 +292,7 @@ int router_compile(struct router *r) {
     for (uint32_t i = 0; i < r->node_count; i++) {
         if (!r->nodes[i].path.at) continue;
         if (table_reserve(&r->paths)) return ERR_MEMORY;
-        table_put(&r->paths, hash_bytes(r->nodes[i].path), i);
+        table_put(&r->paths, hash_path(r->nodes[i].path), i);
     }
     r->compiled = true;
     return 0;
@@ -327,32 +333,33 @@ static bool accept(struct search *s, uint32_t at) {
 }
 
 static bool walk(struct search *s, uint32_t place, unsigned depth, const char *at,
+                 unsigned params);
+
+/* Goes on at a child whose segment ends at end. */
+static bool step(struct search *s, uint32_t next, unsigned depth, const char *end,
+                 unsigned params) {
+    if (end != s->end) return walk(s, next, depth + 1, end + 1, params);
+    s->visited++;
+    return accept(s, s->r->nodes[next].routes);
+}
+
+static bool walk(struct search *s, uint32_t place, unsigned depth, const char *at,
                  unsigned params) {
     const struct node *n = &s->r->nodes[place];
     s->visited++;
     if (n->has_literals || n->param != NONE) {
-        if (depth == s->split) {
-            const char *slash = memchr(at, '/', (size_t)(s->end - at));
-            s->segments[depth].end = slash ? slash : s->end;
-            s->segments[depth].hash =
-                hash_bytes(span_of(at, (size_t)(s->segments[depth].end - at)));
-            s->split++;
-        }
+        if (depth == s->split)
+            s->segments[s->split++].end =
+                scan_segment(at, s->end, &s->segments[depth].hash);
         const char *end = s->segments[depth].end;
         struct span segment = span_of(at, (size_t)(end - at));
-        uint32_t next[2] = {NONE, NONE};
+        uint32_t next = NONE;
         if (n->has_literals)
-            next[0] = child(s->r, place, segment, s->segments[depth].hash);
-        if (segment.len) next[1] = n->param;
-        for (unsigned i = 0; i < 2; i++) {
-            if (next[i] == NONE) continue;
-            if (i == 1) s->values[params] = segment;
-            if (end == s->end) {
-                s->visited++;
-                if (accept(s, s->r->nodes[next[i]].routes)) return true;
-            } else if (walk(s, next[i], depth + 1, end + 1, params + i)) {
-                return true;
-            }
+            next = child(s->r, place, segment, s->segments[depth].hash);
+        if (next != NONE && step(s, next, depth, end, params)) return true;
+        if (n->param != NONE && segment.len) {
+            s->values[params] = segment;
+            if (step(s, n->param, depth, end, params + 1)) return true;
         }
     }
     if (n->rest == NONE || !accept(s, n->rest)) return false;
@@ -363,7 +370,7 @@ static bool walk(struct search *s, uint32_t place, unsigned depth, const char *a
 static uint32_t find_path(const struct router *r, struct span path) {
     const struct table *t = &r->paths;
     if (!t->slots) return NONE;
-    uint32_t hash = hash_bytes(path);
+    uint32_t hash = hash_path(path);
     for (uint32_t i = hash & t->mask; t->slots[i].node != NONE; i = (i + 1) & t->mask)
         if (t->slots[i].hash == hash && span_eq(r->nodes[t->slots[i].node].path, path))
             return t->slots[i].node;
