@@ -8,7 +8,7 @@ local born = string.format("%.9f\n", atoll.now())
 app:get("/hello", function() return "Hello, world\n" end)
 
 app:get("/json", function()
-  return { id = 42, name = "Ann Example", admin = false, score = 17.25, group = "staff" }
+  return { id = 42, name = "Ann Example", admin = false, score = 17.25, team = "red" }
 end)
 
 app:get("/users/:id", function(req)
@@ -23,7 +23,7 @@ app:get("/born", function() return born end)
 -- About 20 ms of work in Lua; ?n= sets how many rounds.
 app:get("/burn", function(req)
   local x = 1
-  for _ = 1, tonumber(req.query.n) or 2000000 do x = (x * 48271) % 2147483647 end
+  for _ = 1, tonumber(req.query.n) or 2800000 do x = (x * 48271) % 2147483647 end
   return x .. "\n"
 end)
 
