@@ -1,0 +1,50 @@
+/* Addresses as people write them and as the kernel wants them: `127.0.0.1:8080`,
+ * `[::1]:8080`, `name:8080`, `:8080` (all addresses, IPv6 and IPv4 in one socket where
+ * there is IPv6) and `unix:/path`. Text goes in, a socket address comes out, and the
+ * other way round the text is one that can be given again.
+ *
+ * addr_check looks at the form only; addr_resolve may ask the name service, which
+ * waits, so it is for the start of the program alone. Errors come as a sentence
+ * without the address, which the caller names. Any thread. */
+#ifndef NET_ADDR_H
+#define NET_ADDR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+struct addr {
+    struct sockaddr_storage at;
+    socklen_t len;
+    bool both; /* IPv6's "all addresses", taking IPv4 as well */
+};
+
+enum {
+    ADDR_TEXT = 128, /* room for the longest text of any address, with its NUL */
+    ADDR_WHY = 160,  /* room for a sentence */
+};
+
+/* 0, or -EINVAL with a sentence in why. No look-ups. */
+int addr_check(const char *text, char why[ADDR_WHY]);
+
+/* The addresses that text stands for, in the order to try them: one, or for a name at
+ * most max. Their number (at least 1), or a negative errno with a sentence in why. */
+int addr_resolve(const char *text, struct addr *out, size_t max, char why[ADDR_WHY]);
+
+/* The address that the socket is bound to; 0 or a negative errno. */
+int addr_of_socket(int fd, struct addr *out);
+
+static inline bool addr_is_unix(const struct addr *a) {
+    return a->at.ss_family == AF_UNIX;
+}
+
+/* The path of a unix address; NULL for others. */
+const char *addr_path(const struct addr *a);
+
+/* "127.0.0.1:8080", "[::1]:8080", "unix:/path"; returns out. */
+char *addr_text(const struct addr *a, char out[ADDR_TEXT]);
+
+/* "http://127.0.0.1:8080" with that scheme; a unix address as by addr_text. */
+char *addr_url(const struct addr *a, const char *scheme, char out[ADDR_TEXT]);
+
+#endif
