@@ -1,0 +1,94 @@
+-- Settings of atoll, each with its default. Put what is to be different into
+-- atoll.lua beside app.lua, or into a file named by --config. The environment
+-- (ATOLL_<NAME>) and the command line (--<name>) go before this file.
+-- This is Lua without most of Lua; env("NAME", default) reads the environment.
+-- Times are in seconds, or texts such as "100ms"; sizes such as "64K".
+return {
+  -- Addresses to listen on: HOST:PORT, [IPV6]:PORT, :PORT (all addresses) or
+  -- unix:/PATH. Port 0 picks one. PORT and HOST in the environment change the
+  -- default.
+  -- listen = { "127.0.0.1:8080" },
+
+  -- Threads that serve, each with a Lua state of its own; auto is the number
+  -- of CPUs that affinity and cgroup quota leave to the process.
+  -- isolates = "auto",
+
+  -- Give every isolate a listening socket of its own (SO_REUSEPORT) in place
+  -- of a clone of one.
+  -- reuseport = false,
+
+  -- Become this user once all sockets are bound; needs root.
+  -- user = "",
+
+  -- Become a member of this group once all sockets are bound; without it the
+  -- user's own.
+  -- group = "",
+
+  -- File to keep the supervisor's process id in, locked while it runs.
+  -- pid_file = "",
+
+  -- Where messages go: stderr, stdout, off or a file.
+  -- log = "stderr",
+
+  -- The least important messages that are logged.
+  -- One of debug|info|warn|error.
+  -- log_level = "info",
+
+  -- How log lines look; json also for the access log, which else is in
+  -- combined format.
+  -- One of text|json.
+  -- log_format = "text",
+
+  -- Where a line for each request goes: stdout, stderr, off or a file.
+  -- access_log = "stdout",
+
+  -- Writing a global in a handler is an error.
+  -- strict = true,
+
+  -- Let require find the modules of existing Lua programs that atoll has its
+  -- own versions of.
+  -- compat_path = false,
+
+  -- Lua's way of collecting garbage.
+  -- One of incremental|generational.
+  -- gc = "incremental",
+
+  -- The longest request line; a longer one is answered with 414.
+  -- request_line_max = "8K",
+
+  -- Bytes of all header fields of a request; more are answered with 431.
+  -- header_bytes_max = "32K",
+
+  -- Header fields of a request; more are answered with 431.
+  -- header_count_max = 100,
+
+  -- The largest request body; a larger one is answered with 413.
+  -- body_max = "16M",
+
+  -- Time for a request's head to arrive once its first byte has; then 408.
+  -- head_timeout = 10,
+
+  -- Time between two pieces of a request body; then 408.
+  -- body_timeout = 30,
+
+  -- Time that a connection without a request is kept open.
+  -- idle_timeout = 60,
+
+  -- Time that a client may accept nothing of its answer before it is cut off.
+  -- write_timeout = 30,
+
+  -- A handler that runs this long without waiting is logged; 0 logs none.
+  -- slice_warn = 0.05,
+
+  -- Open connections; 0 for as many as file descriptors allow.
+  -- connections_max = 0,
+
+  -- Requests that one connection may send before it is closed; 0 for no limit.
+  -- requests_per_connection = 0,
+
+  -- Time that a stopping host goes on accepting, for load balancers to notice.
+  -- drain_delay = 0,
+
+  -- Time that a stopping host, or an old generation, has to finish requests.
+  -- drain_timeout = 30,
+}

@@ -1,0 +1,164 @@
+#include "process/settings.h"
+
+#include "process/cpus.h"
+#include "process/settings_read.h"
+#include "process/suggest.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TEXT_MAX = 64 * 300 }; /* the longest value: a full list of addresses */
+
+static const char *variable(const struct setting *row, char *out, size_t size) {
+    size_t n = (size_t)snprintf(out, size, "ATOLL_%s", row->name);
+    for (size_t i = 0; i < n; i++) out[i] = (char)toupper((unsigned char)out[i]);
+    return out;
+}
+
+/* HOST and PORT, which platforms set, change listen's default. */
+static int load_default(struct settings *s, struct problem *p) {
+    const struct setting *row = &settings_table[SET_listen];
+    const char *host = getenv("HOST"), *port = getenv("PORT");
+    bool has_host = host && *host, has_port = port && *port;
+    if (!has_host && !has_port) return 0;
+    const char *colon = strrchr(row->fallback, ':');
+    char text[600], fallback[64];
+    snprintf(fallback, sizeof fallback, "%.*s", (int)(colon - row->fallback),
+             row->fallback);
+    if (!has_host) host = fallback;
+    bool bare = strchr(host, ':') && *host != '[';
+    snprintf(text, sizeof text, "%s%.500s%s:%.40s", bare ? "[" : "", host,
+             bare ? "]" : "", has_port ? port : colon + 1);
+    /* One address: a separator would be part of the value, not of a list. */
+    const char *origin = !has_host ? "PORT" : !has_port ? "HOST" : "HOST and PORT";
+    if (strpbrk(text, ", \t\n"))
+        return problem_set(p, EX_CONFIG, "%s: '%.200s' is no address", origin, text);
+    s->layer[SET_listen] = 0;
+    if (setting_set(s, row, text, LAYER_DEFAULT, origin, p) < 0)
+        return problem_at(p, origin);
+    return 0;
+}
+
+static int unknown_key(const struct settings_entry *e, struct problem *p) {
+    const char *meant = setting_suggest(e->key);
+    problem_set(p, EX_CONFIG, "unknown setting '%.60s'%s%s%s", e->key,
+                meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'" : "");
+    return problem_at(p, e->place);
+}
+
+static int load_entry(struct settings *s, const struct settings_entry *e,
+                      struct problem *p) {
+    /* A key has underscores, being a name in Lua. */
+    const struct setting *row = strchr(e->key, '-') ? NULL : setting_find(e->key);
+    if (!row) return unknown_key(e, p);
+    int err = 0;
+    if (e->wrong)
+        err = problem_set(p, EX_CONFIG, "%s must be %s, not %s", e->key,
+                          setting_expects(row), e->wrong);
+    else if (e->listed && row->kind != SETTING_ADDRESSES)
+        err = problem_set(p, EX_CONFIG, "%s must be %s, not a table", e->key,
+                          setting_expects(row));
+    else
+        err = setting_set(s, row, e->value, LAYER_FILE, e->place, p);
+    return err < 0 ? problem_at(p, e->place) : 0;
+}
+
+static int load_file(struct settings *s, const struct settings_source *source,
+                     struct problem *p) {
+    if (!source->config) return 0;
+    if (!source->required && access(source->config, F_OK) < 0 && errno == ENOENT)
+        return 0;
+    struct settings_entry *entries;
+    size_t count;
+    struct arena memory;
+    arena_init(&memory, NULL, 0);
+    int err = settings_read(source->config, &memory, &entries, &count, p);
+    for (size_t i = 0; !err && i < count; i++) err = load_entry(s, &entries[i], p);
+    arena_reset(&memory);
+    return err;
+}
+
+static int load_environment(struct settings *s, struct problem *p) {
+    for (size_t i = 0; i < SETTINGS; i++) {
+        char name[64];
+        variable(&settings_table[i], name, sizeof name);
+        const char *text = getenv(name);
+        if (!text) continue;
+        if (setting_set(s, &settings_table[i], text, LAYER_ENVIRONMENT, name, p) < 0)
+            return problem_at(p, name);
+    }
+    return 0;
+}
+
+static int load_command(struct settings *s, const struct settings_source *source,
+                        struct problem *p) {
+    for (size_t i = 0; i < source->given_count; i++) {
+        const struct setting_given *g = &source->given[i];
+        if (setting_set(s, g->row, g->value, LAYER_COMMAND, g->option, p) == 0)
+            continue;
+        if (p->code == EX_CONFIG) p->code = EX_USAGE;
+        return problem_at(p, g->option);
+    }
+    return 0;
+}
+
+struct settings *settings_load(const struct settings_source *source,
+                               struct problem *p) {
+    struct settings *s = settings_new();
+    if (!s) {
+        problem_set(p, EX_OSERR, "out of memory");
+        return NULL;
+    }
+    if (load_default(s, p) < 0 || load_file(s, source, p) < 0 ||
+        load_environment(s, p) < 0 || load_command(s, source, p) < 0) {
+        settings_free(s);
+        return NULL;
+    }
+    const struct setting *row = &settings_table[SET_isolates];
+    if (s->isolates == 0) s->isolates = cpus_allowed();
+    if (s->isolates > row->most) s->isolates = (unsigned)row->most;
+    return s;
+}
+
+int settings_keep(struct settings *fresh, const struct settings *running,
+                  void changed(const struct setting *row)) {
+    for (size_t i = 0; i < SETTINGS; i++) {
+        const struct setting *row = &settings_table[i];
+        char before[TEXT_MAX], after[TEXT_MAX];
+        struct problem p;
+        if (row->reloads) continue;
+        setting_text(running, row, before, sizeof before);
+        setting_text(fresh, row, after, sizeof after);
+        if (strcmp(before, after) == 0) continue;
+        fresh->layer[i] = 0;
+        if (setting_set(fresh, row, before, LAYER_KEPT, running->origin[i], &p) < 0)
+            return -1;
+        if (changed) changed(row);
+    }
+    return 0;
+}
+
+extern char **environ;
+
+const char *settings_stray(size_t *at, const char **meant) {
+    for (; environ[*at]; ++*at) {
+        const char *name = environ[*at];
+        size_t len = strcspn(name, "=");
+        char wrong[64];
+        if (strncmp(name, "ATOLL_", 6) != 0 || len < 6 || len - 6 >= sizeof wrong)
+            continue;
+        memcpy(wrong, name + 6, len - 6);
+        wrong[len - 6] = 0;
+        for (char *c = wrong; *c; c++) *c = ascii_lower(*c);
+        if (setting_find(wrong) || strcmp(wrong, "config") == 0) continue;
+        const char *near = setting_suggest(wrong);
+        if (!near) continue;
+        *meant = near;
+        ++*at;
+        return name;
+    }
+    return NULL;
+}

@@ -1,0 +1,86 @@
+#include "process/settings.h"
+
+#include "process/help.h"
+
+#include <string.h>
+
+/* What a user writes: auto or a number, one of the words, ... */
+static void print_kind(FILE *out, const struct setting *row) {
+    switch (row->kind) {
+    case SETTING_COUNT:
+        fprintf(out, "%s%s%.0f to %.0f", row->words, *row->words ? " or " : "",
+                row->least, row->most);
+        break;
+    case SETTING_SECONDS:
+        fprintf(out, "%s, %.10g to %.10g", row->unit, row->least, row->most);
+        break;
+    case SETTING_BOOL: fputs("true or false", out); break;
+    case SETTING_SIZE: fputs("bytes, K, M, G", out); break;
+    case SETTING_TEXT: fputs("text", out); break;
+    case SETTING_PATH: fputs("path", out); break;
+    case SETTING_CHOICE: fputs(row->words, out); break;
+    case SETTING_ADDRESSES: fputs("addresses", out); break;
+    }
+}
+
+void settings_print_help(FILE *out) {
+    fputs(
+        "Every setting can be given as a long option (--body-max 1M or --set\n"
+        "body_max=1M), in the environment (ATOLL_BODY_MAX=1M) and in the config file\n"
+        "(body_max = \"1M\"); the command line goes before the environment, the\n"
+        "environment before the file, the file before the default. Times are in\n"
+        "seconds or with a unit: 100ms, 30s, 5m, 1h. Settings marked * take effect\n"
+        "with a reload, the others when atoll is started again.\n",
+        out);
+    for (size_t i = 0; i < SETTINGS; i++) {
+        const struct setting *row = &settings_table[i];
+        fprintf(out, "\n%s%s = %s  (", row->name, row->reloads ? "*" : "",
+                *row->fallback ? row->fallback : "\"\"");
+        print_kind(out, row);
+        fputs(")\n", out);
+        help_wrap(out, "    ", row->help);
+    }
+}
+
+static bool is_quoted(const struct setting *row) {
+    switch (row->kind) {
+    case SETTING_COUNT: return row->fallback[strspn(row->fallback, "0123456789")];
+    case SETTING_BOOL:
+    case SETTING_SECONDS: return false;
+    default: return true;
+    }
+}
+
+void settings_print_file(FILE *out) {
+    fputs(
+        "-- Settings of atoll, each with its default. Put what is to be different "
+        "into\n"
+        "-- atoll.lua beside app.lua, or into a file named by --config. The "
+        "environment\n"
+        "-- (ATOLL_<NAME>) and the command line (--<name>) go before this file.\n"
+        "-- This is Lua without most of Lua; env(\"NAME\", default) reads the "
+        "environment.\n"
+        "-- Times are in seconds, or texts such as \"100ms\"; sizes such as \"64K\".\n"
+        "return {\n",
+        out);
+    for (size_t i = 0; i < SETTINGS; i++) {
+        const struct setting *row = &settings_table[i];
+        bool list = row->kind == SETTING_ADDRESSES;
+        const char *quote = is_quoted(row) ? "\"" : "";
+        if (i > 0) fputc('\n', out);
+        help_wrap(out, "  -- ", row->help);
+        if (row->kind == SETTING_CHOICE) fprintf(out, "  -- One of %s.\n", row->words);
+        fprintf(out, "  -- %s = %s%s%s%s%s,\n", row->name, list ? "{ " : "", quote,
+                row->fallback, quote, list ? " }" : "");
+    }
+    fputs("}\n", out);
+}
+
+void settings_print(const struct settings *s, FILE *out) {
+    for (size_t i = 0; i < SETTINGS; i++) {
+        char text[64 * 300];
+        if (*s->origin[i] == 0) continue;
+        fprintf(out, "%s = %s  (%s)\n", settings_table[i].name,
+                setting_text(s, &settings_table[i], text, sizeof text), s->origin[i]);
+    }
+}
