@@ -1,0 +1,164 @@
+/* Start here: the command line, the settings, and then what the verb asks for. */
+#include "base/log.h"
+#include "process/appdir.h"
+#include "process/options.h"
+#include "process/supervisor.h"
+#include "process/verbs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct program {
+    struct options options;
+    struct settings_source source;
+    char *config;   /* absolute */
+    char *app_path; /* absolute; NULL for verbs without an app */
+    struct settings *settings;
+};
+
+/* A closed stdin, stdout or stderr would become the number of a socket. */
+static void hold_standard_files(void) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            if (open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) < 0) _exit(EX_OSERR);
+}
+
+static int misuse(const struct program *g, const struct problem *p) {
+    const struct verb_row *row = &verb_table[g->options.verb];
+    problem_print(p);
+    fprintf(stderr, "Try 'atoll help%s%s'.\n", row->settings ? " " : "",
+            row->settings ? row->name : "");
+    return p->code;
+}
+
+static int help(const struct program *g, struct problem *p) {
+    const char *topic = g->options.word;
+    if (!topic) {
+        help_usage(stdout);
+        return 0;
+    }
+    if (help_topic(stdout, topic)) return 0;
+    const char *meant = verb_suggest(topic, true);
+    problem_set(p, EX_USAGE, "no help about '%.200s'%s%s%s", topic,
+                meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'" : "");
+    return misuse(g, p);
+}
+
+static bool has_app(enum verb verb) {
+    return verb == VERB_SERVE || verb == VERB_CHECK || verb == VERB_ROUTES;
+}
+
+static const char *app(const struct program *g) {
+    return g->options.word ? g->options.word : ".";
+}
+
+/* Finds the app's path and the config file, then loads the settings. */
+static int load(struct program *g, struct problem *p) {
+    const char *config = g->options.config;
+    if (!config) config = getenv("ATOLL_CONFIG");
+    if (config && !*config) config = NULL;
+    g->source = (struct settings_source){.required = config != NULL,
+                                         .given = g->options.given,
+                                         .given_count = g->options.given_count};
+    if (has_app(g->options.verb)) {
+        char *dir = appdir_resolve(app(g), p);
+        if (!dir) return -1;
+        free(dir);
+        g->app_path = path_absolute(app(g), p);
+        if (!g->app_path) return -1;
+    }
+    if (config) {
+        g->source.config = config;
+    } else if (g->app_path) {
+        if (asprintf(&g->config, "%s/atoll.lua", app(g)) < 0) g->config = NULL;
+        if (!g->config) return problem_set(p, EX_OSERR, "out of memory");
+        g->source.config = g->config;
+    }
+    g->settings = settings_load(&g->source, p);
+    return g->settings ? 0 : -1;
+}
+
+static void warn_of_strays(void) {
+    const char *name, *meant;
+    for (size_t at = 0; (name = settings_stray(&at, &meant));)
+        log_warn("%.*s in the environment is no setting; is ATOLL_ and '%s' meant?",
+                 (int)strcspn(name, "="), name, meant);
+}
+
+/* The log of verbs without a supervisor: for the one who types them. */
+static void log_to_terminal(const struct settings *s) {
+    const char *which;
+    struct log_options options = {.events = "stderr",
+                                  .level = (enum log_level)s->log_level,
+                                  .format = (enum log_format)s->log_format};
+    log_open(&options, &which);
+}
+
+static int with_app(struct program *g, struct problem *p,
+                    int verb(const struct settings *, const char *)) {
+    char *dir = appdir_resolve(g->app_path, p);
+    if (!dir) return problem_print(p);
+    int code = verb(g->settings, dir);
+    free(dir);
+    return code;
+}
+
+static int serve(struct program *g) {
+    struct supervised what = {.settings = g->settings,
+                              .source = &g->source,
+                              .app = app(g),
+                              .app_path = g->app_path};
+    g->settings = NULL;
+    return supervise(&what);
+}
+
+static int work(struct program *g, struct problem *p) {
+    const struct options *o = &g->options;
+    warn_of_strays();
+    if (o->verb == VERB_SERVE) return serve(g);
+    signal(SIGPIPE, SIG_IGN);
+    log_to_terminal(g->settings);
+    switch (o->verb) {
+    case VERB_CHECK: return with_app(g, p, verb_check);
+    case VERB_ROUTES: return with_app(g, p, verb_routes);
+    case VERB_RUN: return verb_run(g->settings, o->word, o->rest_count, o->rest);
+    case VERB_TEST: return verb_test(g->settings, o->rest_count, o->rest);
+    default: return EX_SOFTWARE;
+    }
+}
+
+static int run(struct program *g, int argc, char **argv, struct problem *p) {
+    if (argc < 2) {
+        help_usage(stderr);
+        return EX_USAGE;
+    }
+    if (options_parse(&g->options, argc, argv, p) < 0) return misuse(g, p);
+    if (g->options.asked_help) {
+        help_verb(stdout, g->options.verb);
+        return 0;
+    }
+    if (g->options.verb == VERB_HELP) return help(g, p);
+    if (g->options.verb == VERB_VERSION) {
+        help_version(stdout);
+        return 0;
+    }
+    if (load(g, p) < 0) return p->code == EX_USAGE ? misuse(g, p) : problem_print(p);
+    return work(g, p);
+}
+
+int main(int argc, char **argv) {
+    struct program g = {0};
+    struct problem p = {0};
+    hold_standard_files();
+    int code = run(&g, argc, argv, &p);
+    settings_free(g.settings);
+    free(g.config);
+    free(g.app_path);
+    options_done(&g.options);
+    if (fflush(stdout) != 0 && code == 0) code = EX_IOERR;
+    return code;
+}
