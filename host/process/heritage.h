@@ -1,0 +1,55 @@
+/* All that crosses from the supervisor to the host: by fork today, by exec when a
+ * running host is replaced by another program. What is not in here the host does not
+ * get; descriptors that are not named here are closed before host_main.
+ *
+ * The supervisor fills it in before the first fork and changes it only between forks;
+ * the child owns its copy. The other way goes one pipe with messages. The thread that
+ * runs the process, of either side. */
+#ifndef PROCESS_HERITAGE_H
+#define PROCESS_HERITAGE_H
+
+#include "net/addr.h"
+#include "process/settings.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct listener {
+    struct addr addr;     /* with the real port */
+    char text[ADDR_TEXT]; /* of addr; names the listener in the log */
+    int *fds;             /* listening, non-blocking, close-on-exec */
+    size_t count;         /* of fds: 1, or with reuseport one for each isolate */
+    dev_t device;         /* of a unix socket's file, to know it by */
+    ino_t inode;
+};
+
+struct listeners {
+    struct listener *at;
+    size_t count;
+};
+
+struct heritage {
+    struct settings *settings;            /* in force when the host starts */
+    const struct settings_source *source; /* to load them again */
+    const char *app;                      /* as the user gave it, for messages */
+    const char *app_path; /* absolute, symlinks as they are: appdir_resolve it anew
+                             for each reload, so that a switched symlink counts */
+    const char *appdir;   /* app_path resolved before this fork */
+    struct listeners listeners;
+    int supervisor_pipe; /* write end; heritage_say */
+    pid_t supervisor;    /* whose process id users know */
+    unsigned restarts;   /* 0 for the first host */
+};
+
+enum message_kind {
+    MESSAGE_READY = 1, /* all isolates accept; number: how many isolates */
+};
+
+struct message {
+    uint32_t kind, number;
+};
+
+/* The host tells its supervisor; 0 or a negative errno. Never waits. */
+int heritage_say(const struct heritage *h, enum message_kind kind, unsigned number);
+
+#endif
