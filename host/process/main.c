@@ -44,7 +44,7 @@ static int help(const struct program *g, struct problem *p) {
     if (help_topic(stdout, topic)) return 0;
     const char *meant = verb_suggest(topic, true);
     problem_set(p, EX_USAGE, "no help about '%.200s'%s%s%s", topic,
-                meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'" : "");
+                meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
     return misuse(g, p);
 }
 
@@ -83,9 +83,10 @@ static int load(struct program *g, struct problem *p) {
 }
 
 static void warn_of_strays(void) {
-    const char *name, *meant;
-    for (size_t at = 0; (name = settings_stray(&at, &meant));)
-        log_warn("%.*s in the environment is no setting; is ATOLL_ and '%s' meant?",
+    const char *name;
+    char meant[64];
+    for (size_t at = 0; (name = settings_stray(&at, meant, sizeof meant));)
+        log_warn("%.*s in the environment is no setting; did you mean %s?",
                  (int)strcspn(name, "="), name, meant);
 }
 

@@ -31,7 +31,7 @@ static int misuse(struct parser *s, const char *what, const char *argument,
                   const char *meant_before, const char *meant) {
     return problem_set(s->problem, EX_USAGE, "%s '%.200s'%s%s%s%s", what, argument,
                        meant ? "; did you mean '" : "", meant ? meant_before : "",
-                       meant ? meant : "", meant ? "'" : "");
+                       meant ? meant : "", meant ? "'?" : "");
 }
 
 static int give(struct parser *s, const struct setting *row, const char *value,

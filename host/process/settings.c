@@ -95,12 +95,11 @@ static bool read_seconds(const char *text, double *out) {
 }
 
 static bool read_size(const char *text, double *out) {
+    static const char units[] = "KMGT";
     if (!read_number(&text, out)) return false;
-    const char *at = *text ? strchr("KMGkmg", *text) : NULL;
-    if (at) {
-        *out *= (double)(1u << (10 * ((unsigned)(*at == 'K' || *at == 'k') +
-                                      2 * (unsigned)(*at == 'M' || *at == 'm') +
-                                      3 * (unsigned)(*at == 'G' || *at == 'g'))));
+    const char *unit = *text ? strchr(units, *text & ~0x20) : NULL;
+    if (unit) {
+        for (const char *u = units; u <= unit; u++) *out *= 1024;
         text++;
         if (*text == 'i') text++;
     }
@@ -114,7 +113,7 @@ static int read_bool(const char *text) {
 }
 
 static void text_of_size(double bytes, char *out, size_t size) {
-    const char *units = " KMGT";
+    const char *units = " KMGT"; /* the first for bytes */
     while (bytes >= 1024 && fmod(bytes, 1024) == 0 && units[1]) {
         bytes /= 1024;
         units++;

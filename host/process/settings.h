@@ -134,9 +134,9 @@ int settings_keep(struct settings *fresh, const struct settings *running,
                   void changed(const struct setting *row));
 
 /* An ATOLL_ variable that is no setting but looks like one mistyped; returns its name
- * and stores the one that may be meant in *meant. Starts with *at = 0; NULL at the
- * end. */
-const char *settings_stray(size_t *at, const char **meant);
+ * (up to the '=') and stores the variable that may be meant. Starts with *at = 0; NULL
+ * at the end. */
+const char *settings_stray(size_t *at, char *meant, size_t size);
 
 /* For `atoll help settings`, `atoll help settings-file` (etc/atoll.lua). */
 void settings_print_help(FILE *out);

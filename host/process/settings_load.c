@@ -12,8 +12,8 @@
 
 enum { TEXT_MAX = 64 * 300 }; /* the longest value: a full list of addresses */
 
-static const char *variable(const struct setting *row, char *out, size_t size) {
-    size_t n = (size_t)snprintf(out, size, "ATOLL_%s", row->name);
+static const char *variable(const char *setting, char *out, size_t size) {
+    size_t n = (size_t)snprintf(out, size, "ATOLL_%s", setting);
     for (size_t i = 0; i < n; i++) out[i] = (char)toupper((unsigned char)out[i]);
     return out;
 }
@@ -45,7 +45,7 @@ static int load_default(struct settings *s, struct problem *p) {
 static int unknown_key(const struct settings_entry *e, struct problem *p) {
     const char *meant = setting_suggest(e->key);
     problem_set(p, EX_CONFIG, "unknown setting '%.60s'%s%s%s", e->key,
-                meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'" : "");
+                meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
     return problem_at(p, e->place);
 }
 
@@ -84,7 +84,7 @@ static int load_file(struct settings *s, const struct settings_source *source,
 static int load_environment(struct settings *s, struct problem *p) {
     for (size_t i = 0; i < SETTINGS; i++) {
         char name[64];
-        variable(&settings_table[i], name, sizeof name);
+        variable(settings_table[i].name, name, sizeof name);
         const char *text = getenv(name);
         if (!text) continue;
         if (setting_set(s, &settings_table[i], text, LAYER_ENVIRONMENT, name, p) < 0)
@@ -143,7 +143,7 @@ int settings_keep(struct settings *fresh, const struct settings *running,
 
 extern char **environ;
 
-const char *settings_stray(size_t *at, const char **meant) {
+const char *settings_stray(size_t *at, char *meant, size_t size) {
     for (; environ[*at]; ++*at) {
         const char *name = environ[*at];
         size_t len = strcspn(name, "=");
@@ -156,7 +156,7 @@ const char *settings_stray(size_t *at, const char **meant) {
         if (setting_find(wrong) || strcmp(wrong, "config") == 0) continue;
         const char *near = setting_suggest(wrong);
         if (!near) continue;
-        *meant = near;
+        variable(near, meant, size);
         ++*at;
         return name;
     }

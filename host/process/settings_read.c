@@ -53,8 +53,9 @@ static void *bounded(void *ud, void *block, size_t before, size_t after) {
 }
 
 static void too_long(lua_State *L, lua_Debug *ar) {
-    (void)ar;
-    luaL_error(L, "runs too long");
+    lua_getinfo(L, "l", ar);
+    lua_pushfstring(L, CHUNK ":%d: runs too long", ar->currentline);
+    lua_error(L);
 }
 
 /* env(name[, default]) */
@@ -65,9 +66,16 @@ static int env(lua_State *L) {
     return 1;
 }
 
+/* A name misspelt would else be a setting left out. */
+static int unknown_global(lua_State *L) {
+    return luaL_error(L, "there is no '%s' in a config file",
+                      luaL_tolstring(L, 2, NULL));
+}
+
 static void push_environment(lua_State *L) {
-    static const char *const names[] = {"tonumber", "tostring", "string", "table",
-                                        "math"};
+    static const char *const names[] = {"assert", "error",    "ipairs",   "pairs",
+                                        "select", "tonumber", "tostring", "type",
+                                        "math",   "string",   "table"};
     luaL_requiref(L, LUA_GNAME, luaopen_base, 1);
     luaL_requiref(L, LUA_STRLIBNAME, luaopen_string, 1);
     luaL_requiref(L, LUA_TABLIBNAME, luaopen_table, 1);
@@ -80,6 +88,10 @@ static void push_environment(lua_State *L) {
     }
     lua_pushcfunction(L, env);
     lua_setfield(L, -2, "env");
+    lua_newtable(L);
+    lua_pushcfunction(L, unknown_global);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
 }
 
 /* The number of the '=' signs of a long bracket that begins at at, or -1. */
@@ -180,6 +192,7 @@ static const char *value_text(lua_State *L, char number[NUMBER_MAX],
                               const char **wrong) {
     size_t len;
     const char *text;
+    int top = lua_gettop(L);
     switch (lua_type(L, -1)) {
     case LUA_TBOOLEAN: return lua_toboolean(L, -1) ? "true" : "false";
     case LUA_TNUMBER: return number_text(L, number);
@@ -188,7 +201,11 @@ static const char *value_text(lua_State *L, char number[NUMBER_MAX],
         if (strlen(text) == len) return text;
         *wrong = "text with a zero byte";
         return NULL;
-    case LUA_TTABLE: *wrong = "a table"; return NULL;
+    case LUA_TTABLE:
+        lua_pushnil(L);
+        *wrong = lua_next(L, -2) ? "a table" : "an empty table";
+        lua_settop(L, top);
+        return NULL;
     case LUA_TFUNCTION: *wrong = "a function"; return NULL;
     default: *wrong = "a value of another type"; return NULL;
     }
