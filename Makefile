@@ -34,7 +34,7 @@ endif
 
 # Lua is linked whole and its API exported: C modules look for it in the program.
 LUA_FLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags lua5.4 2>/dev/null))
-LUA_LIBS := -Wl,--whole-archive $(shell $(CC) -print-file-name=liblua5.4.a) \
+LUA_LIBS := -Wl,--whole-archive $(shell $(CC) -print-file-name=liblua5.4.a 2>/dev/null) \
     -Wl,--no-whole-archive -Wl,--export-dynamic-symbol=lua_* \
     -Wl,--export-dynamic-symbol=luaL_* -Wl,--export-dynamic-symbol=luaopen_*
 
