@@ -155,6 +155,7 @@ void loop_done(struct loop *l) {
     ev_loop_destroy(l->ev);
     timers_done(&l->timers);
     free(l->scratch);
+    free(l->spare);
 }
 
 void loop_run(struct loop *l) {

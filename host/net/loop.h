@@ -46,7 +46,8 @@ struct loop {
     struct grave *graves;
     struct clock_date date; /* the Date header's text */
     char *scratch;          /* LOOP_SCRATCH bytes: the shared read buffer */
-    int epoll_fd;           /* libev's, or -1 when it could not be found */
+    char *spare;  /* a block for the output of whichever stream needs one next */
+    int epoll_fd; /* libev's, or -1 when it could not be found */
     bool stopping;
     ev_prepare prepare;
     ev_check check;

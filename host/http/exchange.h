@@ -1,0 +1,163 @@
+/* One request and its response, between a wire below (h1) and an app above. The wire
+ * makes it when a head begins, hands it up when the head is complete, feeds the body,
+ * and sends what the app answers; the app lets go of it with exchange_release when it
+ * will not touch it again. Whichever of the two is done last returns it to the front's
+ * pool.
+ *
+ * Functions pointing up (struct http_app) are called from the loop, never from inside a
+ * call of the app's. What the head's spans point to stays put from the moment that
+ * app->request has returned until the release (exchange_own). The isolate's thread. */
+#ifndef HTTP_EXCHANGE_H
+#define HTTP_EXCHANGE_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "codec/head.h"
+#include "codec/http1_write.h"
+#include "codec/target.h"
+#include "http/router.h"
+
+#include <stdint.h>
+
+struct exchange;
+struct front;
+
+struct http_app {
+    /* A request's head has come, and as much of its body as came with it. */
+    void (*request)(struct exchange *x);
+    /* More of the body, its end, or body_status was set. */
+    void (*body)(struct exchange *x);
+    /* Output fell below the low mark, or all is sent. */
+    void (*drained)(struct exchange *x);
+    /* The client is gone: nothing can be sent or read any more. */
+    void (*gone)(struct exchange *x);
+};
+
+struct wire {
+    /* Sends the head; x->status, framing, length, fields are set. */
+    int (*head)(struct exchange *x, struct span type);
+    enum io (*body)(struct exchange *x, struct span piece, size_t *taken);
+    void (*end)(struct exchange *x);
+    void (*abort)(struct exchange *x);
+    /* The app wants more of the body than it was given. */
+    void (*want)(struct exchange *x);
+};
+
+enum exchange_phase { X_HEAD, X_SENDING, X_DONE };
+
+/* A parameter of the route, as a place in the path. */
+struct exchange_param {
+    struct span name;
+    uint32_t at, len;
+};
+
+enum { EXCHANGE_LENT = 1024, BODY_WINDOW = 64 * 1024 };
+
+struct exchange {
+    uint32_t magic;
+    struct front *front;
+    const struct wire *wire;
+    void *conn;   /* the wire's; NULL when the client is gone or fully answered */
+    void *handle; /* the app's */
+    bool held;    /* by the app */
+    bool owned;   /* the head's bytes are in the arena */
+    struct link member;
+    struct arena arena;
+
+    struct head head;
+    struct target target;
+    struct span route; /* the pattern; lives with the router, or empty */
+    uint32_t handler;  /* the app's number for what answers */
+    uint8_t param_count;
+    struct exchange_param params[ROUTER_PARAMS_MAX];
+    uint64_t number; /* of this front's requests */
+    int64_t started; /* monotonic ns */
+
+    struct buf body;        /* received and not yet taken */
+    uint64_t body_received; /* bytes, those taken included */
+    uint64_t body_max;
+    uint64_t body_window; /* how much may wait here before reading pauses */
+    bool body_complete;
+    int body_status; /* why the body cannot be had: 400, 408, 413; else 0 */
+
+    enum exchange_phase phase;
+    int status;
+    enum http1_framing framing;
+    uint64_t length;   /* declared; counts down to 0 */
+    uint64_t sent;     /* body bytes */
+    struct buf fields; /* "Name: value CRLF" lines of the app's */
+    bool close;
+
+    struct head_field field_space[];
+};
+
+/* For the wire. A fresh one with x->head ready for http1_read_begin, or NULL. */
+struct exchange *exchange_new(struct front *f, const struct wire *wire, void *conn);
+/* The wire has nothing to do with it any more. */
+void exchange_part(struct exchange *x);
+/* Moves the head's bytes, and what points into them, into the arena; 0 or ERR_MEMORY.
+ */
+int exchange_own(struct exchange *x);
+/* Splits the target; 0 or ERR_SYNTAX with *why. */
+int exchange_target(struct exchange *x, const char **why);
+
+/* ---- for the app ---- */
+
+static inline bool exchange_gone(const struct exchange *x) {
+    return !x->conn;
+}
+
+void exchange_release(struct exchange *x);
+
+/* 16 hex digits that name the request in logs; written to id. */
+void exchange_id(const struct exchange *x, char id[16]);
+
+/* The client's address as text ("127.0.0.1:40312", "unix:"), and its length. */
+size_t exchange_remote(const struct exchange *x, char *to, size_t size);
+
+static inline struct span exchange_param(const struct exchange *x, unsigned i) {
+    return span_of(x->target.path.at + x->params[i].at, x->params[i].len);
+}
+
+/* Adds a field to the response. 0, ERR_SYNTAX (control bytes, not a token), ERR_MEMORY,
+ * or -EPERM for those that belong to the host: Transfer-Encoding, Content-Length on a
+ * body of known length, Connection other than close. Content-Length sets x->length for
+ * a stream. */
+int exchange_field(struct exchange *x, struct span name, struct span value);
+
+/* Drops the fields added so far, for another answer instead. */
+void exchange_restart(struct exchange *x);
+
+/* Sends the head: length >= 0, or -1 for a body whose end is told by exchange_end. 0,
+ * ERR_CLOSED when the client is gone, -EALREADY when a head was sent. */
+int exchange_head(struct exchange *x, int status, struct span type, int64_t length);
+
+/* Sends a piece of the body. *taken says how much of it; with IO_AGAIN the rest (maybe
+ * nothing) must wait for drained. IO_FAIL: the client is gone. A body that a HEAD
+ * request or the status does not allow is taken and dropped. */
+enum io exchange_body(struct exchange *x, struct span piece, size_t *taken);
+
+/* The response is complete. A stream shorter than its declared length is cut. */
+void exchange_end(struct exchange *x);
+
+/* Cuts the connection so that nobody takes half an answer for a whole one. */
+void exchange_abort(struct exchange *x);
+
+/* A whole answer in plain text from the host itself: "404 Not Found\n" and *detail.
+ * Ends the response; aborts when a head was sent before. */
+void exchange_fail(struct exchange *x, int status, struct span detail);
+
+/* What has come of the request's body and was not taken; valid until the next call or
+ * turn. The app takes with exchange_body_take. */
+static inline struct span exchange_body_ready(const struct exchange *x) {
+    return buf_span(&x->body);
+}
+
+void exchange_body_take(struct exchange *x, size_t n);
+
+/* Lets up to `window` bytes gather before reading pauses, and asks for them. */
+void exchange_body_want(struct exchange *x, uint64_t window);
+
+#endif

@@ -1,0 +1,252 @@
+#include "http/front.h"
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "http/h1.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { MAGIC = 0x66726e74, SPARE_MAX = 64 };
+
+/* A connection that was accepted by one front for another. */
+struct handover {
+    struct post post;
+    struct front *to;
+    int fd;
+    struct sockaddr_storage peer;
+};
+
+static void take_over(struct post *p) {
+    struct handover *h = (struct handover *)(void *)p;
+    h1_open(h->to, h->fd, &stream_plain, &h->peer);
+    free(h);
+}
+
+static unsigned load_of(const struct front *f) {
+    return atomic_load_explicit(&f->load, memory_order_relaxed);
+}
+
+struct front *front_lighter(struct front *f, unsigned lead) {
+    struct crew *crew = f->crew;
+    unsigned count = atomic_load_explicit(&crew->count, memory_order_acquire);
+    unsigned least = lead ? load_of(f) : ~0u;
+    struct front *best = NULL;
+    if (lead && least < lead) return NULL;
+    for (unsigned i = 0; i < count; i++) {
+        struct front *other =
+            atomic_load_explicit(&crew->fronts[i], memory_order_acquire);
+        if (!other || other == f) continue;
+        unsigned load = load_of(other);
+        if (lead ? load + lead > load_of(f) || load >= least : load >= least) continue;
+        if (lead && !atomic_load_explicit(&other->loop->sleeping, memory_order_relaxed))
+            continue;
+        best = other;
+        least = load;
+    }
+    return best;
+}
+
+static void welcome(struct front *f, int fd, const struct sockaddr_storage *peer) {
+    struct front *to = front_lighter(f, HAND_OVER_LEAD);
+    struct handover *h = to ? malloc(sizeof *h) : NULL;
+    if (h) {
+        *h =
+            (struct handover){.post.run = take_over, .to = to, .fd = fd, .peer = *peer};
+        atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
+        loop_post(to->loop, &h->post);
+        return;
+    }
+    atomic_fetch_add_explicit(&f->load, 1, memory_order_relaxed);
+    h1_open(f, fd, &stream_plain, peer);
+}
+
+static bool full(struct front *f) {
+    if (!f->limits.connections_max) return false;
+    unsigned total = 0, count = atomic_load(&f->crew->count);
+    for (unsigned i = 0; i < count; i++) {
+        struct front *other = atomic_load(&f->crew->fronts[i]);
+        if (other) total += load_of(other);
+    }
+    return total >= f->limits.connections_max;
+}
+
+static void mark_backlog(struct crew *crew, unsigned value) {
+    if (atomic_load_explicit(&crew->backlog, memory_order_relaxed) != value)
+        atomic_store_explicit(&crew->backlog, value, memory_order_relaxed);
+}
+
+static void acceptable(struct acceptor *l) {
+    struct front *f = l->user;
+    bool alone = atomic_load_explicit(&f->crew->count, memory_order_relaxed) == 1;
+    for (int i = 0; i < ACCEPT_BATCH && f->accepting; i++) {
+        if (full(f)) {
+            if (!l->told) {
+                l->told = true;
+                log_warn("connections_max is reached: further clients wait");
+            }
+            acceptor_pause(l, 10 * 1000000);
+            return;
+        }
+        struct sockaddr_storage peer;
+        int fd = acceptor_accept(l, &peer);
+        if (fd < 0) {
+            if (!alone && fd == -EAGAIN) mark_backlog(f->crew, 0);
+            return;
+        }
+        /* While this one is served others may be waiting: whoever is about to sleep
+           looks for itself. */
+        if (!alone) mark_backlog(f->crew, 1);
+        welcome(f, fd, &peer);
+    }
+}
+
+static void before_sleep(struct ev_loop *ev, ev_prepare *w, int events) {
+    (void)ev;
+    (void)events;
+    struct front *f = w->data;
+    if (!f->accepting || !atomic_load_explicit(&f->crew->backlog, memory_order_relaxed))
+        return;
+    for (unsigned i = 0; i < f->listener_count; i++)
+        if (!f->listeners[i].paused) acceptable(&f->listeners[i]);
+}
+
+int front_init(struct front *f, struct loop *l, struct crew *crew,
+               const struct front_limits *limits, const struct http_app *app,
+               void *app_data) {
+    *f = (struct front){.magic = MAGIC,
+                        .loop = l,
+                        .crew = crew,
+                        .limits = *limits,
+                        .app = app,
+                        .app_data = app_data};
+    list_init(&f->conns);
+    if (getrandom(&f->id_base, sizeof f->id_base, 0) < 0) f->id_base = (uint64_t)l->now;
+    for (unsigned i = 0; i < CREW_MAX; i++) {
+        struct front *none = NULL;
+        if (!atomic_compare_exchange_strong(&crew->fronts[i], &none, f)) continue;
+        f->place = i;
+        unsigned count = atomic_load(&crew->count);
+        while (count < i + 1 &&
+               !atomic_compare_exchange_weak(&crew->count, &count, i + 1))
+            ;
+        return 0;
+    }
+    return -EAGAIN;
+}
+
+int front_listen(struct front *f, const int *fds, unsigned count) {
+    f->listeners = calloc(count ? count : 1, sizeof *f->listeners);
+    if (!f->listeners) return -ENOMEM;
+    for (unsigned i = 0; i < count; i++) {
+        int err = acceptor_init(&f->listeners[i], f->loop, fds[i], acceptable, f);
+        if (err) return err;
+        f->listeners[i].farewell = SPAN("HTTP/1.1 503 Service Unavailable\r\n"
+                                        "Connection: close\r\nRetry-After: 1\r\n"
+                                        "Content-Length: 0\r\n\r\n");
+        f->listener_count++;
+    }
+    return 0;
+}
+
+void front_start(struct front *f) {
+    f->accepting = true;
+    for (unsigned i = 0; i < f->listener_count; i++)
+        acceptor_start(&f->listeners[i], f->crew->exclusive);
+    ev_prepare_init(&f->before_sleep, before_sleep);
+    ev_set_priority(&f->before_sleep, EV_MAXPRI);
+    f->before_sleep.data = f;
+    ev_prepare_start(f->loop->ev, &f->before_sleep);
+}
+
+static void stop_listening(struct front *f) {
+    f->accepting = false;
+    for (unsigned i = 0; i < f->listener_count; i++) acceptor_done(&f->listeners[i]);
+    f->listener_count = 0;
+}
+
+static void recheck_all(struct front *f) {
+    struct link *next;
+    for (struct link *l = f->conns.next; l != &f->conns; l = next) {
+        next = l->next;
+        h1_recheck(LIST_OF(l, struct h1, member));
+    }
+    if (list_empty(&f->conns) && f->drained) f->drained(f);
+}
+
+void front_drain(struct front *f, int64_t grace) {
+    if (f->draining) return;
+    f->draining = true;
+    f->drain_since = f->loop->now;
+    f->drain_grace = grace;
+    /* What the kernel has queued would be reset when the last clone is closed. */
+    for (unsigned i = 0; i < f->listener_count; i++) {
+        struct sockaddr_storage peer;
+        int fd;
+        while ((fd = acceptor_accept(&f->listeners[i], &peer)) >= 0) {
+            atomic_fetch_add_explicit(&f->load, 1, memory_order_relaxed);
+            h1_open(f, fd, &stream_plain, &peer);
+        }
+    }
+    stop_listening(f);
+    recheck_all(f);
+}
+
+void front_leave(struct front *f) {
+    if (f->leaving) return;
+    f->leaving = true;
+    atomic_store(&f->crew->fronts[f->place], NULL);
+    stop_listening(f);
+    recheck_all(f);
+}
+
+void front_cut(struct front *f) {
+    struct link *first;
+    while ((first = list_first(&f->conns))) h1_cut(LIST_OF(first, struct h1, member));
+}
+
+void front_done(struct front *f) {
+    struct front *self = f;
+    atomic_compare_exchange_strong(&f->crew->fronts[f->place], &self, NULL);
+    stop_listening(f);
+    if (ev_is_active(&f->before_sleep)) ev_prepare_stop(f->loop->ev, &f->before_sleep);
+    while (f->pool) {
+        struct exchange *x = f->pool;
+        f->pool = x->handle;
+        free(x);
+    }
+    while (f->spare) {
+        struct h1 *c = f->spare;
+        f->spare = c->next_spare;
+        free(c);
+    }
+    free(f->listeners);
+    f->magic = 0;
+}
+
+void front_closed(struct front *f) {
+    atomic_fetch_sub_explicit(&f->load, 1, memory_order_relaxed);
+    /* The connection is unlinked before or right after this call. */
+    if ((f->draining || f->leaving) && load_of(f) == 0 && f->drained) f->drained(f);
+}
+
+struct h1 *front_take_spare(struct front *f) {
+    struct h1 *c = f->spare;
+    if (!c) return malloc(sizeof *c);
+    f->spare = c->next_spare;
+    f->spare_count--;
+    return c;
+}
+
+void front_keep_spare(struct front *f, struct h1 *c) {
+    c->magic = 0;
+    if (f->spare_count >= SPARE_MAX) {
+        free(c);
+        return;
+    }
+    c->next_spare = f->spare;
+    f->spare = c;
+    f->spare_count++;
+}

@@ -1,0 +1,98 @@
+/* What one isolate shows to the network: its clones of the listeners, its live
+ * connections, the limits they keep, the pools they draw from, and its part in the
+ * crew, the fronts of all isolates of a host that share the listeners.
+ *
+ * Accepting is fair: one isolate is woken for each connection (EPOLLEXCLUSIVE), takes
+ * one at a time, and hands it to a sleeping isolate that has clearly fewer; while it
+ * works, others look for themselves at what it has left in the queue. The isolate's
+ * thread, but for what says otherwise. */
+#ifndef HTTP_FRONT_H
+#define HTTP_FRONT_H
+
+#include "codec/http1_read.h"
+#include "http/access.h"
+#include "http/exchange.h"
+#include "net/listen.h"
+#include "net/loop.h"
+#include "net/stream.h"
+
+#include <stdatomic.h>
+
+struct h1;
+
+struct front_limits {
+    struct http1_limits head;
+    uint64_t body_max;                                               /* bytes */
+    int64_t head_timeout, body_timeout, idle_timeout, write_timeout; /* ns */
+    uint32_t requests_per_connection;                                /* 0: no limit */
+    uint32_t connections_max; /* of the whole crew; 0: no limit */
+};
+
+enum { CREW_MAX = 1024, HAND_OVER_LEAD = 5, ACCEPT_BATCH = 16 };
+
+/* Shared by all fronts; made before any and freed after all. */
+struct crew {
+    _Atomic(struct front *) fronts[CREW_MAX];
+    atomic_uint count;   /* places in use, holes included */
+    atomic_uint backlog; /* some front has left connections in a queue */
+    bool exclusive;      /* one listening socket for all, EPOLLEXCLUSIVE */
+};
+
+struct front {
+    uint32_t magic;
+    struct loop *loop;
+    struct crew *crew;
+    unsigned place;
+    const struct http_app *app;
+    void *app_data;
+    struct front_limits limits;
+    struct acceptor *listeners;
+    unsigned listener_count;
+    struct link conns; /* live h1 */
+    struct h1 *spare;
+    unsigned spare_count;
+    struct exchange *pool;
+    unsigned pool_count;
+    unsigned exchanges; /* out of the pool */
+    uint64_t requests, id_base;
+    struct access *access; /* NULL: no access log */
+    ev_prepare before_sleep;
+    bool accepting;
+    bool draining;                    /* answers say Connection: close */
+    bool leaving;                     /* idle connections go to other fronts */
+    int64_t drain_since, drain_grace; /* ns */
+    void (*drained)(struct front *f); /* the last connection has gone */
+    _Alignas(64) atomic_uint load;    /* connections, and those on their way here */
+};
+
+/* fds: listening sockets to clone. 0 or a negative errno. */
+int front_init(struct front *f, struct loop *l, struct crew *crew,
+               const struct front_limits *limits, const struct http_app *app,
+               void *app_data);
+int front_listen(struct front *f, const int *fds, unsigned count);
+
+/* On the isolate's thread, when its loop is about to run. */
+void front_start(struct front *f);
+
+/* Accepts what is queued, then no more; answers say Connection: close; idle connections
+ * are closed after grace ns. drained is called once none is left. */
+void front_drain(struct front *f, int64_t grace);
+
+/* Closes whatever is left. */
+void front_cut(struct front *f);
+void front_done(struct front *f);
+
+/* Gives all connections that are idle to others of the crew, and those that become idle
+ * later; stops accepting. drained is called when none is left. */
+void front_leave(struct front *f);
+
+/* ---- for h1 ---- */
+void front_closed(struct front *f); /* a connection has gone */
+/* The sleeping front of the crew with the fewest connections that has at least lead
+ * fewer than f, or NULL; with lead 0 any other one. */
+struct front *front_lighter(struct front *f, unsigned lead);
+/* An h1's memory, and back. */
+struct h1 *front_take_spare(struct front *f);
+void front_keep_spare(struct front *f, struct h1 *c);
+
+#endif

@@ -1,0 +1,668 @@
+#include "http/h1.h"
+
+#include "base/check.h"
+#include "base/log.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    MAGIC = 0x68747031,
+    PIPELINE_MAX =
+        64 * 1024, /* bytes of further requests kept here, not in the kernel */
+    DISCARD_MAX = 256 * 1024, /* of an unread body, to keep the connection */
+    DIRECT = 8 * 1024,        /* a body from here on is sent without being copied */
+};
+
+static const int64_t LINGER = 2000000000;
+
+static void run(struct h1 *c, const char *fresh, size_t n);
+static void settle(struct h1 *c);
+
+/* ---- answers: functions pointing down from the exchange ---- */
+
+static void touch(struct h1 *c) {
+    if (!c->feeding) loop_defer(c->front->loop, &c->turn);
+}
+
+/* A body still on its way that is too long to be read only to be thrown away, or that
+ * the client holds back until it is told to go on, costs the connection. */
+static bool body_in_the_way(const struct h1 *c, const struct exchange *x) {
+    if (x->body_complete) return false;
+    return !c->continued || c->deaf ||
+           (!x->head.chunked &&
+            x->head.content_length - x->body_received > DISCARD_MAX);
+}
+
+static int send_head(struct exchange *x, struct span type) {
+    struct h1 *c = x->conn;
+    if (!x->head.keep_alive || c->closing || c->front->draining ||
+        body_in_the_way(c, x))
+        x->close = true;
+    size_t fields = buf_len(&x->fields);
+    char *to = stream_reserve(&c->stream, HTTP1_HEAD_ROOM + type.len + fields + 2);
+    if (!to) return ERR_MEMORY;
+    struct http1_answer a = {.status = x->status,
+                             .framing = x->framing,
+                             .length = x->length,
+                             .date = loop_date(c->front->loop),
+                             .type = type,
+                             .close = x->close,
+                             .persist = !x->close && x->head.minor == 0};
+    size_t n = http1_head(to, &a);
+    if (fields) memcpy(to + n, buf_data(&x->fields), fields);
+    n += fields;
+    to[n] = '\r';
+    to[n + 1] = '\n';
+    stream_commit(&c->stream, n + 2);
+    touch(c);
+    return 0;
+}
+
+static bool append(struct stream *s, const char *at, size_t n) {
+    char *to = stream_reserve(s, n);
+    if (!to) return false;
+    memcpy(to, at, n);
+    stream_commit(s, n);
+    return true;
+}
+
+static enum io send_chunks(struct stream *s, struct span piece, size_t *taken) {
+    enum { CHUNK = 64 * 1024 };
+    while (*taken < piece.len) {
+        if (stream_full(s)) return IO_AGAIN;
+        size_t n = piece.len - *taken < CHUNK ? piece.len - *taken : CHUNK;
+        char *to = stream_reserve(s, n + 20);
+        if (!to) return IO_FAIL;
+        size_t head = http1_chunk_head(to, n);
+        memcpy(to + head, piece.at + *taken, n);
+        memcpy(to + head + n, "\r\n", 2);
+        stream_commit(s, head + n + 2);
+        *taken += n;
+        if (stream_unsent(s) >= CHUNK && stream_flush(s) == IO_FAIL) return IO_FAIL;
+    }
+    return stream_full(s) ? IO_AGAIN : IO_OK;
+}
+
+static enum io send_body(struct exchange *x, struct span piece, size_t *taken) {
+    struct h1 *c = x->conn;
+    struct stream *s = &c->stream;
+    *taken = 0;
+    touch(c);
+    if (s->broken) return IO_FAIL;
+    if (x->framing == HTTP1_CHUNKED) return send_chunks(s, piece, taken);
+    if (piece.len >= DIRECT) {
+        enum io result = stream_send(s, piece.at, piece.len, taken);
+        if (result == IO_FAIL) return result;
+        return *taken < piece.len || stream_full(s) ? IO_AGAIN : IO_OK;
+    }
+    if (stream_full(s)) return IO_AGAIN;
+    if (!append(s, piece.at, piece.len)) return IO_FAIL;
+    *taken = piece.len;
+    return stream_full(s) ? IO_AGAIN : IO_OK;
+}
+
+static void send_end(struct exchange *x) {
+    struct h1 *c = x->conn;
+    if (x->framing == HTTP1_CHUNKED && !append(&c->stream, "0\r\n\r\n", 5))
+        c->aborted = true;
+    touch(c);
+}
+
+static void send_abort(struct exchange *x) {
+    struct h1 *c = x->conn;
+    c->aborted = true;
+    touch(c);
+}
+
+static void want_body(struct exchange *x) {
+    struct h1 *c = x->conn;
+    if (!c->continued && x->phase == X_HEAD && !c->deaf) {
+        c->continued = true;
+        if (!append(&c->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25)) c->aborted = true;
+    }
+    touch(c);
+}
+
+const struct wire h1_wire = {send_head, send_body, send_end, send_abort, want_body};
+
+/* ---- the end of an exchange ---- */
+
+static void write_access(struct h1 *c, struct exchange *x) {
+    struct front *f = c->front;
+    if (!f->access || !access_on(f->access)) return;
+    char id[16], remote[64];
+    exchange_id(x, id);
+    size_t remote_len = h1_remote(c, remote, sizeof remote);
+    /* The access log has the address alone. */
+    while (remote_len && c->port && remote[remote_len - 1] != ':') remote_len--;
+    if (c->port && remote_len) remote_len--;
+    bool whole = x->started != 0; /* its head was read to the end */
+    unsigned from = 0;
+    int64_t duration = whole ? clock_ns() - x->started : 0;
+    struct access_entry e = {
+        .remote = span_of(remote, remote_len),
+        .request_id = span_of(id, sizeof id),
+        .major = 1,
+        .minor = x->head.minor,
+        .status = (unsigned short)x->status,
+        .bytes_out = x->sent,
+        .bytes_in = x->body_received,
+        .duration_ns = duration,
+        .wall_ns = clock_wall_ns() - duration,
+    };
+    if (whole) {
+        e.method = head_method(&x->head);
+        e.target = head_target(&x->head);
+        head_find(&x->head, SPAN("Referer"), &from, &e.referer);
+        from = 0;
+        head_find(&x->head, SPAN("User-Agent"), &from, &e.user_agent);
+    }
+    access_write(f->access, &e);
+}
+
+static void finish(struct h1 *c) {
+    struct exchange *x = c->x;
+    write_access(c, x);
+    bool close = x->close || (c->phase == H1_BODY && body_in_the_way(c, x));
+    c->x = NULL;
+    c->discarded = 0;
+    exchange_part(x);
+    if (close) {
+        c->closing = true;
+    } else if (c->phase == H1_WAIT) {
+        c->phase = H1_IDLE;
+    }
+    c->since = c->front->loop->now;
+}
+
+/* The answer to what is no proper request; the framing behind it is in doubt. */
+static void refuse(struct h1 *c, int status, const char *why) {
+    struct exchange *x = c->x;
+    c->deaf = true;
+    c->phase = H1_WAIT;
+    x->close = true;
+    exchange_fail(x, status, span_str(why));
+}
+
+/* The rest of the body cannot be had. */
+static void body_failed(struct h1 *c, int status) {
+    struct exchange *x = c->x;
+    c->deaf = true;
+    c->phase = H1_WAIT;
+    if (!x) {
+        c->closing = true;
+        return;
+    }
+    x->close = true;
+    x->body_status = status;
+    if (c->dispatched)
+        c->front->app->body(x);
+    else
+        exchange_fail(x, status, SPAN(""));
+}
+
+/* ---- input ---- */
+
+static void dispatch(struct h1 *c) {
+    struct exchange *x = c->x;
+    c->dispatched = true;
+    x->held = true;
+    c->front->app->request(x);
+    if (c->x == x && x->phase != X_DONE && exchange_own(x) != 0) exchange_abort(x);
+}
+
+static void head_complete(struct h1 *c) {
+    struct exchange *x = c->x;
+    struct front *f = c->front;
+    const char *why = "";
+    x->number = ++f->requests;
+    x->started = f->loop->now;
+    c->requests++;
+    c->dispatched = false;
+    c->continued = !x->head.expect_continue;
+    if (f->limits.requests_per_connection &&
+        c->requests >= f->limits.requests_per_connection)
+        x->close = true;
+    x->body_complete = !x->head.has_body;
+    c->phase = x->head.has_body ? H1_BODY : H1_WAIT;
+    if (exchange_target(x, &why) != 0) {
+        refuse(c, 400, why);
+    } else if (x->target.form == TARGET_AUTHORITY) {
+        refuse(c, 501, "this is not a proxy");
+    } else if (x->target.form == TARGET_ASTERISK &&
+               !span_eq(head_method(&x->head), SPAN("OPTIONS"))) {
+        refuse(c, 400, "the target * is for OPTIONS");
+    } else if (x->head.expect_unknown) {
+        if (x->head.has_body) c->deaf = x->close = true;
+        exchange_fail(x, 417, SPAN(""));
+    } else if (x->head.content_length > x->body_max) {
+        c->deaf = x->close = true;
+        exchange_fail(x, 413, SPAN(""));
+    } else if (!x->head.has_body || x->head.expect_continue) {
+        dispatch(c);
+    }
+}
+
+/* A piece of the body; false when reading has to pause. */
+static bool body_piece(struct h1 *c, struct span piece) {
+    struct exchange *x = c->x;
+    c->since = c->front->loop->now;
+    c->continued = true;
+    if (!x) {
+        c->discarded += (uint32_t)piece.len;
+        if (c->discarded > DISCARD_MAX) c->closing = c->deaf = true;
+        return true;
+    }
+    x->body_received += piece.len;
+    if (x->body_received > x->body_max) {
+        body_failed(c, 413);
+    } else if (buf_append(&x->body, piece.at, piece.len) != 0) {
+        body_failed(c, 503);
+    } else if (c->dispatched) {
+        c->front->app->body(x);
+        return buf_len(&x->body) < x->body_window;
+    }
+    return true;
+}
+
+static bool begin(struct h1 *c) {
+    c->x = exchange_new(c->front, &h1_wire, c);
+    if (!c->x) {
+        c->aborted = true;
+        return false;
+    }
+    http1_read_begin(&c->reader, &c->x->head);
+    c->phase = H1_HEAD;
+    c->since = c->front->loop->now;
+    return true;
+}
+
+/* Goes through n bytes and says how many are done with; the others must be kept. */
+static size_t advance(struct h1 *c, const char *at, size_t n) {
+    size_t done = 0;
+    for (;;) {
+        size_t used = 0;
+        struct span piece;
+        if (c->x && c->x->phase == X_DONE) finish(c);
+        if (c->deaf || c->closing || c->aborted) return n;
+        switch (c->phase) {
+        case H1_IDLE:
+            if (done == n) return done;
+            if (stream_unsent(&c->stream) > STREAM_LOW &&
+                (stream_flush(&c->stream) == IO_FAIL || stream_full(&c->stream)))
+                return done;
+            if (!begin(c)) return n;
+            break;
+        case H1_HEAD:
+            switch (http1_read(&c->reader, at + done, n - done, &used, &piece)) {
+            case HTTP1_HEAD:
+                done += used;
+                head_complete(c);
+                break;
+            case HTTP1_BAD: refuse(c, c->reader.status, c->reader.reason); break;
+            default: return done + used;
+            }
+            break;
+        case H1_BODY:
+            if (c->x && c->dispatched && buf_len(&c->x->body) >= c->x->body_window)
+                return done;
+            switch (http1_read(&c->reader, at + done, n - done, &used, &piece)) {
+            case HTTP1_BODY:
+                done += used;
+                if (!body_piece(c, piece)) return done;
+                break;
+            case HTTP1_END:
+                done += used;
+                c->phase = c->x ? H1_WAIT : H1_IDLE;
+                if (!c->x) break;
+                c->x->body_complete = true;
+                if (c->dispatched)
+                    c->front->app->body(c->x);
+                else
+                    dispatch(c);
+                break;
+            case HTTP1_BAD: body_failed(c, c->reader.status); break;
+            default:
+                done += used;
+                if (!c->x || c->dispatched) return done;
+                dispatch(c);
+                if (c->x && c->x->phase != X_DONE) return done;
+                break;
+            }
+            break;
+        case H1_WAIT: return done;
+        default: return n;
+        }
+    }
+}
+
+/* ---- closing ---- */
+
+static void unlink_all(struct h1 *c) {
+    timer_clear(c->front->loop, &c->timer);
+    list_unlink(&c->member);
+    list_unlink(&c->turn.link);
+}
+
+static void bury(struct grave *g) {
+    struct h1 *c = LIST_OF(g, struct h1, last.grave);
+    front_keep_spare(c->front, c);
+}
+
+static void close_now(struct h1 *c) {
+    if (c->phase == H1_CLOSED) return;
+    struct exchange *x = c->x;
+    c->phase = H1_CLOSED;
+    c->x = NULL;
+    if (x) {
+        if (!x->status) x->status = 499; /* nobody was there to be answered */
+        write_access(c, x);
+        x->conn = NULL;
+        if (x->held)
+            c->front->app->gone(x);
+        else
+            exchange_part(x);
+    }
+    unlink_all(c);
+    buf_reset(&c->in);
+    stream_done(&c->stream);
+    front_closed(c->front);
+    c->last.grave.done = bury;
+    loop_bury(c->front->loop, &c->last.grave);
+}
+
+/* So that a client that counts on the end of the connection as the end of the answer
+ * sees that it was cut. */
+static void reset(struct h1 *c) {
+    struct linger hard = {.l_onoff = 1};
+    if (stream_fd(&c->stream) >= 0)
+        setsockopt(stream_fd(&c->stream), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    close_now(c);
+}
+
+/* All is sent and no request will be read any more. Closing with unread input would
+ * make the kernel send a reset that can overtake the answer. */
+static void end(struct h1 *c) {
+    bool quiet = c->eof || (!c->deaf && c->phase != H1_BODY && buf_len(&c->in) == 0);
+    if (quiet) {
+        close_now(c);
+    } else if (c->phase != H1_LINGER) {
+        c->phase = H1_LINGER;
+        c->since = c->front->loop->now;
+        buf_reset(&c->in);
+        stream_shutdown(&c->stream);
+    }
+}
+
+/* ---- time ---- */
+
+static int64_t deadline(struct h1 *c) {
+    const struct front *f = c->front;
+    int64_t at = 0, write = 0;
+    switch (c->phase) {
+    case H1_IDLE:
+        at = c->since + (c->requests ? f->limits.idle_timeout : f->limits.head_timeout);
+        if (f->draining) {
+            int64_t from = c->since > f->drain_since ? c->since : f->drain_since;
+            if (from + f->drain_grace < at) at = from + f->drain_grace;
+        }
+        break;
+    case H1_HEAD: at = c->since + f->limits.head_timeout; break;
+    case H1_BODY:
+        if (c->stream.reading && c->continued) at = c->since + f->limits.body_timeout;
+        break;
+    case H1_LINGER: at = c->since + LINGER; break;
+    }
+    if (stream_unsent(&c->stream)) {
+        write = c->stream.written + f->limits.write_timeout;
+        if (!at || write < at) at = write;
+    }
+    return at;
+}
+
+static void keep_time(struct h1 *c) {
+    int64_t at = deadline(c);
+    /* A later deadline is looked up when the earlier one fires. */
+    if (at && (!timer_is_set(&c->timer) || at < c->timer.at))
+        if (timer_set(c->front->loop, &c->timer, at) != 0) close_now(c);
+}
+
+static void late(struct timer *t) {
+    struct h1 *c = LIST_OF(t, struct h1, timer);
+    struct loop *l = c->front->loop;
+    size_t n;
+    int64_t at = deadline(c);
+    if (!at) return;
+    if (at > l->now) {
+        keep_time(c);
+    } else if (stream_unsent(&c->stream) &&
+               c->stream.written + c->front->limits.write_timeout <= l->now) {
+        log_debug("a client has not read its answer for %.3g s: cut",
+                  (double)c->front->limits.write_timeout / 1e9);
+        reset(c);
+    } else if (c->phase == H1_IDLE) {
+        /* A request may have come at the last moment. */
+        if (stream_read(&c->stream, l->scratch, LOOP_SCRATCH, &n) == IO_OK)
+            run(c, l->scratch, n);
+        else
+            close_now(c);
+    } else if (c->phase == H1_HEAD) {
+        c->feeding = true;
+        refuse(c, 408, "the head did not come in time");
+        c->feeding = false;
+        run(c, NULL, 0);
+    } else if (c->phase == H1_BODY) {
+        body_failed(c, 408);
+        run(c, NULL, 0);
+    } else {
+        close_now(c);
+    }
+}
+
+/* ---- events ---- */
+
+static void arrive(struct post *p);
+
+/* An idle connection goes to another isolate, when this one is to have none. */
+static bool leave(struct h1 *c) {
+    struct front *to = front_lighter(c->front, 0);
+    if (!to || stream_fd(&c->stream) < 0) return false;
+    unlink_all(c);
+    stream_detach(&c->stream);
+    atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
+    front_closed(c->front);
+    c->front = to;
+    c->reader.limits = &to->limits.head;
+    c->last.post.run = arrive;
+    loop_post(to->loop, &c->last.post);
+    return true;
+}
+
+static void arrive(struct post *p) {
+    struct h1 *c = LIST_OF(p, struct h1, last.post);
+    stream_attach(&c->stream, c->front->loop);
+    list_append(&c->front->conns, &c->member);
+    c->since = c->front->loop->now;
+    settle(c);
+}
+
+/* After input or output has gone on: sends, and decides what comes next. */
+static void settle(struct h1 *c) {
+    if (c->phase == H1_CLOSED) return;
+    if (c->aborted) {
+        reset(c);
+        return;
+    }
+    if (c->eof && !c->closing) {
+        if (c->phase == H1_LINGER || c->phase == H1_HEAD ||
+            (c->phase == H1_IDLE && buf_len(&c->in) == 0)) {
+            if (c->phase == H1_HEAD) {
+                exchange_part(c->x);
+                c->x = NULL;
+            }
+            c->closing = true;
+        } else if (c->phase == H1_BODY && (!c->x || buf_len(&c->in) == 0)) {
+            body_failed(c, 400);
+            if (c->x && c->x->phase == X_DONE) finish(c);
+        }
+    }
+    enum io sent = stream_flush(&c->stream);
+    if (sent == IO_FAIL) {
+        close_now(c);
+        return;
+    }
+    if (c->closing && !c->x && sent == IO_OK) {
+        end(c);
+        if (c->phase == H1_CLOSED) return;
+    }
+    if (c->front->leaving && c->phase == H1_IDLE && sent == IO_OK && !c->closing &&
+        buf_len(&c->in) == 0 && leave(c))
+        return;
+    bool full = buf_len(&c->in) >= PIPELINE_MAX ||
+                (c->phase == H1_BODY && c->x && c->dispatched &&
+                 buf_len(&c->x->body) >= c->x->body_window);
+    stream_want_read(&c->stream, !c->eof && (!full || c->phase == H1_LINGER));
+    keep_time(c);
+}
+
+static void run(struct h1 *c, const char *fresh, size_t n) {
+    c->feeding = true;
+    size_t queued = buf_len(&c->in);
+    if (queued && n) {
+        if (buf_append(&c->in, fresh, n) != 0) c->aborted = true;
+        queued += n;
+        n = 0;
+    }
+    if (n || !queued) {
+        size_t done = advance(c, fresh, n);
+        if (done < n && buf_append(&c->in, fresh + done, n - done) != 0)
+            c->aborted = true;
+    } else {
+        size_t done = advance(c, buf_data(&c->in), queued);
+        buf_consume(&c->in, done);
+        if (buf_len(&c->in) == 0) buf_reset(&c->in);
+    }
+    c->feeding = false;
+    settle(c);
+}
+
+static void later(struct deferred *d) {
+    struct h1 *c = LIST_OF(d, struct h1, turn);
+    if (c->phase != H1_CLOSED) run(c, NULL, 0);
+}
+
+static void readable(struct stream *s) {
+    struct h1 *c = LIST_OF(s, struct h1, stream);
+    size_t n = 0;
+    switch (stream_read(s, s->loop->scratch, LOOP_SCRATCH, &n)) {
+    case IO_OK:
+        if (c->phase != H1_LINGER) run(c, s->loop->scratch, n);
+        break;
+    case IO_AGAIN: settle(c); break;
+    case IO_EOF:
+        c->eof = true;
+        if (c->phase == H1_LINGER)
+            close_now(c);
+        else
+            run(c, NULL, 0);
+        break;
+    case IO_FAIL: close_now(c); break;
+    }
+}
+
+static void drained(struct stream *s) {
+    struct h1 *c = LIST_OF(s, struct h1, stream);
+    if (c->phase == H1_CLOSED) return;
+    if (c->x && c->dispatched && c->x->held && !s->broken) c->front->app->drained(c->x);
+    run(c, NULL, 0);
+}
+
+static const struct stream_user user = {readable, drained};
+
+/* ---- birth ---- */
+
+static void remember(struct h1 *c, const struct sockaddr_storage *peer) {
+    c->family = peer ? peer->ss_family : AF_UNSPEC;
+    if (c->family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)peer;
+        memcpy(c->address, &in->sin_addr, 4);
+        c->port = ntohs(in->sin_port);
+    } else if (c->family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)peer;
+        memcpy(c->address, &in6->sin6_addr, 16);
+        c->port = ntohs(in6->sin6_port);
+    }
+}
+
+static struct h1 *make(struct front *f, int fd, const struct stream_ops *ops,
+                       const struct sockaddr_storage *peer) {
+    struct h1 *c = front_take_spare(f);
+    if (!c) return NULL;
+    memset(c, 0, sizeof *c);
+    c->magic = MAGIC;
+    c->front = f;
+    stream_init(&c->stream, f->loop, fd, ops, &user);
+    http1_reader_init(&c->reader, &f->limits.head);
+    timer_init(&c->timer, late);
+    list_init(&c->turn.link);
+    c->turn.run = later;
+    c->since = f->loop->now;
+    remember(c, peer);
+    list_append(&f->conns, &c->member);
+    return c;
+}
+
+void h1_open(struct front *f, int fd, const struct stream_ops *ops,
+             const struct sockaddr_storage *peer) {
+    struct h1 *c = make(f, fd, ops, peer);
+    if (c) {
+        readable(&c->stream);
+    } else {
+        close(fd);
+        front_closed(f);
+    }
+}
+
+struct h1 *h1_open_memory(struct front *f, const struct stream_ops *ops) {
+    struct h1 *c = make(f, -1, ops, NULL);
+    if (c) c->stream.reading = true;
+    return c;
+}
+
+void h1_poke(struct h1 *c) {
+    MAGIC_CHECK(c, MAGIC);
+    if (c->phase != H1_CLOSED) readable(&c->stream);
+}
+
+void h1_recheck(struct h1 *c) {
+    MAGIC_CHECK(c, MAGIC);
+    loop_defer(c->front->loop, &c->turn);
+}
+
+void h1_cut(struct h1 *c) {
+    close_now(c);
+}
+
+size_t h1_remote(const struct h1 *c, char *to, size_t size) {
+    char text[INET6_ADDRSTRLEN];
+    int n = 0;
+    switch (c->family) {
+    case AF_INET:
+        inet_ntop(AF_INET, c->address, text, sizeof text);
+        n = snprintf(to, size, "%s:%u", text, c->port);
+        break;
+    case AF_INET6:
+        inet_ntop(AF_INET6, c->address, text, sizeof text);
+        n = strncmp(text, "::ffff:", 7) == 0 && strchr(text, '.')
+                ? snprintf(to, size, "%s:%u", text + 7, c->port)
+                : snprintf(to, size, "[%s]:%u", text, c->port);
+        break;
+    case AF_UNIX: n = snprintf(to, size, "unix:"); break;
+    default: n = snprintf(to, size, "memory:"); break;
+    }
+    return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
+}

@@ -1,0 +1,76 @@
+/* One HTTP/1 connection (RFC 9112): bytes of its stream into exchanges, their answers
+ * into bytes, in order. Keep-alive, pipelining, 100-continue, half-closed clients, the
+ * time limits, and an end that does not lose the last answer.
+ *
+ * Between requests it is some 350 bytes and a timer: no buffer, no exchange, no fiber.
+ * What comes while an answer is being made waits in its input queue, up to a bound,
+ * then in the kernel. It is freed at the end of the turn in which it closed. The
+ * isolate's thread. */
+#ifndef HTTP_H1_H
+#define HTTP_H1_H
+
+#include "http/exchange.h"
+#include "http/front.h"
+#include "net/stream.h"
+
+enum h1_phase {
+    H1_IDLE,   /* between requests, nothing has come */
+    H1_HEAD,   /* a part of a head has come */
+    H1_BODY,   /* the body is coming */
+    H1_WAIT,   /* the request is whole, the answer is not */
+    H1_LINGER, /* answered for the last time; what still comes is thrown away */
+    H1_CLOSED,
+};
+
+struct h1 {
+    uint32_t magic;
+    uint8_t phase;
+    bool feeding;    /* output is flushed when the input has been dealt with */
+    bool dispatched; /* the app has been told of x */
+    bool eof;        /* the client has said its last */
+    bool deaf;       /* its framing is in doubt: what still comes is thrown away */
+    bool closing;    /* no further request is read; close once all is sent */
+    bool aborted;    /* close at once */
+    bool continued;  /* 100 Continue was sent, or is not waited for */
+    uint32_t requests;
+    struct front *front;
+    struct stream stream;
+    struct http1_reader reader;
+    struct exchange *x; /* from the first byte of its head to the end of its answer */
+    struct buf in;
+    struct timer timer;
+    int64_t since; /* when the present phase began or last went on, ns */
+    struct link member;
+    struct deferred turn;
+    union {
+        struct grave grave; /* closed */
+        struct post post;   /* on the way to another front */
+    } last;
+    struct h1 *next_spare;
+    uint32_t discarded;
+    uint16_t family, port; /* of the client; AF_UNSPEC when unknown */
+    uint8_t address[16];
+};
+
+/* Takes fd (or, with ops other than stream_plain, -1) and reads at once. */
+void h1_open(struct front *f, int fd, const struct stream_ops *ops,
+             const struct sockaddr_storage *peer);
+
+/* The connection of a stream of one's own making, for specs; NULL without memory. */
+struct h1 *h1_open_memory(struct front *f, const struct stream_ops *ops);
+
+/* The loop is told that a memory stream has more. */
+void h1_poke(struct h1 *c);
+
+/* Looks at its front's draining and leaving anew. */
+void h1_recheck(struct h1 *c);
+
+/* Cuts it, whatever it does. */
+void h1_cut(struct h1 *c);
+
+/* "127.0.0.1:40312", "[::1]:40312", "unix:"; the length written. */
+size_t h1_remote(const struct h1 *c, char *to, size_t size);
+
+extern const struct wire h1_wire;
+
+#endif

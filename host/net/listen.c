@@ -1,0 +1,133 @@
+#include "net/listen.h"
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+static const int64_t BACKOFF = 100 * 1000000;
+
+static void ready(struct ev_loop *ev, ev_io *io, int events) {
+    (void)ev;
+    (void)events;
+    struct acceptor *l = io->data;
+    if (!l->paused) l->acceptable(l);
+}
+
+static void resume(struct timer *t) {
+    struct acceptor *l = LIST_OF(t, struct acceptor, backoff);
+    l->paused = false;
+    ev_io_start(l->loop->ev, &l->io);
+    if (l->want_exclusive) {
+        l->tries = 0;
+        loop_defer(l->loop, &l->exclusive);
+    }
+    l->acceptable(l);
+}
+
+static void make_exclusive(struct deferred *d) {
+    struct acceptor *l = LIST_OF(d, struct acceptor, exclusive);
+    if (l->paused) return;
+    /* libev registers when it next turns: the first try is too early. */
+    if (loop_exclusive(l->loop, l->io.fd) == -EAGAIN && l->tries++ < 3)
+        loop_defer(l->loop, d);
+}
+
+int acceptor_init(struct acceptor *l, struct loop *loop, int fd,
+                  void (*acceptable)(struct acceptor *l), void *user) {
+    int clone = fd_dup(fd);
+    if (clone < 0) return clone;
+    *l = (struct acceptor){.loop = loop, .acceptable = acceptable, .user = user};
+    ev_io_init(&l->io, ready, clone, EV_READ);
+    l->io.data = l;
+    timer_init(&l->backoff, resume);
+    list_init(&l->exclusive.link);
+    l->exclusive.run = make_exclusive;
+    l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return 0;
+}
+
+static void unregister(struct acceptor *l) {
+    ev_io_stop(l->loop->ev, &l->io);
+    /* libev leaves a stopped descriptor in epoll until an event comes; an exclusive one
+       would swallow wake-ups meant for other loops. */
+    if (l->loop->epoll_fd >= 0)
+        epoll_ctl(l->loop->epoll_fd, EPOLL_CTL_DEL, l->io.fd, NULL);
+}
+
+void acceptor_done(struct acceptor *l) {
+    timer_clear(l->loop, &l->backoff);
+    list_unlink(&l->exclusive.link);
+    unregister(l);
+    fd_close(&l->io.fd);
+    fd_close(&l->spare);
+}
+
+void acceptor_start(struct acceptor *l, bool exclusive) {
+    ev_io_start(l->loop->ev, &l->io);
+    l->want_exclusive = exclusive;
+    if (exclusive) loop_defer(l->loop, &l->exclusive);
+}
+
+void acceptor_pause(struct acceptor *l, int64_t ns) {
+    if (!l->paused) unregister(l);
+    l->paused = true;
+    timer_set(l->loop, &l->backoff, l->loop->now + ns);
+}
+
+static int take(struct acceptor *l, struct sockaddr_storage *peer) {
+    socklen_t size = sizeof *peer;
+    peer->ss_family = AF_UNSPEC;
+    int fd =
+        accept4(l->io.fd, (struct sockaddr *)peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* The oldest waiting client gets an answer instead of silence. */
+static void turn_one_away(struct acceptor *l) {
+    struct sockaddr_storage peer;
+    fd_close(&l->spare);
+    int fd = take(l, &peer);
+    if (fd >= 0) {
+        if (send(fd, l->farewell.at, l->farewell.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+            errno = 0; /* it is being turned away all the same */
+        shutdown(fd, SHUT_WR);
+        close(fd);
+    }
+    l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+int acceptor_accept(struct acceptor *l, struct sockaddr_storage *peer) {
+    for (;;) {
+        int fd = take(l, peer);
+        if (fd >= 0) {
+            if (l->told) {
+                l->told = false;
+                log_info("accepting connections again");
+            }
+            return fd;
+        }
+        switch (-fd) {
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM:
+            if (!l->told) {
+                l->told = true;
+                log_error("cannot accept connections: %s; clients wait, and are turned "
+                          "away ten a second",
+                          err_text(fd));
+            }
+            turn_one_away(l);
+            acceptor_pause(l, BACKOFF);
+            return fd;
+        case EINTR:
+        case ECONNABORTED:
+        case EPROTO: continue; /* that client has gone; the next one may be there */
+        default: return fd;
+        }
+    }
+}

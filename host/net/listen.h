@@ -1,0 +1,45 @@
+/* A loop's clone of a listening socket: tells when connections wait, accepts them one
+ * at a time, and backs off when descriptors have run out, so that the loop does not
+ * spin over what it cannot take. One descriptor is kept in reserve for telling a client
+ * so.
+ *
+ * Whoever listens decides how many to take; after a pause or a back-off `acceptable` is
+ * called again as long as something waits. The loop's thread. */
+#ifndef NET_LISTEN_H
+#define NET_LISTEN_H
+
+#include "net/loop.h"
+
+#include <sys/socket.h>
+
+struct acceptor {
+    ev_io io;
+    struct loop *loop;
+    void (*acceptable)(struct acceptor *l);
+    void *user;
+    struct timer backoff;
+    struct deferred exclusive;
+    bool want_exclusive, paused, told;
+    unsigned tries;
+    int spare;
+    struct span farewell; /* sent to those who are turned away; static storage */
+};
+
+/* Clones fd (close-on-exec). 0 or a negative errno. */
+int acceptor_init(struct acceptor *l, struct loop *loop, int fd,
+                  void (*acceptable)(struct acceptor *l), void *user);
+void acceptor_done(struct acceptor *l);
+
+/* Starts watching; exclusive: woken alone among the loops that watch clones of one
+ * socket, as far as the kernel lets it. */
+void acceptor_start(struct acceptor *l, bool exclusive);
+
+/* Takes one connection: a non-blocking, close-on-exec descriptor, with the peer's
+ * address in *peer; -EAGAIN when none waits; another negative errno when it failed.
+ * -EMFILE and its like have started a back-off of 0.1 s. */
+int acceptor_accept(struct acceptor *l, struct sockaddr_storage *peer);
+
+/* Stops and resumes watching, keeping the socket open. */
+void acceptor_pause(struct acceptor *l, int64_t ns);
+
+#endif

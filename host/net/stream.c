@@ -1,0 +1,191 @@
+#include "net/stream.h"
+
+#include "base/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { OUT_FIRST = 16 * 1024 };
+
+static void ready(struct ev_loop *ev, ev_io *io, int events);
+
+void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_ops *ops,
+                 const struct stream_user *user) {
+    ev_io_init(&s->io, ready, fd, EV_NONE);
+    s->io.data = s;
+    s->loop = l;
+    s->ops = ops;
+    s->user = user;
+    buf_init(&s->out);
+    s->written = l->now;
+    s->reading = s->above = s->broken = s->shut = false;
+}
+
+/* Most streams of a loop need an output queue only for the moment of one answer: one
+ * block goes from hand to hand. */
+static void drop_out(struct stream *s) {
+    if (s->out.memory && !s->loop->spare && s->out.capacity == OUT_FIRST) {
+        s->loop->spare = s->out.memory;
+        buf_init(&s->out);
+    } else {
+        buf_reset(&s->out);
+    }
+}
+
+static void watch(struct stream *s) {
+    int events = (s->reading ? EV_READ : 0) | (buf_len(&s->out) ? EV_WRITE : 0);
+    if (s->io.fd < 0 || events == (s->io.events & (EV_READ | EV_WRITE))) return;
+    ev_io_stop(s->loop->ev, &s->io);
+    ev_io_set(&s->io, s->io.fd, events);
+    if (events) ev_io_start(s->loop->ev, &s->io);
+}
+
+void stream_done(struct stream *s) {
+    if (s->io.fd >= 0) ev_io_stop(s->loop->ev, &s->io);
+    drop_out(s);
+    s->ops->close(s);
+    s->io.fd = -1;
+}
+
+void stream_want_read(struct stream *s, bool want) {
+    if (s->reading == want) return;
+    s->reading = want;
+    watch(s);
+}
+
+char *stream_reserve(struct stream *s, size_t n) {
+    if (!s->out.memory && n <= OUT_FIRST) {
+        s->out.memory = s->loop->spare ? s->loop->spare : malloc(OUT_FIRST);
+        s->loop->spare = NULL;
+        if (!s->out.memory) return NULL;
+        s->out.capacity = OUT_FIRST;
+    }
+    return buf_reserve(&s->out, n);
+}
+
+static enum io fail(struct stream *s) {
+    s->broken = true;
+    drop_out(s);
+    watch(s);
+    return IO_FAIL;
+}
+
+enum io stream_send(struct stream *s, const char *body, size_t n, size_t *taken) {
+    *taken = 0;
+    if (s->broken) return IO_FAIL;
+    struct iovec pieces[2];
+    int count = 0;
+    size_t queued = buf_len(&s->out), sent = 0;
+    if (queued) pieces[count++] = (struct iovec){buf_data(&s->out), queued};
+    if (n) pieces[count++] = (struct iovec){(void *)(uintptr_t)body, n};
+    if (!count) return IO_OK;
+    enum io result = s->ops->writev(s, pieces, count, &sent);
+    if (result == IO_FAIL) return fail(s);
+    if (result == IO_OK)
+        s->written = s->loop->now;
+    else
+        sent = 0;
+    if (sent < queued) {
+        buf_consume(&s->out, sent);
+    } else {
+        buf_consume(&s->out, queued);
+        *taken = sent - queued;
+    }
+    if (*taken < n && buf_len(&s->out) < STREAM_HIGH) {
+        size_t more = STREAM_HIGH - buf_len(&s->out);
+        if (more > n - *taken) more = n - *taken;
+        char *to = stream_reserve(s, more);
+        if (!to) return fail(s);
+        memcpy(to, body + *taken, more);
+        stream_commit(s, more);
+        *taken += more;
+    }
+    if (buf_len(&s->out) == 0) {
+        drop_out(s);
+        if (s->io.events & EV_WRITE) watch(s);
+        return IO_OK;
+    }
+    if (s->above == false && (*taken < n || buf_len(&s->out) > STREAM_HIGH))
+        s->above = true;
+    watch(s);
+    return IO_AGAIN;
+}
+
+bool stream_full(struct stream *s) {
+    if (s->broken || buf_len(&s->out) < STREAM_HIGH) return false;
+    s->above = true;
+    return true;
+}
+
+void stream_shutdown(struct stream *s) {
+    if (s->shut) return;
+    s->shut = true;
+    s->ops->shutdown(s);
+}
+
+static void ready(struct ev_loop *ev, ev_io *io, int events) {
+    (void)ev;
+    struct stream *s = io->data;
+    if (events & EV_WRITE && (buf_len(&s->out) || s->above)) {
+        size_t taken;
+        enum io result = stream_send(s, NULL, 0, &taken);
+        if (result == IO_FAIL || (s->above && buf_len(&s->out) <= STREAM_LOW) ||
+            result == IO_OK) {
+            s->above = false;
+            /* The user may close the stream; it is freed at the end of the turn. */
+            s->user->drained(s);
+        }
+    }
+    if (events & EV_READ && s->reading && s->io.fd >= 0) s->user->readable(s);
+}
+
+void stream_detach(struct stream *s) {
+    ev_io_stop(s->loop->ev, &s->io);
+    ev_io_set(&s->io, s->io.fd, EV_NONE);
+    s->loop = NULL;
+}
+
+void stream_attach(struct stream *s, struct loop *l) {
+    s->loop = l;
+    s->written = l->now;
+    watch(s);
+}
+
+static enum io plain_read(struct stream *s, char *to, size_t room, size_t *n) {
+    ssize_t got;
+    do got = read(s->io.fd, to, room);
+    while (got < 0 && errno == EINTR);
+    if (got > 0) {
+        *n = (size_t)got;
+        return IO_OK;
+    }
+    if (got == 0) return IO_EOF;
+    return errno == EAGAIN ? IO_AGAIN : IO_FAIL;
+}
+
+static enum io plain_writev(struct stream *s, const struct iovec *pieces, int count,
+                            size_t *n) {
+    ssize_t sent;
+    do {
+        sent = count == 1 ? write(s->io.fd, pieces[0].iov_base, pieces[0].iov_len)
+                          : writev(s->io.fd, pieces, count);
+    } while (sent < 0 && errno == EINTR);
+    if (sent >= 0) {
+        *n = (size_t)sent;
+        return IO_OK;
+    }
+    return errno == EAGAIN ? IO_AGAIN : IO_FAIL;
+}
+
+static void plain_shutdown(struct stream *s) {
+    shutdown(s->io.fd, SHUT_WR);
+}
+
+static void plain_close(struct stream *s) {
+    close(s->io.fd);
+}
+
+const struct stream_ops stream_plain = {plain_read, plain_writev, plain_shutdown,
+                                        plain_close};

@@ -1,0 +1,106 @@
+/* A byte stream over a descriptor (or over memory, for specs): reading into the loop's
+ * shared buffer, an output queue that is sent when the socket takes it, half-close, and
+ * a way from one loop to another. An idle stream holds no memory but itself.
+ *
+ * Nothing calls up from inside a write: a failed write is returned, and otherwise what
+ * happens is told by the user's two functions, from the loop. A high mark tells writers
+ * to wait; `drained` comes when the queue has fallen below the low mark. The loop's
+ * thread. */
+#ifndef NET_STREAM_H
+#define NET_STREAM_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "net/loop.h"
+
+#include <sys/uio.h>
+
+struct stream;
+
+/* The transport. n is set with IO_OK; errno with IO_FAIL. */
+struct stream_ops {
+    enum io (*read)(struct stream *s, char *to, size_t room, size_t *n);
+    enum io (*writev)(struct stream *s, const struct iovec *pieces, int count,
+                      size_t *n);
+    void (*shutdown)(struct stream *s); /* no more will be written */
+    void (*close)(struct stream *s);
+};
+
+struct stream_user {
+    void (*readable)(struct stream *s); /* or at its end, or broken: read tells */
+    void (*drained)(struct stream *s);  /* also when all is sent, or writing failed */
+};
+
+enum {
+    STREAM_HIGH = 128 * 1024, /* a writer with more than this unsent has to wait */
+    STREAM_LOW = 32 * 1024,
+};
+
+struct stream {
+    ev_io io;
+    struct loop *loop;
+    const struct stream_ops *ops;
+    const struct stream_user *user;
+    struct buf out;
+    int64_t written; /* loop time of the last progress in sending, ns */
+    bool reading;    /* the user wants readable */
+    bool above;      /* the high mark was passed; drained is owed */
+    bool broken;     /* writing has failed: what is queued is dropped */
+    bool shut;
+};
+
+extern const struct stream_ops stream_plain;
+
+/* Takes fd, which is non-blocking. No event comes before stream_want_read. */
+void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_ops *ops,
+                 const struct stream_user *user);
+
+/* Closes; unsent output is dropped. */
+void stream_done(struct stream *s);
+
+static inline int stream_fd(const struct stream *s) {
+    return s->io.fd;
+}
+
+/* Registers for, or no longer cares for, readable; cheap when nothing changes. */
+void stream_want_read(struct stream *s, bool want);
+
+/* Room for n bytes at the end of the output queue, or NULL without memory; then commit.
+ */
+char *stream_reserve(struct stream *s, size_t n);
+
+static inline void stream_commit(struct stream *s, size_t n) {
+    buf_commit(&s->out, n);
+}
+
+static inline size_t stream_unsent(const struct stream *s) {
+    return buf_len(&s->out);
+}
+
+/* Sends what is queued, and behind it the n bytes at body, without copying them; *taken
+ * says how many of these were sent or queued (up to the high mark). IO_OK all is sent,
+ * IO_AGAIN the rest follows by itself, IO_FAIL the peer is gone. */
+enum io stream_send(struct stream *s, const char *body, size_t n, size_t *taken);
+
+static inline enum io stream_flush(struct stream *s) {
+    size_t taken;
+    return buf_len(&s->out) ? stream_send(s, NULL, 0, &taken)
+                            : (s->broken ? IO_FAIL : IO_OK);
+}
+
+/* True when a writer should wait for drained. */
+bool stream_full(struct stream *s);
+
+/* Reads once, into room bytes at to. */
+static inline enum io stream_read(struct stream *s, char *to, size_t room, size_t *n) {
+    return s->ops->read(s, to, room, n);
+}
+
+/* After the queue is sent, tells the peer that nothing more comes. */
+void stream_shutdown(struct stream *s);
+
+/* Leaves its loop; nothing is lost. Attach goes on, on the thread of the other. */
+void stream_detach(struct stream *s);
+void stream_attach(struct stream *s, struct loop *l);
+
+#endif
