@@ -1,0 +1,92 @@
+-- The first chunk of every Lua state: where modules are found, what `require`,
+-- `loadfile` and `dofile` are, and the guard on globals. The host calls it with
+--
+--   appdir       the app's directory, or nil for a script
+--   script       the script's path, or nil
+--   strict       whether assigning a global is an error in the app
+--   compat_path  whether modules of older Luas are looked for too
+--   embedded     function(name) -> source, path of a module inside the program, or nil
+local M = {}
+
+-- Of the program's own modules; "atoll" must win over an app's settings file atoll.lua.
+local function embedded_searcher(embedded)
+  return function(name)
+    if name ~= "atoll" and name:sub(1, 6) ~= "atoll." then return nil end
+    if name == "atoll.init" then return function() return require "atoll" end, name end
+    local source, path = embedded(name)
+    if not source then return ("no module '%s' in the program"):format(name) end
+    local chunk, message = load(source, "@" .. path, "t")
+    if not chunk then
+      error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path,
+        message), 0)
+    end
+    return chunk, path
+  end
+end
+
+-- Lua's own searcher, but for text only: bytecode could crash the host.
+local function text_searcher(name)
+  if type(package.path) ~= "string" then
+    error("'package.path' must be a string", 0)
+  end
+  local path, message = package.searchpath(name, package.path)
+  if not path then return message end
+  local chunk
+  chunk, message = loadfile(path, "t")
+  if chunk then return chunk, path end
+  error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, message),
+    0)
+end
+
+local function text_files()
+  local open = loadfile
+  local function loadfile_text(path, mode, ...)
+    if mode == "b" then return nil, "bytecode is not loaded from files" end
+    return open(path, "t", ...)
+  end
+  rawset(_G, "loadfile", loadfile_text)
+  rawset(_G, "dofile", function(path)
+    local chunk, message = loadfile_text(path)
+    if not chunk then error(message, 0) end
+    return chunk()
+  end)
+end
+
+local function set_path(directory, compat)
+  if directory:find("[;?]") then
+    error(directory .. ": a path with ; or ? cannot be searched for modules", 0)
+  end
+  local path = {
+    directory .. "/?.lua", directory .. "/?/init.lua",
+    directory .. "/lib/?.lua", directory .. "/lib/?/init.lua",
+    package.path,
+  }
+  if compat then
+    for _, version in ipairs { "5.3", "5.2", "5.1" } do
+      for _, share in ipairs { "/usr/local/share/lua/", "/usr/share/lua/" } do
+        path[#path + 1] = share .. version .. "/?.lua"
+        path[#path + 1] = share .. version .. "/?/init.lua"
+      end
+    end
+  end
+  package.path = table.concat(path, ";")
+  package.cpath = directory .. "/?.so;" .. directory .. "/lib/?.so;" .. package.cpath
+end
+
+function M.boot(options)
+  table.insert(package.searchers, 1, embedded_searcher(options.embedded))
+  package.searchers[3] = text_searcher
+  text_files()
+  local directory = options.appdir
+  if not directory and options.script then
+    directory = options.script:match("^(.*)/[^/]*$") or "."
+  end
+  directory = directory and directory:gsub("(.)/+$", "%1")
+  if directory then set_path(directory, options.compat_path) end
+  rawset(_G, "require", require("atoll.loading").require)
+  if options.strict and not options.script then
+    require("atoll.strict").install(directory)
+  end
+end
+
+return M.boot

@@ -1,0 +1,55 @@
+-- What require "atoll" returns.
+local app = require "atoll.app"
+local events = require "atoll.events"
+local files = require "atoll.files"
+local host = require "atoll.core.host"
+local json = require "atoll.json"
+local misuse = require "atoll.misuse"
+local response = require "atoll.response"
+local task = require "atoll.core.task"
+require "atoll.request"
+
+local atoll = {
+  version = host.version,
+  app = app.new,
+  text = response.text,
+  html = response.html,
+  json = json,
+  redirect = response.redirect,
+  stream = response.stream,
+  halt = response.halt,
+  file = files.file,
+  events = events.events,
+  log = {},
+}
+
+-- atoll.json(value) answers with JSON; the table holds encode, decode, null and array.
+local json_meta = getmetatable(json) or {}
+function json_meta.__call(_, ...)
+  return response.json(...)
+end
+setmetatable(json, json_meta)
+
+-- atoll.log.info("user %s", name): one argument is text as it is, more are formatted.
+for _, level in ipairs { "debug", "info", "warn", "error" } do
+  atoll.log[level] = function(format, ...)
+    local text = tostring(format)
+    if select("#", ...) > 0 then
+      local ok, result = pcall(string.format, text, ...)
+      if not ok then misuse.raise("atoll.log.%s(): %s", level, result) end
+      text = result
+    end
+    host.log(level, text)
+  end
+end
+
+for name, fn in pairs(task) do atoll[name] = fn end
+
+-- Named in the guide, not yet there: better a clear message than a call of nil.
+for _, name in ipairs { "all", "any", "after", "every", "semaphore", "channel" } do
+  atoll[name] = atoll[name] or function()
+    misuse.raise("atoll.%s() is not available in this version", name)
+  end
+end
+
+return atoll

@@ -1,0 +1,84 @@
+-- `require` through which a module may wait while it loads. It does what Lua's own
+-- does, with the same texts; being Lua it can be suspended. A fiber that needs a module
+-- which another fiber is still loading waits for it, so that nobody sees half a module.
+local M = {}
+
+local library = package
+local loaded = package.loaded
+local active = {} -- name -> { name =, by = coroutine } of the modules that load now
+local active_count = 0
+
+-- Modules that load at this moment.
+function M.count()
+  return active_count
+end
+
+local function find(name)
+  local searchers = library.searchers
+  if type(searchers) ~= "table" then error("'package.searchers' must be a table", 3) end
+  local messages = {}
+  for i = 1, math.huge do
+    local searcher = rawget(searchers, i)
+    if searcher == nil then break end
+    local loader, data = searcher(name)
+    if type(loader) == "function" then return loader, data end
+    if type(loader) == "string" or type(loader) == "number" then
+      messages[#messages + 1] = "\n\t" .. loader
+    end
+  end
+  error(("module '%s' not found:%s"):format(name, table.concat(messages)), 3)
+end
+
+local function finish(load)
+  if active[load.name] == load then
+    active[load.name] = nil
+    active_count = active_count - 1
+  end
+end
+
+-- Returns when the load is over or was given up; raises when it is this very coroutine,
+-- or one that resumed it, that loads.
+local function await(name, load)
+  local sleep = require("atoll.core.task").sleep
+  local pause = 0.001
+  while active[name] == load do
+    local status = coroutine.status(load.by)
+    if status == "dead" then
+      finish(load)
+    elseif status == "suspended" then
+      sleep(pause)
+      pause = math.min(2 * pause, 0.05)
+    else
+      error(("module '%s' requires itself while it loads"):format(name), 3)
+    end
+  end
+end
+
+local load_meta = { __close = finish }
+
+function M.require(...)
+  local name = ...
+  if type(name) == "number" then name = tostring(name) end
+  if type(name) ~= "string" then
+    error(("bad argument #1 to 'require' (string expected, got %s)"):format(
+      select("#", ...) == 0 and "no value" or type(name)), 2)
+  end
+  local value = loaded[name]
+  if value then return value end
+  while active[name] do
+    await(name, active[name])
+    if loaded[name] then return loaded[name] end
+  end
+  local loader, data = find(name)
+  local load <close> = setmetatable({
+    name = name, by = coroutine.running(),
+  }, load_meta)
+  active[name] = load
+  active_count = active_count + 1
+  value = loader(name, data)
+  if value ~= nil then loaded[name] = value end
+  if loaded[name] == nil then loaded[name] = true end
+  return loaded[name], data
+end
+
+return M

@@ -1,0 +1,73 @@
+-- The part of a request's methods that is written in Lua; the host looks methods up in
+-- the table that this module adds to.
+local cookie = require "atoll.cookie"
+local host = require "atoll.core.host"
+local json = require "cjson.safe"
+local misuse = require "atoll.misuse"
+local request = require "atoll.core.request"
+local response = require "atoll.response"
+
+-- name -> first value, name -> all values; of the flat list of names and values.
+local function gather(pairs_list)
+  local first, all = {}, {}
+  for i = 1, #pairs_list, 2 do
+    local name, value = pairs_list[i], pairs_list[i + 1]
+    local values = all[name]
+    if values then
+      values[#values + 1] = value
+    else
+      first[name], all[name] = value, { value }
+    end
+  end
+  return first, all
+end
+
+-- The host calls these two when query and cookies are first read, and keeps the result.
+function request.make_query(raw)
+  return (gather(host.parse_query(raw or "")))
+end
+
+request.make_cookies = cookie.parse
+
+-- All values of a name in the query, in their order; without a name all values of all
+-- names.
+function request:queries(name)
+  local _, all = gather(host.parse_query(self.query_string or ""))
+  if name == nil then return all end
+  misuse.expect("string", name, "the name given to req:queries()")
+  return all[name] or {}
+end
+
+-- The body as a value. What is not JSON is answered with 400.
+function request:json()
+  local text, message, code = self:text()
+  if not text then return nil, message, code end
+  local value, problem = json.decode(text)
+  if value == nil then
+    response.halt(400, ("the body is not JSON: %s\n"):format(problem))
+  end
+  return value
+end
+
+-- The fields of an urlencoded form: name -> first value, and name -> list of values. A
+-- body of another type is answered with 415.
+function request:form()
+  local type = self.headers["content-type"] or ""
+  if type:lower():match("^%s*([^;%s]*)") ~= "application/x-www-form-urlencoded" then
+    response.halt(415, "the body is not an urlencoded form\n",
+      { Accept = "application/x-www-form-urlencoded" })
+  end
+  local text, message, code = self:text()
+  if not text then return nil, message, code end
+  return gather(host.parse_query(text))
+end
+
+for _, name in ipairs { "parts", "transfer", "on_abort" } do
+  if not request[name] then
+    request[name] = function()
+      misuse.raise("req:%s() is not available in this version", name)
+    end
+  end
+end
+
+return request
