@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 enum {
-    FEED_SIZE = 262144, /* of one isolate: some milliseconds of short requests */
+    FEED_SIZE = 524288, /* of one isolate: some 10 ms of its shortest requests */
     DIRECT_WAIT_MS = 100,
 };
 

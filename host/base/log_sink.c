@@ -173,9 +173,12 @@ void log_sink_drop(struct log_sink *s) {
 
 size_t log_count_lines(struct span s) {
     size_t lines = 0;
-    for (const char *at = s.at, *end = s.at + s.len; at < end; lines++) {
-        at = memchr(at, '\n', (size_t)(end - at));
-        if (!at++) break;
+    while (s.len > 0) {
+        const char *newline = memchr(s.at, '\n', s.len);
+        if (!newline) break;
+        s.len -= (size_t)(newline + 1 - s.at);
+        s.at = newline + 1;
+        lines++;
     }
     return lines;
 }

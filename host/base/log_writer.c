@@ -156,13 +156,11 @@ void log_writer_reopen(struct log_writer *w) {
 }
 
 static uint64_t dropped(struct log_writer *w, int lane) {
+    pthread_mutex_lock(&w->feeds_lock); /* a feed's count moves when it is freed */
     uint64_t sum = atomic_load(&w->dropped[lane]);
-    if (lane == ACCESS) {
-        pthread_mutex_lock(&w->feeds_lock);
-        for (struct link *l = w->feeds.next; l != &w->feeds; l = l->next)
-            sum += atomic_load(&LIST_OF(l, struct log_feed, link)->dropped);
-        pthread_mutex_unlock(&w->feeds_lock);
-    }
+    for (struct link *l = w->feeds.next; lane == ACCESS && l != &w->feeds; l = l->next)
+        sum += atomic_load(&LIST_OF(l, struct log_feed, link)->dropped);
+    pthread_mutex_unlock(&w->feeds_lock);
     return sum;
 }
 
