@@ -1,0 +1,82 @@
+#include "codec/authority.h"
+
+#include <arpa/inet.h>
+#include <stdint.h>
+
+enum { NAME = 1, HEX = 2, DIGIT = 4 };
+
+/* NAME is unreserved / sub-delims; "%" stands apart. */
+static const uint8_t classes[256] = {
+    ['!'] = NAME,
+    ['$'] = NAME,
+    ['&'] = NAME,
+    ['\''] = NAME,
+    ['('] = NAME,
+    [')'] = NAME,
+    ['*'] = NAME,
+    ['+'] = NAME,
+    [','] = NAME,
+    ['-'] = NAME,
+    ['.'] = NAME,
+    [';'] = NAME,
+    ['='] = NAME,
+    ['_'] = NAME,
+    ['~'] = NAME,
+    ['0' ... '9'] = NAME | HEX | DIGIT,
+    ['A' ... 'F'] = NAME | HEX,
+    ['G' ... 'Z'] = NAME,
+    ['a' ... 'f'] = NAME | HEX,
+    ['g' ... 'z'] = NAME,
+};
+
+static bool is(char c, int class) {
+    return classes[(unsigned char)c] & class;
+}
+
+/* "[" IPv6address "]" or "[v" 1*HEXDIG "." 1*( NAME / ":" ) "]", without brackets. */
+static bool ip_literal(struct span s) {
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    if (s.len > 0 && ascii_lower(s.at[0]) == 'v') {
+        size_t i = 1;
+        while (i < s.len && is(s.at[i], HEX)) i++;
+        if (i == 1 || i + 1 >= s.len || s.at[i++] != '.') return false;
+        while (i < s.len && (is(s.at[i], NAME) || s.at[i] == ':')) i++;
+        return i == s.len;
+    }
+    if (s.len >= sizeof(text) || memchr(s.at, 0, s.len)) return false;
+    memcpy(text, s.at, s.len);
+    text[s.len] = 0;
+    return inet_pton(AF_INET6, text, &address) == 1;
+}
+
+static bool port_valid(struct span s) {
+    unsigned long number = 0;
+    for (size_t i = 0; i < s.len; i++)
+        if (!is(s.at[i], DIGIT)) return false;
+    for (size_t i = 0; s.len > 4 && i < s.len && number <= 65535; i++)
+        number = number * 10 + (unsigned long)(s.at[i] - '0');
+    return number <= 65535;
+}
+
+bool authority_parse(struct span s, struct span *host, struct span *port) {
+    const char *at = s.at, *end = s.at + s.len;
+    if (s.len > 0 && *at == '[') {
+        const char *bracket = memchr(at, ']', s.len);
+        if (!bracket) return false;
+        if (!ip_literal(span_of(at + 1, (size_t)(bracket - at) - 1))) return false;
+        at = bracket + 1;
+    } else {
+        for (;;) {
+            while (at < end && is(*at, NAME)) at++;
+            if (at == end || *at != '%') break;
+            if (end - at < 3 || !is(at[1], HEX) || !is(at[2], HEX)) return false;
+            at += 3;
+        }
+        if (at == s.at) return false;
+    }
+    *host = span_of(s.at, (size_t)(at - s.at));
+    if (at < end && *at++ != ':') return false;
+    *port = span_of(at, (size_t)(end - at));
+    return port_valid(*port);
+}
