@@ -1,6 +1,7 @@
 /* The head of a request as parsed: where its parts stand in the bytes that came, and
  * what they mean for the framing. Parts are offsets from `base`, so the bytes may be
- * moved (from the shared read buffer to memory of the exchange's own) by setting `base`.
+ * moved (from the shared read buffer to memory of the exchange's own) by setting
+ * `base`.
  *
  * http1_read fills it; the exchange owns it and the array of fields. Field names are
  * compared without regard to case, values come without white space around them, and no
@@ -22,16 +23,16 @@ struct head {
     const char *base;
     uint32_t len; /* bytes of the whole head, the empty line included */
     uint32_t method_len;
-    uint32_t target, target_len; /* request-target as it came */
+    uint32_t target, target_len;       /* request-target as it came */
     uint32_t authority, authority_len; /* value of Host; 0 and 0 when absent */
     uint16_t field_count, field_capacity;
-    uint8_t method; /* an llhttp_method_t */
-    uint8_t minor;  /* HTTP/1.minor */
-    bool keep_alive;      /* as version and Connection say, RFC 9112 9.3 */
-    bool has_body;        /* Content-Length above 0, or chunked */
+    uint8_t method;  /* an llhttp_method_t */
+    uint8_t minor;   /* HTTP/1.minor */
+    bool keep_alive; /* as version and Connection say, RFC 9112 9.3 */
+    bool has_body;   /* Content-Length above 0, or chunked */
     bool chunked;
-    bool expect_continue; /* Expect: 100-continue on HTTP/1.1 */
-    bool expect_unknown;  /* any other expectation: 417 */
+    bool expect_continue;    /* Expect: 100-continue on HTTP/1.1 */
+    bool expect_unknown;     /* any other expectation: 417 */
     uint64_t content_length; /* bytes; 0 when chunked */
     struct head_field *fields;
 };
