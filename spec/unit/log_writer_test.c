@@ -172,9 +172,9 @@ static void *produce(void *argument) {
     log_feed_close(feed);
     return NULL;
 }
-/* What was accepted is there, whole and in the order of its feed; the rest was counted.
- */
-* / TEST(lines_of_many_threads_arrive_whole) {
+
+/* What was accepted is there, whole and in its feed's order; the rest was counted. */
+TEST(lines_of_many_threads_arrive_whole) {
     char path[64];
     strcpy(path, temporary().at);
     struct log_sink sink;
