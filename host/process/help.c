@@ -1,11 +1,11 @@
 #include "process/help.h"
 
+#include "codec/http1_read.h" /* llhttp */
+#include "net/loop.h"         /* libev */
 #include "process/settings.h"
 #include "process/settings_read.h"
 #include "process/suggest.h"
 
-#include <ev.h>
-#include <llhttp.h>
 #include <openssl/crypto.h>
 #include <string.h>
 

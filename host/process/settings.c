@@ -62,12 +62,12 @@ static int find_word(const char *words, const char *text) {
     return -1;
 }
 
-/* Digits with at most one point between or before them; moves *at behind them. */
+/* Digits, and at most one point with digits behind it; moves *at behind them. */
 static bool read_number(const char **at, double *out) {
     const char *start = *at;
     size_t whole = strspn(start, "0123456789"), more = 0;
     if (start[whole] == '.') more = 1 + strspn(start + whole + 1, "0123456789");
-    if (whole == 0 || more == 1 || whole + more > 30) return false;
+    if ((whole == 0 && more == 0) || more == 1 || whole + more > 30) return false;
     char copy[32];
     memcpy(copy, start, whole + more);
     copy[whole + more] = 0;

@@ -41,15 +41,17 @@ static int bind_tcp(const struct addr *a, bool reuseport) {
     return err;
 }
 
-/* Is there a socket's file at which nobody listens? */
-static bool is_stale(const struct addr *a) {
+/* 0 when the file in the way is a socket at which nobody listens; or a negative
+ * errno. */
+static int find_stale(const struct addr *a) {
     struct stat st;
-    if (lstat(addr_path(a), &st) < 0 || !S_ISSOCK(st.st_mode)) return false;
+    if (lstat(addr_path(a), &st) < 0) return -errno;
+    if (!S_ISSOCK(st.st_mode)) return -EEXIST;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) return false;
+    if (fd < 0) return -errno;
     int err = connect(fd, (const struct sockaddr *)&a->at, a->len) < 0 ? errno : 0;
     fd_close(&fd);
-    return err == ECONNREFUSED;
+    return err == ECONNREFUSED ? 0 : -EADDRINUSE;
 }
 
 static int bind_unix(const struct addr *a, const struct identity *who) {
@@ -59,9 +61,10 @@ static int bind_unix(const struct addr *a, const struct identity *who) {
     /* The mask and not chmod: at no moment is the file open to more. */
     mode_t mask = umask(0117);
     if (bind(fd, to, a->len) < 0) err = -errno;
-    if (err == -EADDRINUSE && is_stale(a)) {
-        unlink(addr_path(a));
-        err = bind(fd, to, a->len) < 0 ? -errno : 0;
+    if (err == -EADDRINUSE) {
+        err = find_stale(a);
+        if (!err) unlink(addr_path(a));
+        if (!err && bind(fd, to, a->len) < 0) err = -errno;
     }
     umask(mask);
     if (!err && who->changes && lchown(addr_path(a), who->uid, who->gid) < 0) {

@@ -258,9 +258,11 @@ static void host_ended(struct supervisor *s, int status) {
         ended_at_first(s, status);
     } else {
         if (s->ready && clock_ns() - s->ready_at >= HEALTHY) s->delay = 0;
-        log_error("host %ld %s; restarting in %.1f s", (long)pid,
-                  how_died(status, how, sizeof how),
-                  (double)s->delay / (double)CLOCK_SECOND);
+        char when[24] = "now";
+        if (s->delay)
+            snprintf(when, sizeof when, "in %.1f s", (double)s->delay / CLOCK_SECOND);
+        log_error("host %ld %s; restarting %s", (long)pid,
+                  how_died(status, how, sizeof how), when);
         come_again(s);
     }
     s->ready = false;
