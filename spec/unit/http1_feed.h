@@ -46,11 +46,47 @@ static inline void feed_print(struct http1_feed *f, struct span s) {
     fwrite(s.at, 1, s.len, f->out);
 }
 
+/* The grammar once more, with other means: lines end in CRLF and begin with a name, the
+ * request line has two spaces, and each of the others is a field. */
+static inline void feed_check_lines(const struct head *h) {
+    unsigned lines = 0, spaces = 0;
+    for (uint32_t i = 0; i < h->len; i++) {
+        char c = h->base[i];
+        feed_check(c != '\r' || h->base[i + 1] == '\n', "bare CR");
+        feed_check(c != '\n' || h->base[i - 1] == '\r', "bare LF");
+        feed_check(c != 0, "NUL");
+        if (c == ' ' && lines == 0) spaces++;
+        if (i > 0 && h->base[i - 1] == '\n')
+            feed_check(c != ' ' && c != '\t' && c != ':', "a fold or no name");
+        if (c == '\n') lines++;
+    }
+    feed_check(spaces == 2 && lines == h->field_count + 2u, "not a field a line");
+}
+
+static inline void feed_check_framing(const struct head *h) {
+    unsigned hosts = 0, encodings = 0, lengths = 0, from = 0;
+    struct span value;
+    while (head_find(h, SPAN("host"), &from, &value)) hosts++;
+    for (from = 0; head_find(h, SPAN("content-length"), &from, &value);) lengths++;
+    for (from = 0; head_find(h, SPAN("transfer-encoding"), &from, &value);) {
+        feed_check(span_case_eq(value, SPAN("chunked")), "unknown coding");
+        encodings++;
+    }
+    feed_check(hosts <= 1 && (hosts == 1 || h->minor == 0), "Host");
+    feed_check(lengths + encodings <= 1 && (encodings == 0 || h->minor == 1),
+               "framing");
+    if (h->method == HTTP_CONNECT) return;
+    feed_check(h->chunked == (encodings == 1), "chunked");
+    feed_check(h->content_length == 0 || lengths == 1, "length");
+}
+
 static inline void feed_head(struct http1_feed *f, const char *at, size_t used) {
     const struct head *h = &f->head;
     feed_check(h->base >= at && h->base + h->len == at + used,
                "head outside its bytes");
     feed_check(memcmp(h->base + h->len - 4, "\r\n\r\n", 4) == 0, "head without an end");
+    feed_check_lines(h);
+    feed_check_framing(h);
     feed_print(f, head_method(h));
     fputc(' ', f->out);
     feed_print(f, head_target(h));
