@@ -1,6 +1,6 @@
 /* All that crosses from the supervisor to the host: by fork today, by exec when a
  * running host is replaced by another program. What is not in here the host does not
- * get; descriptors that are not named here are closed before host_main.
+ * get; of descriptors, only these and the log's are open in host_main.
  *
  * The supervisor fills it in before the first fork and changes it only between forks;
  * the child owns its copy. The other way goes one pipe with messages. The thread that
