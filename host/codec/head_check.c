@@ -30,6 +30,12 @@ static bool named(const char *at, const char *lower, size_t len) {
     return true;
 }
 
+/* The same for values. CR would pass for a hyphen, but no value holds one. */
+static bool is_word(struct span s, const char *lower, size_t len) {
+    return s.len == len && named(s.at, lower, len);
+}
+
+#define IS_WORD(s, literal) is_word((s), (literal), sizeof(literal) - 1)
 #define NAMED(at, literal) named((at), (literal), sizeof(literal) - 1)
 
 static int refuse(int status, const char *reason, const char **why) {
@@ -100,8 +106,8 @@ struct gathered {
 static void take_connection(struct gathered *g, struct span value) {
     struct span element;
     while (list_next(&value, &element)) {
-        if (span_case_eq(element, SPAN("close"))) g->close = true;
-        if (span_case_eq(element, SPAN("keep-alive"))) g->keep = true;
+        if (IS_WORD(element, "close")) g->close = true;
+        if (IS_WORD(element, "keep-alive")) g->keep = true;
     }
 }
 
