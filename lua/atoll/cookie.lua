@@ -120,7 +120,7 @@ function M.format(name, value, options)
   check_name(name, options)
   if type(value) == "number" then value = tostring(value) end
   if value ~= nil
-    and (type(value) ~= "string" or value:find("[^!#-+%--:<-%[%]-~]")) then
+    and (type(value) ~= "string" or value:find("[^!-~]") or value:find("[\",;\\]")) then
     misuse.raise("cookie %q: a value is a string without spaces, quotes, commas, "
       .. "semicolons, backslashes and bytes that are not ASCII; encode it", name)
   end

@@ -135,7 +135,9 @@ function M.handler(directory, prefix, missing)
   local _, depth = prefix:gsub("/[^/]+", "")
   local skip = "^" .. ("/[^/]+"):rep(depth)
   return function(req)
-    return serve(req, (req.path:gsub(skip, "", 1))) or missing(req)
+    local answer = serve(req, (req.path:gsub(skip, "", 1)))
+    if answer then return answer end
+    return missing(req)
   end
 end
 
