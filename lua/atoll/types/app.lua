@@ -1,0 +1,99 @@
+---@meta
+
+---Routes, middleware and hooks, in the order of their registration.
+---
+---Patterns are `/users/:id` (one segment) and `/files/*path` (the rest). Static beats
+---`:param` beats `*rest`, whatever the order.
+---@class atoll.app
+local app = {}
+
+---@param pattern string
+---@param handler atoll.handler
+---@return atoll.app
+function app:get(pattern, handler) end
+
+---@param pattern string
+---@param handler atoll.handler
+---@return atoll.app
+function app:post(pattern, handler) end
+
+---@param pattern string
+---@param handler atoll.handler
+---@return atoll.app
+function app:put(pattern, handler) end
+
+---@param pattern string
+---@param handler atoll.handler
+---@return atoll.app
+function app:patch(pattern, handler) end
+
+---@param pattern string
+---@param handler atoll.handler
+---@return atoll.app
+function app:delete(pattern, handler) end
+
+---@param pattern string
+---@param handler atoll.handler
+---@return atoll.app
+function app:options(pattern, handler) end
+
+---@param pattern string
+---@param handler atoll.handler
+---@return atoll.app
+function app:head(pattern, handler) end
+
+---Every method that has no handler of its own.
+---@param pattern string
+---@param handler atoll.handler
+---@return atoll.app
+function app:any(pattern, handler) end
+
+---@param methods string|string[]  in capital letters; "*" is every method
+---@param pattern string
+---@param handler atoll.handler
+---@return atoll.app
+function app:route(methods, pattern, handler) end
+
+---Puts a function around every handler that is registered after it, or only around
+---those under a prefix.
+---@param prefix string
+---@param fn atoll.middleware
+---@return atoll.app
+---@overload fun(self: atoll.app, fn: atoll.middleware): atoll.app
+function app:use(prefix, fn) end
+
+---Calls fn with an app whose routes lie under the prefix.
+---@param prefix string
+---@param fn fun(group: atoll.app)
+---@return atoll.app
+function app:group(prefix, fn) end
+
+---Serves another app under the prefix.
+---@param prefix string
+---@param other atoll.app
+---@return atoll.app
+function app:mount(prefix, other) end
+
+---Serves the files of a directory, relative to the app's own, under the prefix.
+---@param prefix string
+---@param directory string
+---@return atoll.app
+function app:static(prefix, directory) end
+
+---Server-sent events at a pattern.
+---@param pattern string
+---@param fn fun(send: async fun(event: string|atoll.event): true?, string?, string?, req: atoll.request)
+---@return atoll.app
+function app:events(pattern, fn) end
+
+---Calls fn when something happens. What an error or not_found hook returns is an answer,
+---with status 500 or 404 unless it names another.
+---@param event "start"|"stop"|"reload"|"error"|"not_found"
+---@param fn function
+---@return atoll.app
+---@overload fun(self: atoll.app, event: "start", fn: fun(state: any)): atoll.app
+---@overload fun(self: atoll.app, event: "stop", fn: fun()): atoll.app
+---@overload fun(self: atoll.app, event: "reload", fn: fun(): any): atoll.app
+---@overload fun(self: atoll.app, event: "error", fn: fun(req: atoll.request, err: any, traceback: string): ...): atoll.app
+---@overload fun(self: atoll.app, event: "not_found", fn: atoll.handler): atoll.app
+function app:on(event, fn) end

@@ -1,0 +1,136 @@
+---@meta atoll
+
+---What `require "atoll"` returns.
+---@class atoll
+---@field version string
+---@field json atoll.json
+---@field log atoll.log
+local atoll = {}
+
+---What a handler may return first: a text, a table (sent as JSON), a response, a
+---function that gives the body in pieces, or a status.
+---@alias atoll.answer
+---| string
+---| table
+---| atoll.response
+---| fun(): string?
+---| integer
+
+---Names of header fields; a list makes a field of each value.
+---@alias atoll.headers table<string, string|string[]>
+
+---@alias atoll.handler fun(req: atoll.request, res: atoll.res): atoll.answer?, any, atoll.headers?
+
+---@alias atoll.middleware fun(req: atoll.request, next: fun(req?: atoll.request): ..., res: atoll.res): ...
+
+---An answer that a handler returns.
+---@class atoll.response
+---@field status integer?
+---@field type string?
+---@field headers atoll.headers?
+
+---A new app.
+---@return atoll.app
+---@nodiscard
+function atoll.app() end
+
+---A plain text.
+---@param s string|number
+---@param status? integer
+---@param headers? atoll.headers
+---@return atoll.response
+---@nodiscard
+function atoll.text(s, status, headers) end
+
+---An HTML page. Nothing is escaped.
+---@param s string|number
+---@param status? integer
+---@param headers? atoll.headers
+---@return atoll.response
+---@nodiscard
+function atoll.html(s, status, headers) end
+
+---The way to another URL; status is 302, or 301, 303, 307, 308.
+---@param url string
+---@param status? 301|302|303|307|308
+---@return atoll.response
+---@nodiscard
+function atoll.redirect(url, status) end
+
+---A file, relative to the app's directory; 404 when it is not there. Not for paths that
+---come from clients: those are for app:static.
+---@param path string
+---@param options? { type: string? }
+---@return atoll.response
+---@nodiscard
+function atoll.file(path, options) end
+
+---A body that fn writes piece by piece. write waits while the client is slow; nil, a
+---message and a code tell that it has gone.
+---@param fn fun(write: async fun(chunk: string): true?, string?, string?)
+---@param status? integer
+---@param headers? atoll.headers
+---@return atoll.response
+---@nodiscard
+function atoll.stream(fn, status, headers) end
+
+---@class atoll.event
+---@field data? any    text, or what JSON can hold
+---@field event? string
+---@field id? string|number
+---@field retry? number  seconds
+
+---Server-sent events.
+---@param fn fun(send: async fun(event: string|atoll.event): true?, string?, string?)
+---@return atoll.response
+---@nodiscard
+function atoll.events(fn) end
+
+---Ends the handler at once, from any depth, with what it would return.
+---@param answer atoll.answer
+---@param body? any
+---@param headers? atoll.headers
+function atoll.halt(answer, body, headers) end
+
+---Waits; only this fiber does.
+---@async
+---@param seconds number
+function atoll.sleep(seconds) end
+
+---Seconds on a clock that never jumps.
+---@return number
+---@nodiscard
+function atoll.now() end
+
+---@class atoll.task
+local task = {}
+
+---Waits for the end and gives the results, or nil and a message.
+---@async
+---@return any ...
+function task:join() end
+
+function task:cancel() end
+
+---Runs fn in a fiber of its own.
+---@param fn fun(...)
+---@param ... any
+---@return atoll.task
+function atoll.spawn(fn, ...) end
+
+---Runs fn; nil, a message and "ETIMEDOUT" when it takes longer.
+---@async
+---@param seconds number
+---@param fn fun(...): ...
+---@param ... any
+---@return any ...
+function atoll.timeout(seconds, fn, ...) end
+
+---One argument is the text as it is; more are formatted as by string.format.
+---@class atoll.log
+---@field debug fun(text: any, ...: any)
+---@field info fun(text: any, ...: any)
+---@field warn fun(text: any, ...: any)
+---@field error fun(text: any, ...: any)
+
+return atoll

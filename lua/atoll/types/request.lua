@@ -1,0 +1,93 @@
+---@meta
+
+---What a client asked.
+---@class atoll.request
+---@field method string
+---@field path string  decoded and normalised
+---@field target string  as it came
+---@field query_string string?  what stands behind the "?", as it came
+---@field query table<string, string>  first value of each name
+---@field params table<string, string>  of the route's pattern
+---@field headers table<string, string>  any case; repeated fields are joined
+---@field cookies table<string, string>
+---@field host string
+---@field scheme "http"|"https"
+---@field version "1.0"|"1.1"
+---@field remote string  address of the client
+---@field id string  of this request, also in the logs
+---@field route string?  the pattern that matched
+---@field ctx table  for the program's own use during this request
+---@field aborted boolean  the client has gone
+local request = {}
+
+---The whole body, or nil, a message and a code.
+---@async
+---@return string?, string?, string?
+---@nodiscard
+function request:text() end
+
+---At most n bytes of the body; nil at its end.
+---@async
+---@param n integer
+---@return string?, string?, string?
+---@nodiscard
+function request:read(n) end
+
+---The body in pieces as they come.
+---@return async fun(): string?
+---@nodiscard
+function request:chunks() end
+
+---The body as a value; what is not JSON is answered with 400.
+---@async
+---@return any, string?, string?
+---@nodiscard
+function request:json() end
+
+---The fields of an urlencoded form: first values, and all values; another type of body
+---is answered with 415.
+---@async
+---@return table<string, string>? first
+---@return table<string, string[]>|string all
+---@return string? code
+---@nodiscard
+function request:form() end
+
+---All values of a name in the query; without a name those of every name.
+---@param name string
+---@return string[]
+---@nodiscard
+---@overload fun(self: atoll.request): table<string, string[]>
+function request:queries(name) end
+
+---The second argument of a handler, for those who prefer it to return values.
+---@class atoll.res
+---@field status integer
+---@field headers atoll.headers  any case
+local res = {}
+
+---Sends a piece of the body, the head first; waits while the client is slow.
+---@async
+---@param chunk string
+---@return true?, string?, string?
+function res:write(chunk) end
+
+---Ends the body.
+---@async
+function res:finish() end
+
+---@class atoll.cookie_options
+---@field path? string  "/" unless given
+---@field domain? string
+---@field max_age? integer  seconds
+---@field expires? number  as of os.time()
+---@field secure? boolean
+---@field http_only? boolean  true unless given
+---@field same_site? "Strict"|"Lax"|"None"  "Lax" unless given
+
+---Adds a Set-Cookie header; a nil value makes the browser forget the cookie.
+---@param name string
+---@param value string|number|nil
+---@param options? atoll.cookie_options
+---@return atoll.res
+function res:cookie(name, value, options) end

@@ -1,0 +1,54 @@
+---@meta atoll.testing
+
+---Tests of an app without a socket.
+---@class atoll.testing
+local testing = {}
+
+---Loads the app of a directory; raises what is wrong with it.
+---@param directory string
+---@return atoll.testing.app
+---@nodiscard
+function testing.load(directory) end
+
+---@class atoll.testing.app
+local app = {}
+
+---@class atoll.testing.options
+---@field headers? atoll.headers
+---@field body? string
+---@field json? any
+---@field form? table<string, any>
+---@field query? table<string, any>
+
+---@async
+---@param method string
+---@param target string
+---@param options? atoll.testing.options
+---@return atoll.testing.response
+function app:request(method, target, options) end
+
+---Sends bytes as they are and gives those that were answered.
+---@async
+---@param bytes string
+---@return string
+function app:exchange(bytes) end
+
+function app:close() end
+
+---@class atoll.testing.response
+---@field status integer
+---@field reason string
+---@field headers table<string, string>  any case; repeated fields are joined
+---@field body string
+---@field complete boolean  false when the answer was cut off
+local response = {}
+
+---All values of a header.
+---@param name string
+---@return string[]
+function response:values(name) end
+
+---@return any
+function response:json() end
+
+return testing
