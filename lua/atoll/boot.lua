@@ -84,7 +84,7 @@ function M.boot(options)
   directory = directory and directory:gsub("(.)/+$", "%1")
   if directory then set_path(directory, options.compat_path) end
   rawset(_G, "require", require("atoll.loading").require)
-  if options.strict and not options.script then
+  if options.strict and options.appdir then
     require("atoll.strict").install(directory)
   end
 end

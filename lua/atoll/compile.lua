@@ -58,12 +58,13 @@ local function wrap(handler, list, relate)
   return handler
 end
 
--- The results of a hook, with its status where they name none.
-local function with_status(status, text, first, second, ...)
+-- The results of a hook, with its status where they name none. A bare status is
+-- answered with the host's own text.
+local function with_status(status, first, second, ...)
   if math.type(first) == "integer" then return first, second, ... end
   if first == nil then
     if second ~= nil then return first, second, ... end
-    return status, text
+    return status
   end
   if getmetatable(first) == response.metatable then
     first.status = first.status or status
@@ -73,15 +74,15 @@ local function with_status(status, text, first, second, ...)
 end
 
 local function not_found_of(fn)
-  if not fn then return function() return 404, "Not Found\n" end end
+  if not fn then return function() return 404 end end
   return function(req)
-    return with_status(404, "Not Found\n", fn(req))
+    return with_status(404, fn(req))
   end
 end
 
 local function error_of(fn)
   return function(req, err, traceback)
-    return with_status(500, "Internal Server Error\n", fn(req, err, traceback))
+    return with_status(500, fn(req, err, traceback))
   end
 end
 
@@ -255,7 +256,7 @@ local function error_hook(out, root)
       or method == "HEAD" and hooks["GET " .. route]
       or hooks["* " .. route] or default
     if hook then return hook(req, err, traceback) end
-    return 500, "Internal Server Error\n"
+    return 500
   end
 end
 

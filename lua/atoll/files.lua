@@ -52,7 +52,7 @@ local function file_response(path, type)
   end
   return response {
     type = type,
-    headers = { ["Content-Length"] = tostring(size) },
+    length = size,
     run = function(res) return send(res, path, size) end,
   }
 end
@@ -64,9 +64,7 @@ function M.file(path, options)
   misuse.expect("string", path, "the path of atoll.file()")
   options = options or {}
   misuse.expect("table", options, "the options of atoll.file()")
-  return file_response(absolute(path), options.type) or response {
-    status = 404, type = "text/plain; charset=utf-8", body = "Not Found\n",
-  }
+  return file_response(absolute(path), options.type) or response { status = 404 }
 end
 
 -- The file name that a normalised request path stands for below a directory, or nil.

@@ -2,7 +2,7 @@
 -- the table that this module adds to.
 local cookie = require "atoll.cookie"
 local host = require "atoll.core.host"
-local json = require "cjson.safe"
+local json = require "atoll.json"
 local misuse = require "atoll.misuse"
 local request = require "atoll.core.request"
 local response = require "atoll.response"

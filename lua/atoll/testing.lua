@@ -2,7 +2,7 @@
 -- answers it as if it had come from a client, and the answer is taken apart here.
 local core = require "atoll.core.testing"
 local host = require "atoll.core.host"
-local json = require "cjson"
+local json = require "atoll.json"
 local misuse = require "atoll.misuse"
 
 local M = {}
@@ -17,8 +17,13 @@ function response_methods:values(name)
   return self.fields[name:lower()] or {}
 end
 
+-- The body as a value; raises when it is not JSON.
 function response_methods:json()
-  return json.decode(self.body)
+  local value, problem = json.decode(self.body)
+  if value == nil then
+    misuse.raise("the body (status %d) is not JSON: %s", self.status, problem)
+  end
+  return value
 end
 
 local headers_meta = {

@@ -13,8 +13,8 @@ local recent = {} -- the latest KEPT entries, the newest last
 local read_to = 0 -- bytes of the file that recent stands for
 
 local function remember(line)
-  local ok, entry = pcall(atoll.json.decode, line)
-  if not ok or type(entry) ~= "table" then
+  local entry = atoll.json.decode(line)
+  if type(entry) ~= "table" then
     atoll.log.warn("guestbook: a line of %s is no entry", path)
     return
   end

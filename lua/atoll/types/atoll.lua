@@ -105,12 +105,23 @@ function atoll.now() end
 ---@class atoll.task
 local task = {}
 
----Waits for the end and gives the results, or nil and a message.
+---Waits for the end and gives the results; nil, a message and a code when the task
+---failed, or when it has not ended after so many seconds.
 ---@async
+---@param seconds? number
 ---@return any ...
-function task:join() end
+function task:join(seconds) end
 
+---Ends it at its next wait.
 function task:cancel() end
+
+---@return string
+---@nodiscard
+function task:status() end
+
+---Its failure is not logged, whether or not somebody joins it.
+---@return atoll.task
+function task:quiet() end
 
 ---Runs fn in a fiber of its own.
 ---@param fn fun(...)

@@ -1,0 +1,62 @@
+-- The stubs for editors name what there is, and nothing that is not.
+local app = require "atoll.app"
+local atoll = require "atoll"
+local request = require "atoll.core.request"
+local response = require "atoll.core.response"
+local testing = require "atoll.testing"
+
+-- Functions that only say that they are not there yet, and those that the host calls.
+local hidden = {
+  all = true, any = true, after = true, every = true, semaphore = true,
+  channel = true, websocket = true, parts = true, transfer = true, on_abort = true,
+  make_query = true, make_cookies = true,
+}
+
+local function read(name)
+  local file = assert(io.open("lua/atoll/types/" .. name .. ".lua", "rb"))
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+-- "app" -> names of the functions that the stub declares with that table and sign.
+local function declared(stub, prefix)
+  local names = {}
+  for name in read(stub):gmatch("\nfunction " .. prefix .. "([%w_]+)%(") do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+local function functions_of(t, except)
+  local names = {}
+  for name, value in pairs(t) do
+    if type(value) == "function" and not except[name] then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+describe("types", function()
+  it("have all of atoll", function()
+    local names = functions_of(atoll, hidden)
+    assert.same(names, declared("atoll", "atoll%."))
+    assert.same({ "debug", "error", "info", "warn" }, functions_of(atoll.log, {}))
+  end)
+
+  it("have all of an app", function()
+    local methods = getmetatable(app.new()).__index
+    assert.same(functions_of(methods, { websocket = true, every = true }),
+      declared("app", "app:"))
+  end)
+
+  it("have all of a request and of res", function()
+    assert.same(functions_of(request, hidden), declared("request", "request:"))
+    assert.same(functions_of(response, {}), declared("request", "res:"))
+  end)
+
+  it("have all of testing", function()
+    assert.same(functions_of(testing, {}), declared("testing", "testing%."))
+  end)
+end)
