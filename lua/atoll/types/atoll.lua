@@ -112,7 +112,8 @@ local task = {}
 ---@return any ...
 function task:join(seconds) end
 
----Ends it at its next wait.
+---Ends it at its next wait; false when it had ended.
+---@return boolean
 function task:cancel() end
 
 ---@return string
