@@ -59,7 +59,9 @@ LUA_FILES := $(sort $(filter-out lua/atoll/types/%,$(shell find lua -name '*.lua
 OBJS := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard host/*/*.c))) \
     $(B)/embedded.o $(LLHTTP_OBJS)
 # Rooms without a loop, a thread or Lua: unit tests and fuzzers link all of them.
-PURE := $(sort $(wildcard host/base/*.c host/codec/*.c host/http/router.c))
+PURE := $(sort $(wildcard host/base/*.c host/codec/*.c) \
+    host/http/router.c host/http/pattern.c host/http/access.c host/net/addr.c \
+    $(addprefix host/process/,settings.c settings_text.c problem.c suggest.c cpus.c))
 PURE_OBJS := $(PURE:%.c=$(B)/%.o) $(LLHTTP_OBJS)
 UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_test.c))
 FUZZERS := $(patsubst contrib/fuzz/%.c,$(B)/%,$(wildcard contrib/fuzz/*_fuzz.c))

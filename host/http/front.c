@@ -204,19 +204,30 @@ void front_leave(struct front *f) {
 
 void front_cut(struct front *f) {
     struct link *first;
+    stop_listening(f);
+    if (ev_is_active(&f->before_sleep)) ev_prepare_stop(f->loop->ev, &f->before_sleep);
     while ((first = list_first(&f->conns))) h1_cut(LIST_OF(first, struct h1, member));
 }
 
-void front_done(struct front *f) {
-    struct front *self = f;
-    atomic_compare_exchange_strong(&f->crew->fronts[f->place], &self, NULL);
-    stop_listening(f);
-    if (ev_is_active(&f->before_sleep)) ev_prepare_stop(f->loop->ev, &f->before_sleep);
+static void empty_pool(struct front *f) {
     while (f->pool) {
         struct exchange *x = f->pool;
         f->pool = x->handle;
         free(x);
     }
+    f->pool_count = 0;
+}
+
+void front_limit(struct front *f, const struct front_limits *limits) {
+    /* Pooled exchanges have room for so many fields and no more. */
+    if (limits->head.header_count_max != f->limits.head.header_count_max) empty_pool(f);
+    f->limits = *limits;
+}
+
+void front_done(struct front *f) {
+    struct front *self = f;
+    atomic_compare_exchange_strong(&f->crew->fronts[f->place], &self, NULL);
+    empty_pool(f);
     while (f->spare) {
         struct h1 *c = f->spare;
         f->spare = c->next_spare;

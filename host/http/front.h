@@ -78,6 +78,9 @@ void front_start(struct front *f);
  * are closed after grace ns. drained is called once none is left. */
 void front_drain(struct front *f, int64_t grace);
 
+/* Other limits from now on. */
+void front_limit(struct front *f, const struct front_limits *limits);
+
 /* Closes whatever is left. */
 void front_cut(struct front *f);
 void front_done(struct front *f);

@@ -18,6 +18,7 @@ void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_o
     s->loop = l;
     s->ops = ops;
     s->user = user;
+    s->context = NULL;
     buf_init(&s->out);
     s->written = l->now;
     s->reading = s->above = s->broken = s->shut = false;

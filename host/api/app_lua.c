@@ -1,0 +1,420 @@
+#include "api/app_lua.h"
+
+#include "api/libs.h"
+#include "api/request_lua.h"
+#include "api/response_lua.h"
+#include "base/check.h"
+#include "base/embedded.h"
+#include "base/log.h"
+#include "http/front.h"
+#include "isolate/gate.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MAGIC = 0x61707021, NOT_FOUND = UINT32_MAX };
+
+struct app *app_of(lua_State *L) {
+    struct app *app = generation_of(L)->app;
+    MAGIC_CHECK(app, MAGIC);
+    return app;
+}
+
+/* ---- loading ---- */
+
+static void app_free(struct generation *g) {
+    struct app *app = g->app;
+    if (!app) return;
+    for (uint32_t i = 0; i < app->count; i++) free(app->sources[i]);
+    free(app->sources);
+    free(app->handlers);
+    free(app->takes_response);
+    if (app->router) router_free(app->router);
+    const struct app_options *o = app->options;
+    free(app);
+    g->app = NULL;
+    if (o->closed) o->closed(o);
+}
+
+static int embedded(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    for (const struct embedded_file *f = embedded_files; f->name; f++) {
+        if (strcmp(f->name, name) != 0) continue;
+        lua_pushlstring(L, f->source, f->length);
+        lua_pushstring(L, f->path);
+        return 2;
+    }
+    return 0;
+}
+
+static void boot(lua_State *L, const struct app_options *o) {
+    lua_pushcfunction(L, embedded);
+    lua_pushliteral(L, "atoll.boot");
+    lua_call(L, 1, 2);
+    size_t len;
+    const char *source = lua_tolstring(L, -2, &len);
+    if (!source) luaL_error(L, "the program has no atoll.boot");
+    lua_pushfstring(L, "@%s", lua_tostring(L, -1));
+    if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != LUA_OK)
+        lua_error(L);
+    lua_call(L, 0, 1);
+    lua_createtable(L, 0, 6);
+    lua_pushstring(L, o->appdir);
+    lua_setfield(L, -2, "appdir");
+    lua_pushstring(L, o->script);
+    lua_setfield(L, -2, "script");
+    lua_pushboolean(L, o->strict);
+    lua_setfield(L, -2, "strict");
+    lua_pushboolean(L, o->compat_path);
+    lua_setfield(L, -2, "compat_path");
+    lua_pushcfunction(L, embedded);
+    lua_setfield(L, -2, "embedded");
+    lua_call(L, 1, 0);
+    lua_pop(L, 3);
+}
+
+/* Calls require(module), pushing the result. */
+static void require(lua_State *L, const char *module) {
+    lua_getglobal(L, "require");
+    lua_pushstring(L, module);
+    lua_call(L, 1, 1);
+}
+
+static bool takes_response(lua_State *L) {
+    lua_Debug d;
+    lua_pushvalue(L, -1);
+    lua_getinfo(L, ">u", &d);
+    return d.isvararg || d.nparams >= 2;
+}
+
+static const char *field_string(lua_State *L, const char *name, struct span *s) {
+    lua_getfield(L, -1, name);
+    s->at = luaL_checklstring(L, -1, &s->len);
+    lua_pop(L, 1); /* the table keeps it */
+    return s->at;
+}
+
+static void add_route(lua_State *L, struct app *app) {
+    struct span method, pattern, source;
+    const char *why = NULL;
+    field_string(L, "method", &method);
+    field_string(L, "pattern", &pattern);
+    field_string(L, "source", &source);
+    uint32_t i = app->count;
+    app->sources[i] = strndup(source.at, source.len);
+    if (!app->sources[i]) luaL_error(L, "not enough memory");
+    lua_getfield(L, -1, "handler");
+    luaL_checktype(L, -1, LUA_TFUNCTION);
+    app->takes_response[i] = takes_response(L);
+    app->handlers[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+    app->count++;
+    if (router_add(app->router, method, pattern, i, &why) != 0)
+        luaL_error(L, "%s: route \"%s\": %s", app->sources[i], pattern.at, why);
+}
+
+static int hook(lua_State *L, const char *name) {
+    if (lua_getfield(L, -1, name) == LUA_TNIL) {
+        lua_pop(L, 1);
+        return LUA_NOREF;
+    }
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void load_app(lua_State *L, struct app *app) {
+    require(L, "atoll.loader");
+    lua_getfield(L, -1, "load");
+    lua_pushstring(L, app->options->appdir);
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "routes");
+    lua_Integer count = luaL_len(L, -1);
+    size_t room = (size_t)count + 1;
+    app->handlers = calloc(room, sizeof *app->handlers);
+    app->sources = calloc(room, sizeof *app->sources);
+    app->takes_response = calloc(room, sizeof *app->takes_response);
+    app->router = router_new();
+    if (!app->handlers || !app->sources || !app->takes_response || !app->router)
+        luaL_error(L, "not enough memory");
+    for (lua_Integer i = 1; i <= count; i++) {
+        lua_geti(L, -1, i);
+        add_route(L, app);
+        lua_pop(L, 1);
+    }
+    if (router_compile(app->router) != 0) luaL_error(L, "not enough memory");
+    lua_pop(L, 1);
+    app->not_found = hook(L, "not_found");
+    app->on_error = hook(L, "error");
+    app->start = hook(L, "start");
+    app->reload = hook(L, "reload");
+    app->stop = hook(L, "stop");
+    lua_pop(L, 2);
+}
+
+int app_open(lua_State *L, struct generation *g, void *data) {
+    struct app *app = calloc(1, sizeof *app);
+    if (!app) return luaL_error(L, "not enough memory");
+    app->magic = MAGIC;
+    app->options = data;
+    app->not_found = app->on_error = app->start = app->reload = app->stop = LUA_NOREF;
+    g->app = app;
+    g->app_free = app_free;
+    libs_preload(L);
+    /* Both metatables are needed before the first request. */
+    luaL_requiref(L, "atoll.core.request", luaopen_atoll_core_request, 0);
+    luaL_requiref(L, "atoll.core.response", luaopen_atoll_core_response, 0);
+    lua_pop(L, 2);
+    boot(L, app->options);
+    if (app->options->appdir) load_app(L, app);
+    return 0;
+}
+
+/* ---- a request's fiber ---- */
+
+static void ended(struct fiber *f, void *owner, int status, lua_State *co, int count);
+
+static const struct fiber_owner request_owner = {ended};
+
+/* Turns an error into {error, traceback}; a halt stays as it is. */
+static int describe(lua_State *L) {
+    if (response_is_halt(L, 1)) return 1;
+    lua_createtable(L, 2, 0);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, -2, 1);
+    const char *text = luaL_tolstring(L, 1, NULL);
+    luaL_traceback(L, L, text, 1);
+    lua_rawseti(L, 2, 2);
+    lua_settop(L, 2);
+    return 1;
+}
+
+static int answered(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    return response_send(L, lua_gettop(L) - (int)context);
+}
+
+/* req, handler, its arguments -> the response. */
+static int answer(lua_State *L) {
+    int arguments = lua_gettop(L) - 2;
+    lua_callk(L, arguments, LUA_MULTRET, 1, answered);
+    return answered(L, LUA_OK, 1);
+}
+
+/* req, values of a halt in a table -> the response. */
+static int answer_halt(lua_State *L) {
+    lua_getfield(L, 2, "n");
+    int n = (int)lua_tointeger(L, -1);
+    luaL_checkstack(L, n + 4, "halt");
+    for (int i = 1; i <= n; i++) lua_rawgeti(L, 2, i);
+    return response_send(L, n);
+}
+
+static void log_failure(lua_State *L, struct exchange *x, struct span text) {
+    (void)L;
+    char id[16];
+    struct buf line;
+    buf_init(&line);
+    exchange_id(x, id);
+    struct span method = head_method(&x->head), target = head_target(&x->head);
+    if (buf_append(&line, method.at, method.len) == 0 &&
+        buf_append(&line, " ", 1) == 0 &&
+        buf_append(&line, target.at, target.len) == 0 &&
+        buf_append(&line, ": ", 2) == 0 && buf_append(&line, text.at, text.len) == 0)
+        log_lines(LEVEL_ERROR, span_of(id, sizeof id), buf_span(&line));
+    buf_reset(&line);
+}
+
+static int failed_again(lua_State *L, int status, lua_KContext context);
+
+/* The handler's error is on top: a halt, {error, traceback}, or a bare message. */
+static int failed(lua_State *L, int status) {
+    struct request *r = request_check(L, 1, true);
+    struct exchange *x = r->x;
+    int error = lua_gettop(L);
+    if (status != LUA_ERRMEM && response_is_halt(L, error)) {
+        lua_pushcfunction(L, answer_halt);
+        lua_pushvalue(L, 1);
+        lua_pushvalue(L, error);
+        int again = lua_pcallk(L, 2, 0, 2, 0, failed_again);
+        return failed_again(L, again, 0);
+    }
+    if (lua_istable(L, error)) {
+        lua_rawgeti(L, error, 1);
+        lua_rawgeti(L, error, 2);
+    } else {
+        lua_pushvalue(L, error);
+        lua_pushvalue(L, error);
+    }
+    size_t len = 0;
+    const char *text = luaL_tolstring(L, -1, &len);
+    log_failure(L, x, span_of(text, len));
+    lua_pop(L, 1);
+    struct app *app = app_of(L);
+    if (status == LUA_ERRMEM) {
+        app->exhausted = true;
+        exchange_fail(x, 503, SPAN(""));
+        return 0;
+    }
+    if (app->on_error == LUA_NOREF || x->phase != X_HEAD || exchange_gone(x)) {
+        exchange_fail(x, 500, SPAN(""));
+        return 0;
+    }
+    exchange_restart(x);
+    lua_pushcfunction(L, answer);
+    lua_pushvalue(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, app->on_error);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, error + 1);
+    lua_pushvalue(L, error + 2);
+    int again = lua_pcallk(L, 5, 0, 2, 0, failed_again);
+    return failed_again(L, again, 0);
+}
+
+/* After the error hook, or the answer of a halt. */
+static int failed_again(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    if (status == LUA_OK || status == LUA_YIELD) return 0;
+    struct request *r = request_check(L, 1, true);
+    size_t len = 0;
+    if (status != LUA_ERRMEM && response_is_halt(L, -1)) {
+        lua_getfield(L, -1, "n");
+        lua_pop(L, 1);
+        lua_rawgeti(L, -1, 1);
+        int code = (int)lua_tointeger(L, -1);
+        exchange_fail(r->x, code >= 400 && code < 600 ? code : 500, SPAN(""));
+        return 0;
+    }
+    if (lua_istable(L, -1)) lua_rawgeti(L, -1, 2);
+    const char *text = luaL_tolstring(L, -1, &len);
+    log_failure(L, r->x, span_of(text, len));
+    exchange_fail(r->x, status == LUA_ERRMEM ? 503 : 500, SPAN(""));
+    return 0;
+}
+
+static int served(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    if (status == LUA_OK || status == LUA_YIELD) return 0;
+    return failed(L, status);
+}
+
+/* The first function of a request's fiber: a light userdata, the exchange. On its stack
+ * stay 1 the request and 2 the message handler. */
+static int serve(lua_State *L) {
+    struct exchange *x = lua_touserdata(L, 1);
+    struct app *app = app_of(L);
+    request_push(L, x);
+    lua_replace(L, 1);
+    lua_pushcfunction(L, describe);
+    lua_pushcfunction(L, answer);
+    lua_pushvalue(L, 1);
+    bool found = x->handler != NOT_FOUND;
+    lua_rawgeti(L, LUA_REGISTRYINDEX,
+                found ? app->handlers[x->handler] : app->not_found);
+    lua_pushvalue(L, 1);
+    bool response = !found || app->takes_response[x->handler];
+    if (response) response_push(L, 1);
+    int status = lua_pcallk(L, response ? 4 : 3, 0, 2, 0, served);
+    return served(L, status, 0);
+}
+
+static void ended(struct fiber *f, void *owner, int status, lua_State *co, int count) {
+    struct exchange *x = owner;
+    struct generation *g = f->generation;
+    (void)count;
+    if (status != 0) {
+        /* What even the error handling could not hold. */
+        struct buf text;
+        buf_init(&text);
+        if (status != ERR_CANCELLED) {
+            gate_describe(co, -1, co, &text);
+            log_failure(co, x, buf_span(&text));
+        }
+        buf_reset(&text);
+        exchange_fail(x, status == ERR_LUA ? 500 : 503, SPAN(""));
+    }
+    exchange_end(x);
+    struct request *r = x->handle;
+    if (r) request_over(r);
+    exchange_release(x);
+    struct app *app = g->app;
+    if ((status == ERR_MEMORY || app->exhausted) && app->options->out_of_memory)
+        app->options->out_of_memory(g);
+}
+
+static void options_answer(struct exchange *x, const struct app *app, int status) {
+    char allow[ROUTER_ALLOW_MAX];
+    size_t n = router_allow(app->router, x->target.path, allow);
+    if (x->target.form == TARGET_ASTERISK) {
+        static const char all[] = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
+        memcpy(allow, all, n = sizeof all - 1);
+    }
+    if (status == 405) {
+        static const char text[] = "405 Method Not Allowed\n";
+        size_t taken;
+        if (exchange_field(x, SPAN("Allow"), span_of(allow, n)) == 0 &&
+            exchange_head(x, 405, SPAN("text/plain; charset=utf-8"), sizeof text - 1) ==
+                0)
+            exchange_body(x, span_of(text, sizeof text - 1), &taken);
+    } else if (exchange_field(x, SPAN("Allow"), span_of(allow, n)) == 0) {
+        exchange_head(x, 204, SPAN(""), 0);
+    }
+    exchange_end(x);
+}
+
+static void request(struct exchange *x) {
+    struct isolate *isolate = x->front->app_data;
+    struct generation *g = isolate_generation(isolate);
+    app_serve(x, g);
+}
+
+void app_serve(struct exchange *x, struct generation *g) {
+    struct app *app = g->app;
+    struct route_match match;
+    bool own_answer = false;
+    if (x->target.form == TARGET_ASTERISK) {
+        options_answer(x, app, 204);
+        exchange_release(x);
+        return;
+    }
+    router_match(app->router, head_method(&x->head), x->target.path, &match);
+    switch (match.outcome) {
+    case ROUTE_FOUND:
+        x->handler = match.handler;
+        x->route = match.pattern;
+        x->param_count = match.param_count;
+        for (unsigned i = 0; i < match.param_count; i++) {
+            struct span value = match.params[i].value;
+            x->params[i] = (struct exchange_param){
+                match.params[i].name, (uint32_t)(value.at - x->target.path.at),
+                (uint32_t)value.len};
+        }
+        break;
+    case ROUTE_NO_METHOD:
+        options_answer(x, app,
+                       span_eq(head_method(&x->head), SPAN("OPTIONS")) ? 204 : 405);
+        own_answer = true;
+        break;
+    case ROUTE_NO_PATH:
+        if (app->not_found == LUA_NOREF) {
+            exchange_fail(x, 404, SPAN(""));
+            own_answer = true;
+        }
+        x->handler = NOT_FOUND;
+        break;
+    }
+    if (own_answer) {
+        exchange_release(x);
+        return;
+    }
+    struct fiber *f = fiber_new(g, FIBER_REQUEST, &request_owner, x);
+    if (!f) {
+        exchange_fail(x, 503, SPAN(""));
+        exchange_release(x);
+        return;
+    }
+    lua_pushcfunction(f->co, serve);
+    lua_pushlightuserdata(f->co, x);
+    fiber_run(f, 1);
+}
+
+const struct http_app app_http = {request, request_woken_body, request_woken_output,
+                                  request_gone};

@@ -1,0 +1,58 @@
+/* The app that a generation has loaded, as the front sees it: the compiled router, the
+ * handlers' references, the hooks; and the way of a request into a fiber and of what
+ * the handler returned into a response.
+ *
+ * app_open is the generation plan's `open`: it makes every module known, runs boot.lua,
+ * and loads the app directory or leaves a script to be run. app_http are the functions
+ * that an isolate's front calls; front->app_data is the isolate. The isolate's thread,
+ * but app_open: the loader's. */
+#ifndef API_APP_LUA_H
+#define API_APP_LUA_H
+
+#include "http/exchange.h"
+#include "isolate/generation.h"
+#include "isolate/isolate.h"
+
+/* What app_open is given as plan->data; borrowed. */
+struct app_options {
+    const char *appdir; /* absolute; NULL for a script */
+    const char *script; /* a file to run instead, or NULL */
+    const char *module; /* a module to run instead, or NULL */
+    int argc;           /* of the script */
+    char **argv;
+    bool strict, compat_path, dev;
+    const char *version;
+    /* Lua ran out of memory in a request; called on the isolate's thread, outside Lua.
+     */
+    void (*out_of_memory)(struct generation *g);
+    /* The script or module called os.exit: its fiber never goes on. The same. */
+    void (*exit)(struct generation *g, int code);
+    /* The app of a generation was closed and needs the options no more. */
+    void (*closed)(const struct app_options *o);
+    void *owner;
+};
+
+struct app {
+    uint32_t magic;
+    struct router *router;
+    int *handlers;        /* registry references by the router's handler numbers */
+    char **sources;       /* "app.lua:12" */
+    bool *takes_response; /* the handler looks at a second argument */
+    uint32_t count;
+    int not_found, on_error; /* references, or LUA_NOREF */
+    int start, reload, stop;
+    bool exhausted; /* memory ran out: out_of_memory will be told */
+    const struct app_options *options;
+};
+
+extern const struct http_app app_http;
+
+/* Answers x with the generation's handlers, as app_http.request does with those of the
+ * isolate's current one. */
+void app_serve(struct exchange *x, struct generation *g);
+
+int app_open(lua_State *L, struct generation *g, void *data);
+
+struct app *app_of(lua_State *L);
+
+#endif

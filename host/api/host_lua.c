@@ -1,0 +1,193 @@
+#include "api/host_lua.h"
+
+#include "api/app_lua.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "codec/target.h"
+#include "isolate/isolate.h"
+
+#include <dirent.h>
+#include <lauxlib.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+static int failure(lua_State *L, int err, const char *path) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: %s", path, err_text(err));
+    lua_pushstring(L, err_name(err));
+    return 3;
+}
+
+static mode_t mode_of(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 ? st.st_mode : 0;
+}
+
+static int is_file(lua_State *L) {
+    lua_pushboolean(L, S_ISREG(mode_of(luaL_checkstring(L, 1))));
+    return 1;
+}
+
+static int is_directory(lua_State *L) {
+    lua_pushboolean(L, S_ISDIR(mode_of(luaL_checkstring(L, 1))));
+    return 1;
+}
+
+/* The path without links and dot segments; nil, message, code. */
+static int real_path(lua_State *L) {
+    char resolved[PATH_MAX];
+    const char *path = luaL_checkstring(L, 1);
+    if (!realpath(path, resolved)) return failure(L, -errno, path);
+    lua_pushstring(L, resolved);
+    return 1;
+}
+
+/* A userdata owns the listing while Lua is given its names. */
+struct listing {
+    struct dirent **entries;
+    int count;
+};
+
+static int listing_gc(lua_State *L) {
+    struct listing *l = lua_touserdata(L, 1);
+    for (int i = 0; i < l->count; i++) free(l->entries[i]);
+    free(l->entries);
+    l->entries = NULL;
+    l->count = 0;
+    return 0;
+}
+
+/* list(dir) -> {{name=, kind="file"|"directory"|"other"} ...} by name; nil, message,
+ * code. */
+static int list(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    struct listing *l = lua_newuserdatauv(L, sizeof *l, 0);
+    *l = (struct listing){0};
+    if (luaL_newmetatable(L, "atoll.listing")) {
+        lua_pushcfunction(L, listing_gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushcfunction(L, listing_gc);
+        lua_setfield(L, -2, "__close");
+    }
+    lua_setmetatable(L, -2);
+    lua_toclose(L, -1);
+    int count = scandir(path, &l->entries, NULL, alphasort);
+    if (count < 0) return failure(L, -errno, path);
+    l->count = count;
+    lua_newtable(L);
+    lua_Integer n = 0;
+    for (int i = 0; i < count; i++) {
+        const char *name = l->entries[i]->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
+        lua_createtable(L, 0, 2);
+        lua_pushstring(L, name);
+        lua_setfield(L, -2, "name");
+        lua_pushfstring(L, "%s/%s", path, name);
+        mode_t mode = mode_of(lua_tostring(L, -1));
+        lua_pop(L, 1);
+        lua_pushstring(L, S_ISREG(mode)   ? "file"
+                          : S_ISDIR(mode) ? "directory"
+                                          : "other");
+        lua_setfield(L, -2, "kind");
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+static void push_decoded(lua_State *L, struct span s, bool plus) {
+    luaL_Buffer b;
+    char *to = luaL_buffinitsize(L, &b, s.len);
+    luaL_pushresultsize(&b, target_decode(s, plus, to));
+}
+
+static int parse_query(lua_State *L) {
+    struct span rest, name, value;
+    rest.at = luaL_checklstring(L, 1, &rest.len);
+    lua_newtable(L);
+    lua_Integer n = 0;
+    while (query_next(&rest, &name, &value)) {
+        push_decoded(L, name, true);
+        lua_rawseti(L, -2, ++n);
+        push_decoded(L, value, true);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+static int percent_decode(lua_State *L) {
+    struct span s;
+    s.at = luaL_checklstring(L, 1, &s.len);
+    push_decoded(L, s, lua_toboolean(L, 2));
+    return 1;
+}
+
+/* All but the unreserved characters of RFC 3986 2.3. */
+static int percent_encode(lua_State *L) {
+    static const char hex[] = "0123456789ABCDEF";
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+            (c >= 'a' && c <= 'z') || (c && strchr("-._~", c))) {
+            luaL_addchar(&b, (char)c);
+        } else {
+            luaL_addchar(&b, '%');
+            luaL_addchar(&b, hex[c >> 4]);
+            luaL_addchar(&b, hex[c & 15]);
+        }
+    }
+    luaL_pushresult(&b);
+    return 1;
+}
+
+static int isolate(lua_State *L) {
+    struct generation *g = generation_of(L);
+    if (!g->isolate) return 0;
+    lua_pushinteger(L, g->isolate->index);
+    return 1;
+}
+
+static int generation(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)generation_of(L)->number);
+    return 1;
+}
+
+static int log_text(lua_State *L) {
+    size_t len;
+    enum log_level level;
+    const char *name = luaL_checklstring(L, 1, &len);
+    if (!log_level_parse(span_of(name, len), &level))
+        return luaL_argerror(L, 1, "debug, info, warn or error");
+    const char *text = luaL_checklstring(L, 2, &len);
+    if (log_on(level)) log_lines(level, SPAN(""), span_of(text, len));
+    return 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"list", list},
+    {"is_file", is_file},
+    {"is_directory", is_directory},
+    {"real_path", real_path},
+    {"parse_query", parse_query},
+    {"percent_decode", percent_decode},
+    {"percent_encode", percent_encode},
+    {"isolate", isolate},
+    {"generation", generation},
+    {"log", log_text},
+    {NULL, NULL},
+};
+
+int luaopen_atoll_core_host(lua_State *L) {
+    const struct app *app = generation_of(L)->app;
+    if (!app) return luaL_error(L, "the app is being closed");
+    luaL_newlib(L, functions);
+    lua_pushstring(L, app->options->version);
+    lua_setfield(L, -2, "version");
+    lua_pushboolean(L, app->options->dev);
+    lua_setfield(L, -2, "dev");
+    return 1;
+}

@@ -1,0 +1,21 @@
+#include "api/libs.h"
+
+#include <lauxlib.h>
+
+static const luaL_Reg modules[] = {
+    {"atoll.core.host", luaopen_atoll_core_host},
+    {"atoll.core.request", luaopen_atoll_core_request},
+    {"atoll.core.response", luaopen_atoll_core_response},
+    {"atoll.core.task", luaopen_atoll_task},
+    {"atoll.core.testing", luaopen_atoll_core_testing},
+    {"atoll.json", luaopen_atoll_json},
+    {"cjson", luaopen_cjson},
+    {"cjson.safe", luaopen_cjson_safe},
+    {NULL, NULL},
+};
+
+void libs_preload(lua_State *L) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    luaL_setfuncs(L, modules, 0);
+    lua_pop(L, 1);
+}

@@ -1,0 +1,22 @@
+/* The one table of the modules that C gives to Lua: each opens when it is first
+ * required.
+ *
+ * libs_preload puts them all into package.preload. The thread that the state is on. */
+#ifndef API_LIBS_H
+#define API_LIBS_H
+
+#include <lua.h>
+
+/* May raise. */
+void libs_preload(lua_State *L);
+
+int luaopen_atoll_json(lua_State *L);
+int luaopen_cjson(lua_State *L);
+int luaopen_cjson_safe(lua_State *L);
+int luaopen_atoll_core_host(lua_State *L);
+int luaopen_atoll_core_request(lua_State *L);
+int luaopen_atoll_core_response(lua_State *L);
+int luaopen_atoll_task(lua_State *L);
+int luaopen_atoll_core_testing(lua_State *L);
+
+#endif

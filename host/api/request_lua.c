@@ -1,0 +1,409 @@
+#include "api/request_lua.h"
+
+#include "api/app_lua.h"
+#include "api/response_lua.h"
+#include "base/check.h"
+#include "http/front.h"
+
+#include <lauxlib.h>
+
+enum { MAGIC = 0x72657175, CHUNK = 64 * 1024 };
+
+static const char NAME[] = "atoll.request", HEADERS[] = "atoll.headers";
+
+enum field {
+    F_METHOD = 1,
+    F_PATH,
+    F_TARGET,
+    F_QUERY_STRING,
+    F_HOST,
+    F_SCHEME,
+    F_VERSION,
+    F_REMOTE,
+    F_ID,
+    F_ROUTE,
+    F_ABORTED,
+    F_CACHED, /* those from here on are made once and kept */
+    F_QUERY = F_CACHED,
+    F_PARAMS,
+    F_HEADERS,
+    F_COOKIES,
+    F_CTX,
+};
+
+static const struct {
+    const char *name;
+    enum field field;
+} fields[] = {
+    {"method", F_METHOD},   {"path", F_PATH},
+    {"target", F_TARGET},   {"query_string", F_QUERY_STRING},
+    {"host", F_HOST},       {"scheme", F_SCHEME},
+    {"version", F_VERSION}, {"remote", F_REMOTE},
+    {"id", F_ID},           {"route", F_ROUTE},
+    {"aborted", F_ABORTED}, {"query", F_QUERY},
+    {"params", F_PARAMS},   {"headers", F_HEADERS},
+    {"cookies", F_COOKIES}, {"ctx", F_CTX},
+};
+
+static int push_span(lua_State *L, struct span s) {
+    lua_pushlstring(L, s.at ? s.at : "", s.len);
+    return 1;
+}
+
+struct request *request_push(lua_State *L, struct exchange *x) {
+    struct request *r = lua_newuserdatauv(L, sizeof *r, 1);
+    *r = (struct request){.magic = MAGIC};
+    luaL_setmetatable(L, NAME);
+    r->x = x;
+    x->handle = r;
+    return r;
+}
+
+struct request *request_check(lua_State *L, int index, bool alive) {
+    struct request *r = luaL_checkudata(L, index, NAME);
+    if (alive && !r->x)
+        luaL_error(L, "the request is over; keep what you need of it in a local");
+    return r;
+}
+
+void request_over(struct request *r) {
+    r->x = NULL;
+    buf_reset(&r->scratch);
+}
+
+static int collect(lua_State *L) {
+    struct request *r = luaL_checkudata(L, 1, NAME);
+    if (r->x) r->x->handle = NULL;
+    request_over(r);
+    return 0;
+}
+
+void request_woken_body(struct exchange *x) {
+    struct request *r = x->handle;
+    if (r) sched_wake(&r->body, WAKE_EVENT);
+}
+
+void request_woken_output(struct exchange *x) {
+    struct request *r = x->handle;
+    if (r) sched_wake(&r->output, WAKE_EVENT);
+}
+
+void request_gone(struct exchange *x) {
+    request_woken_body(x);
+    request_woken_output(x);
+}
+
+void request_cache(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    if (lua_getiuservalue(L, index, 1) == LUA_TTABLE) return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, index, 1);
+}
+
+/* ---- headers ---- */
+
+/* Pushes all values of the field joined (RFC 9110 5.3; cookies by "; "), or nil. */
+static int push_header(lua_State *L, const struct head *h, struct span name) {
+    unsigned from = 0;
+    struct span value, next;
+    if (!head_find(h, name, &from, &value)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    push_span(L, value);
+    const char *comma = span_case_eq(name, SPAN("cookie")) ? "; " : ", ";
+    while (head_find(h, name, &from, &next)) {
+        lua_pushstring(L, comma);
+        push_span(L, next);
+        lua_concat(L, 3);
+    }
+    return 1;
+}
+
+static struct exchange *headers_of(lua_State *L) {
+    luaL_checkudata(L, 1, HEADERS);
+    lua_getiuservalue(L, 1, 1);
+    struct request *r = request_check(L, -1, true);
+    lua_pop(L, 1);
+    return r->x;
+}
+
+static int header_index(lua_State *L) {
+    struct exchange *x = headers_of(L);
+    size_t len;
+    if (lua_type(L, 2) != LUA_TSTRING) return 0;
+    const char *name = lua_tolstring(L, 2, &len);
+    return push_header(L, &x->head, span_of(name, len));
+}
+
+static int header_newindex(lua_State *L) {
+    return luaL_error(L, "req.headers are what the client sent and cannot be set; the "
+                         "response's are res.headers or the third value returned");
+}
+
+static void push_lower(lua_State *L, struct span name) {
+    luaL_Buffer b;
+    char *to = luaL_buffinitsize(L, &b, name.len);
+    for (size_t i = 0; i < name.len; i++) to[i] = ascii_lower(name.at[i]);
+    luaL_pushresultsize(&b, name.len);
+}
+
+static int header_pairs(lua_State *L) {
+    struct exchange *x = headers_of(L);
+    lua_getglobal(L, "next");
+    lua_newtable(L);
+    for (unsigned i = 0; i < x->head.field_count; i++) {
+        struct span name = head_name(&x->head, &x->head.fields[i]);
+        push_lower(L, name);
+        push_header(L, &x->head, name);
+        lua_rawset(L, -3);
+    }
+    lua_pushnil(L);
+    return 3;
+}
+
+/* ---- fields ---- */
+
+static void push_params(lua_State *L, struct exchange *x) {
+    lua_createtable(L, 0, x->param_count);
+    for (unsigned i = 0; i < x->param_count; i++) {
+        struct span value = exchange_param(x, i);
+        push_span(L, x->params[i].name);
+        if (target_plain(value)) {
+            push_span(L, value);
+        } else {
+            luaL_Buffer b;
+            char *to = luaL_buffinitsize(L, &b, value.len);
+            luaL_pushresultsize(&b, target_decode(value, false, to));
+        }
+        lua_rawset(L, -3);
+    }
+}
+
+/* Calls the function that Lua has put into the methods under that name. */
+static void push_made(lua_State *L, const char *maker) {
+    luaL_requiref(L, "atoll.core.request", luaopen_atoll_core_request, 0);
+    lua_getfield(L, -1, maker);
+    lua_remove(L, -2);
+    lua_insert(L, -2);
+    lua_call(L, 1, 1);
+}
+
+static void make(lua_State *L, struct request *r, enum field field) {
+    struct exchange *x = r->x;
+    switch (field) {
+    case F_QUERY:
+        push_span(L, x->target.query);
+        push_made(L, "make_query");
+        break;
+    case F_COOKIES:
+        push_header(L, &x->head, SPAN("cookie"));
+        push_made(L, "make_cookies");
+        break;
+    case F_PARAMS: push_params(L, x); break;
+    case F_HEADERS:
+        lua_newuserdatauv(L, 0, 1);
+        luaL_setmetatable(L, HEADERS);
+        lua_pushvalue(L, 1);
+        lua_setiuservalue(L, -2, 1);
+        break;
+    default: lua_newtable(L); break;
+    }
+}
+
+static int push_id(lua_State *L, struct exchange *x) {
+    char id[16];
+    exchange_id(x, id);
+    return push_span(L, span_of(id, sizeof id));
+}
+
+static int push_host(lua_State *L, struct exchange *x) {
+    struct span host = x->target.authority;
+    if (!host.len) {
+        unsigned from = 0;
+        if (!head_find(&x->head, SPAN("host"), &from, &host)) return 0;
+    }
+    return push_span(L, host);
+}
+
+static int push_remote(lua_State *L, struct exchange *x) {
+    char text[80];
+    size_t n = exchange_remote(x, text, sizeof text);
+    return n ? push_span(L, span_of(text, n)) : 0;
+}
+
+static int get(lua_State *L) {
+    struct request *r = lua_touserdata(L, 1); /* the metatable is not to be had */
+    lua_pushvalue(L, 2);
+    int type = lua_rawget(L, lua_upvalueindex(1));
+    if (type == LUA_TNIL) return 1;
+    if (type != LUA_TNUMBER) return 1; /* a method */
+    enum field field = (enum field)lua_tointeger(L, -1);
+    if (field == F_ABORTED) {
+        lua_pushboolean(L, !r->x || exchange_gone(r->x));
+        return 1;
+    }
+    if (field >= F_CACHED) {
+        request_cache(L, 1);
+        lua_pushvalue(L, 2);
+        if (lua_rawget(L, -2) != LUA_TNIL) return 1;
+        lua_pop(L, 1);
+        if (field != F_CTX) request_check(L, 1, true);
+        make(L, r, field);
+        lua_pushvalue(L, 2);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, -4);
+        return 1;
+    }
+    struct exchange *x = request_check(L, 1, true)->x;
+    switch (field) {
+    case F_METHOD: return push_span(L, head_method(&x->head));
+    case F_PATH: return push_span(L, x->target.path);
+    case F_TARGET: return push_span(L, head_target(&x->head));
+    case F_QUERY_STRING: return x->target.query.at ? push_span(L, x->target.query) : 0;
+    case F_HOST: return push_host(L, x);
+    case F_SCHEME:
+        return push_span(L, x->target.scheme.len ? x->target.scheme : SPAN("http"));
+    case F_VERSION: return push_span(L, x->head.minor ? SPAN("1.1") : SPAN("1.0"));
+    case F_REMOTE: return push_remote(L, x);
+    case F_ID: return push_id(L, x);
+    case F_ROUTE: return x->route.len ? push_span(L, x->route) : 0;
+    default: return 0;
+    }
+}
+
+static int set(lua_State *L) {
+    return luaL_error(L, "req.%s cannot be set; req.ctx is a table of your own",
+                      luaL_tolstring(L, 2, NULL));
+}
+
+static int describe(lua_State *L) {
+    struct request *r = luaL_checkudata(L, 1, NAME);
+    if (!r->x) {
+        lua_pushliteral(L, "request (over)");
+        return 1;
+    }
+    push_span(L, head_method(&r->x->head));
+    push_span(L, head_target(&r->x->head));
+    lua_pushfstring(L, "request %s %s", lua_tostring(L, -2), lua_tostring(L, -1));
+    return 1;
+}
+
+/* ---- the body ---- */
+
+/* Why the body cannot be had: halts, or pushes nil, message, code; 0 when it can. */
+static int body_error(lua_State *L, struct exchange *x) {
+    if (exchange_gone(x) && !x->body_complete) {
+        lua_pushnil(L);
+        lua_pushstring(L, err_text(ERR_CLOSED));
+        lua_pushstring(L, err_name(ERR_CLOSED));
+        return 3;
+    }
+    if (x->body_status) return response_halt(L, x->body_status, NULL);
+    return 0;
+}
+
+static int keep_text(lua_State *L, struct exchange *x) {
+    push_span(L, exchange_body_ready(x));
+    exchange_body_take(x, buf_len(&x->body));
+    request_cache(L, 1);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, "text");
+    lua_pop(L, 1);
+    return 1;
+}
+
+static int text_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    struct request *r = request_check(L, 1, true);
+    struct exchange *x = r->x;
+    int failed = body_error(L, x);
+    if (failed) return failed;
+    if (x->body_complete) return keep_text(L, x);
+    exchange_body_want(x, x->body_max + 1);
+    return sched_park(L, &r->body, 0, text_k, 0);
+}
+
+static int text(lua_State *L) {
+    request_check(L, 1, false);
+    lua_settop(L, 1);
+    request_cache(L, 1);
+    if (lua_getfield(L, -1, "text") == LUA_TSTRING) return 1;
+    lua_settop(L, 1);
+    return text_k(L, LUA_OK, 0);
+}
+
+static int read_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    size_t want = (size_t)context;
+    struct request *r = request_check(L, 1, true);
+    struct exchange *x = r->x;
+    struct span ready = exchange_body_ready(x);
+    if (ready.len) {
+        if (ready.len > want) ready.len = want;
+        push_span(L, ready);
+        exchange_body_take(x, ready.len);
+        return 1;
+    }
+    int failed = body_error(L, x);
+    if (failed) return failed;
+    if (x->body_complete) return 0;
+    exchange_body_want(x, BODY_WINDOW);
+    return sched_park(L, &r->body, 0, read_k, context);
+}
+
+static int read_some(lua_State *L) {
+    request_check(L, 1, true);
+    lua_Integer n = luaL_optinteger(L, 2, CHUNK);
+    luaL_argcheck(L, n > 0, 2, "a number of bytes above 0");
+    lua_settop(L, 1);
+    return read_k(L, LUA_OK, (lua_KContext)n);
+}
+
+static int chunks(lua_State *L) {
+    request_check(L, 1, true);
+    lua_settop(L, 1);
+    lua_pushcfunction(L, read_some);
+    lua_insert(L, 1);
+    return 2;
+}
+
+static const luaL_Reg methods[] = {
+    {"text", text},
+    {"read", read_some},
+    {"chunks", chunks},
+    {NULL, NULL},
+};
+
+int luaopen_atoll_core_request(lua_State *L) {
+    luaL_newlib(L, methods);
+    if (luaL_newmetatable(L, HEADERS)) {
+        static const luaL_Reg meta[] = {{"__index", header_index},
+                                        {"__newindex", header_newindex},
+                                        {"__pairs", header_pairs},
+                                        {NULL, NULL}};
+        luaL_setfuncs(L, meta, 0);
+    }
+    lua_pop(L, 1);
+    luaL_newmetatable(L, NAME);
+    lua_pushvalue(L, -2);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        lua_pushinteger(L, fields[i].field);
+        lua_setfield(L, -2, fields[i].name);
+    }
+    lua_pushcclosure(L, get, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, set);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushcfunction(L, describe);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushcfunction(L, collect);
+    lua_setfield(L, -2, "__gc");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+    return 1;
+}

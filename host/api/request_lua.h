@@ -1,0 +1,45 @@
+/* `req`: a parsed request in Lua's hands. A userdata that points at its exchange while
+ * the request lasts; afterwards every use raises "the request is over". Fields are made
+ * when first read.
+ *
+ * `res` shares it. Both are made inside the fiber that answers. The isolate's thread.
+ */
+#ifndef API_REQUEST_LUA_H
+#define API_REQUEST_LUA_H
+
+#include "http/exchange.h"
+#include "isolate/sched.h"
+
+#include <lua.h>
+
+struct request {
+    uint32_t magic;
+    struct exchange *x; /* NULL when it is over */
+    struct waiter body, output;
+    struct buf scratch; /* an encoded body on its way */
+    size_t sent;        /* of the piece being sent */
+    int status;         /* res.status; 0 when not set */
+    bool has_res;       /* a res was made: its headers count */
+};
+
+/* Pushes a new one for x, whose handle it becomes. */
+struct request *request_push(lua_State *L, struct exchange *x);
+
+/* The request at index; raises when it is none or, with alive, over. */
+struct request *request_check(lua_State *L, int index, bool alive);
+
+/* The exchange is let go: r answers no more. */
+void request_over(struct request *r);
+
+/* Pushes the table of what was made for the request at index (ctx, query, ...). */
+void request_cache(lua_State *L, int index);
+
+/* atoll.core.request: the methods, to which Lua adds its own. */
+int luaopen_atoll_core_request(lua_State *L);
+
+/* http_app's functions pointing up. */
+void request_woken_body(struct exchange *x);
+void request_woken_output(struct exchange *x);
+void request_gone(struct exchange *x);
+
+#endif

@@ -1,0 +1,568 @@
+#include "api/response_lua.h"
+
+#include "api/app_lua.h"
+#include "api/json_write.h"
+#include "base/check.h"
+#include "http/front.h"
+
+#include <lauxlib.h>
+
+static const char NAME[] = "atoll.res", ANSWER[] = "atoll.response",
+                  HALT[] = "atoll.halt";
+
+static const struct span TEXT = {"text/plain; charset=utf-8", 25};
+
+/* Where response_send keeps what it works on; index 1 is the request. */
+struct answer {
+    int status;
+    int body;    /* index of the body; 0 for none */
+    int headers; /* index of the table of headers; 0 for none */
+    struct span type;
+};
+
+bool response_is_halt(lua_State *L, int index) {
+    if (!lua_istable(L, index) || !lua_getmetatable(L, index)) return false;
+    luaL_getmetatable(L, HALT);
+    bool is = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return is;
+}
+
+static bool is_answer(lua_State *L, int index) {
+    if (!lua_getmetatable(L, index)) return false;
+    luaL_getmetatable(L, ANSWER);
+    bool is = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return is;
+}
+
+int response_halt(lua_State *L, int status, const char *detail) {
+    lua_createtable(L, 2, 1);
+    luaL_setmetatable(L, HALT);
+    lua_pushinteger(L, status);
+    lua_rawseti(L, -2, 1);
+    if (detail)
+        lua_pushstring(L, detail);
+    else
+        lua_pushnil(L);
+    lua_rawseti(L, -2, 2);
+    lua_pushinteger(L, 2);
+    lua_setfield(L, -2, "n");
+    return lua_error(L);
+}
+
+/* ---- the head ---- */
+
+static void add_field(lua_State *L, struct exchange *x, struct span name, int index) {
+    size_t len;
+    if (lua_type(L, index) != LUA_TSTRING && lua_type(L, index) != LUA_TNUMBER) {
+        luaL_error(L, "header '%s' is a %s; it has to be a string, or a list of them",
+                   name.at, luaL_typename(L, index));
+    }
+    lua_pushvalue(L, index); /* tolstring changes a number in place */
+    const char *value = lua_tolstring(L, -1, &len);
+    int err = exchange_field(x, name, span_of(value, len));
+    if (err == ERR_SYNTAX && http1_is_token(name))
+        luaL_error(L, "header '%s' has a value with a control byte (CR, LF, NUL ...)",
+                   name.at);
+    if (err == ERR_SYNTAX) luaL_error(L, "'%s' cannot be a header's name", name.at);
+    if (err == -EPERM)
+        luaL_error(L, "header '%s' is the host's to set: it frames the response",
+                   name.at);
+    if (err) luaL_error(L, "not enough memory");
+    lua_pop(L, 1);
+}
+
+/* Adds the fields of the table at index; Content-Type goes to a->type instead. */
+static void add_fields(lua_State *L, struct exchange *x, int index, struct answer *a) {
+    index = lua_absindex(L, index);
+    luaL_checkstack(L, 8, "headers");
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+        size_t len;
+        if (lua_type(L, -2) != LUA_TSTRING)
+            luaL_error(L,
+                       "the headers are a table of names and values; found a key "
+                       "that is a %s",
+                       luaL_typename(L, -2));
+        const char *name = lua_tolstring(L, -2, &len);
+        if (span_case_eq(span_of(name, len), SPAN("content-type")) &&
+            lua_type(L, -1) == LUA_TSTRING) {
+            a->type.at = lua_tolstring(L, -1, &a->type.len);
+            if (!http1_is_value(a->type))
+                luaL_error(L, "header 'Content-Type' has a value with a control byte");
+        } else if (lua_istable(L, -1)) {
+            lua_Integer count = luaL_len(L, -1);
+            for (lua_Integer i = 1; i <= count; i++) {
+                lua_geti(L, -1, i);
+                add_field(L, x, span_of(name, len), lua_gettop(L));
+                lua_pop(L, 1);
+            }
+        } else {
+            add_field(L, x, span_of(name, len), lua_gettop(L));
+        }
+        lua_pop(L, 1);
+    }
+}
+
+/* The fields of res, then the answer's own, which win. */
+static void prepare(lua_State *L, struct request *r, struct answer *a) {
+    struct answer own = *a;
+    exchange_restart(r->x);
+    if (r->has_res) {
+        struct answer theirs = {0};
+        request_cache(L, 1);
+        if (lua_getfield(L, -1, "headers_out") == LUA_TTABLE)
+            add_fields(L, r->x, -1, &theirs);
+        lua_pop(L, 2);
+        if (theirs.type.len) a->type = theirs.type;
+    }
+    own.type = (struct span){NULL, 0};
+    if (a->headers) add_fields(L, r->x, a->headers, &own);
+    if (own.type.len) a->type = own.type;
+}
+
+static int check_status(lua_State *L, lua_Integer status) {
+    if (status < 200 || status > 599)
+        luaL_error(L, "%I is not a status to answer with (200 to 599)",
+                   (LUAI_UACINT)status);
+    return (int)status;
+}
+
+static void send_head(lua_State *L, struct request *r, const struct answer *a,
+                      int64_t length) {
+    int err = exchange_head(r->x, a->status, a->type, length);
+    if (err && err != ERR_CLOSED) luaL_error(L, "%s", err_text(err));
+}
+
+/* ---- bodies ---- */
+
+/* Sends the string at index `context`, from r->sent on; then ends the response. */
+static int whole_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    struct request *r = request_check(L, 1, true);
+    size_t len, taken;
+    const char *text = lua_tolstring(L, (int)context, &len);
+    while (r->sent < len) {
+        enum io io =
+            exchange_body(r->x, span_of(text + r->sent, len - r->sent), &taken);
+        if (io == IO_FAIL) return 0;
+        r->sent += taken;
+        if (r->sent < len) return sched_park(L, &r->output, 0, whole_k, context);
+    }
+    exchange_end(r->x);
+    return 0;
+}
+
+static int send_string(lua_State *L, struct request *r, struct answer *a, int index) {
+    size_t len, taken;
+    const char *text = lua_tolstring(L, index, &len);
+    send_head(L, r, a, (int64_t)len);
+    if (exchange_gone(r->x)) return 0;
+    enum io io = exchange_body(r->x, span_of(text, len), &taken);
+    if (io == IO_FAIL) return 0;
+    if (taken == len) {
+        exchange_end(r->x);
+        return 0;
+    }
+    r->sent = taken;
+    return sched_park(L, &r->output, 0, whole_k, index);
+}
+
+static int send_json(lua_State *L, struct request *r, struct answer *a, int index) {
+    buf_reset(&r->scratch);
+    if (!json_write(L, index, &r->scratch, &json_write_strict)) return lua_error(L);
+    struct span text = buf_span(&r->scratch);
+    if (!a->type.len) a->type = SPAN("application/json");
+    if (text.len > STREAM_HIGH) { /* it may have to wait: as a string it can */
+        lua_pushlstring(L, text.at, text.len);
+        buf_reset(&r->scratch);
+        return send_string(L, r, a, lua_gettop(L));
+    }
+    size_t taken;
+    send_head(L, r, a, (int64_t)text.len);
+    if (exchange_gone(r->x)) return 0;
+    enum io io = exchange_body(r->x, text, &taken);
+    if (io != IO_FAIL && taken < text.len) {
+        lua_pushlstring(L, text.at + taken, text.len - taken);
+        r->sent = 0;
+        buf_reset(&r->scratch);
+        return sched_park(L, &r->output, 0, whole_k, lua_gettop(L));
+    }
+    buf_reset(&r->scratch);
+    exchange_end(r->x);
+    return 0;
+}
+
+/* The function at index `context` is called for pieces until it returns nil. On the
+ * stack behind it is the piece being sent. */
+static int pieces_called(lua_State *L, int status, lua_KContext context);
+
+static int pieces_sent(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    struct request *r = request_check(L, 1, true);
+    int fn = (int)context;
+    size_t len = 0, taken;
+    const char *piece = lua_tolstring(L, fn + 1, &len);
+    while (r->sent < len) {
+        enum io io =
+            exchange_body(r->x, span_of(piece + r->sent, len - r->sent), &taken);
+        if (io == IO_FAIL) return 0;
+        r->sent += taken;
+        if (io == IO_AGAIN) return sched_park(L, &r->output, 0, pieces_sent, context);
+    }
+    lua_settop(L, fn);
+    lua_pushvalue(L, fn);
+    lua_callk(L, 0, 1, context, pieces_called);
+    return pieces_called(L, LUA_OK, context);
+}
+
+static int pieces_called(lua_State *L, int status, lua_KContext context) {
+    struct request *r = request_check(L, 1, true);
+    if (lua_isnil(L, -1)) {
+        exchange_end(r->x);
+        return 0;
+    }
+    if (!lua_isstring(L, -1))
+        return luaL_error(L,
+                          "a body's function returned a %s; it has to be a string, "
+                          "or nil at the end",
+                          luaL_typename(L, -1));
+    r->sent = 0;
+    return pieces_sent(L, status, context);
+}
+
+static int send_pieces(lua_State *L, struct request *r, struct answer *a, int index) {
+    send_head(L, r, a, -1);
+    if (exchange_gone(r->x)) return 0;
+    if (r->x->framing == HTTP1_NO_BODY) { /* HEAD, 204 ...: nobody reads the pieces */
+        exchange_end(r->x);
+        return 0;
+    }
+    lua_pushvalue(L, index);
+    int fn = lua_gettop(L);
+    lua_pushvalue(L, fn);
+    lua_callk(L, 0, 1, fn, pieces_called);
+    return pieces_called(L, LUA_OK, fn);
+}
+
+static int ran(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    struct request *r = request_check(L, 1, true);
+    exchange_end(r->x);
+    return 0;
+}
+
+/* run(res) writes the body itself. */
+static int send_run(lua_State *L, struct request *r, struct answer *a) {
+    send_head(L, r, a, -1);
+    if (exchange_gone(r->x)) return 0;
+    if (r->x->framing == HTTP1_NO_BODY) {
+        exchange_end(r->x);
+        return 0;
+    }
+    response_push(L, 1); /* the function is below it */
+    lua_callk(L, 1, 0, 0, ran);
+    return ran(L, LUA_OK, 0);
+}
+
+static int send_nothing(lua_State *L, struct request *r, struct answer *a) {
+    if (a->status >= 400 && !a->type.len) {
+        /* A bare status is for people, too. */
+        struct span reason = http1_reason(a->status);
+        lua_pushlstring(L, reason.at, reason.len);
+        lua_pushfstring(L, "%d %s\n", a->status, lua_tostring(L, -1));
+        a->type = TEXT;
+        return send_string(L, r, a, lua_gettop(L));
+    }
+    send_head(L, r, a, 0);
+    exchange_end(r->x);
+    return 0;
+}
+
+static int send_body(lua_State *L, struct request *r, struct answer *a) {
+    switch (a->body ? lua_type(L, a->body) : LUA_TNIL) {
+    case LUA_TNIL: prepare(L, r, a); return send_nothing(L, r, a);
+    case LUA_TNUMBER:
+        lua_pushvalue(L, a->body);
+        lua_tostring(L, -1);
+        lua_replace(L, a->body);
+        /* fall through */
+    case LUA_TSTRING:
+        a->type = TEXT;
+        prepare(L, r, a);
+        return send_string(L, r, a, a->body);
+    case LUA_TTABLE: prepare(L, r, a); return send_json(L, r, a, a->body);
+    case LUA_TFUNCTION:
+        a->type = TEXT;
+        prepare(L, r, a);
+        return send_pieces(L, r, a, a->body);
+    default:
+        return luaL_error(L,
+                          "a handler returned a %s as the body; it can be a string, "
+                          "a table (JSON), a function, or atoll.html(...) and the "
+                          "like",
+                          luaL_typename(L, a->body));
+    }
+}
+
+/* A response object: {status, headers, type, body | run}, read without metamethods. */
+static int send_answer(lua_State *L, struct request *r, struct answer *a, int object) {
+    luaL_checkstack(L, 8, "response");
+    int extra = a->headers;
+    lua_pushliteral(L, "status");
+    if (lua_rawget(L, object) == LUA_TNUMBER && !a->status)
+        a->status = check_status(L, lua_tointeger(L, -1));
+    if (!a->status) a->status = r->status ? r->status : 200;
+    lua_pushliteral(L, "type");
+    int type = lua_rawget(L, object) == LUA_TSTRING ? lua_gettop(L) : 0;
+    lua_pushliteral(L, "headers");
+    a->headers = lua_rawget(L, object) == LUA_TTABLE ? lua_gettop(L) : 0;
+    lua_pushliteral(L, "body");
+    a->body = lua_rawget(L, object) == LUA_TNIL ? 0 : lua_gettop(L);
+    lua_pushliteral(L, "run");
+    bool runs = lua_rawget(L, object) == LUA_TFUNCTION;
+    int run = lua_gettop(L);
+    a->type = a->body || runs ? TEXT : (struct span){NULL, 0};
+    if (a->body && lua_istable(L, a->body)) a->type = SPAN("application/json");
+    if (type) a->type.at = lua_tolstring(L, type, &a->type.len);
+    if (!http1_is_value(a->type))
+        luaL_error(L, "header 'Content-Type' has a value with a control byte");
+    prepare(L, r, a);
+    if (extra) { /* `status, atoll.html(...), headers` */
+        struct answer more = {0};
+        add_fields(L, r->x, extra, &more);
+        if (more.type.len) a->type = more.type;
+    }
+    if (runs) {
+        lua_settop(L, run);
+        return send_run(L, r, a);
+    }
+    switch (a->body ? lua_type(L, a->body) : LUA_TNIL) {
+    case LUA_TNIL: return send_nothing(L, r, a);
+    case LUA_TSTRING: return send_string(L, r, a, a->body);
+    case LUA_TFUNCTION: return send_pieces(L, r, a, a->body);
+    default: return luaL_error(L, "a response's body is a string or a function");
+    }
+}
+
+int response_send(lua_State *L, int n) {
+    struct request *r = request_check(L, 1, true);
+    struct exchange *x = r->x;
+    int first = lua_gettop(L) - n + 1;
+    if (exchange_gone(x)) return 0;
+    if (n < 3) lua_settop(L, first + 2); /* so that all three can be looked at */
+    if (x->phase != X_HEAD) {
+        /* res was written to: it only remains to end it. */
+        if (!lua_isnil(L, first) && x->phase != X_DONE)
+            return luaL_error(L, "the handler returned a response after it had begun "
+                                 "one with res:write");
+        exchange_end(x);
+        return 0;
+    }
+    struct answer a = {0};
+    if (lua_type(L, first) == LUA_TNUMBER) {
+        int whole;
+        lua_Integer status = lua_tointegerx(L, first, &whole);
+        if (!whole) return luaL_error(L, "a status is a whole number");
+        a.status = check_status(L, status);
+        a.body = lua_isnil(L, first + 1) ? 0 : first + 1;
+    } else if (lua_isnil(L, first)) {
+        if (lua_type(L, first + 1) == LUA_TSTRING) {
+            lua_settop(L, first + 1); /* nil, message: a failed call passed on */
+            return lua_error(L);
+        }
+    } else {
+        a.body = first;
+        if (!lua_isnil(L, first + 1))
+            return luaL_error(L,
+                              "a handler returned a body and then a %s; it returns "
+                              "status, body, headers or body, nil, headers",
+                              luaL_typename(L, first + 1));
+    }
+    if (!lua_isnil(L, first + 2)) {
+        if (!lua_istable(L, first + 2))
+            return luaL_error(L,
+                              "the headers that a handler returns are a table, not "
+                              "a %s",
+                              luaL_typename(L, first + 2));
+        a.headers = first + 2;
+    }
+    if (a.body && lua_istable(L, a.body) && is_answer(L, a.body))
+        return send_answer(L, r, &a, a.body);
+    if (!a.status) a.status = r->status ? r->status : a.body ? 200 : 204;
+    return send_body(L, r, &a);
+}
+
+/* ---- res ---- */
+
+void response_push(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    struct request *r = lua_touserdata(L, index);
+    r->has_res = true;
+    lua_newuserdatauv(L, 0, 1);
+    luaL_setmetatable(L, NAME);
+    lua_pushvalue(L, index);
+    lua_setiuservalue(L, -2, 1);
+}
+
+/* Puts the request at index 1, where all here expects it, and res behind it. */
+static struct request *request_of(lua_State *L) {
+    luaL_checkudata(L, 1, NAME);
+    lua_getiuservalue(L, 1, 1);
+    lua_insert(L, 1);
+    return request_check(L, 1, true);
+}
+
+/* At index 1 the request, 2 res, 3 the piece. */
+static int write_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    struct request *r = request_check(L, 1, true);
+    size_t len, taken, sent = (size_t)context;
+    const char *piece = lua_tolstring(L, 3, &len);
+    while (!exchange_gone(r->x)) {
+        if (sent >= len) {
+            lua_pushboolean(L, 1);
+            return 1;
+        }
+        enum io io = exchange_body(r->x, span_of(piece + sent, len - sent), &taken);
+        if (io == IO_FAIL) break;
+        sent += taken;
+        if (io == IO_AGAIN)
+            return sched_park(L, &r->output, 0, write_k, (lua_KContext)sent);
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, err_text(ERR_CLOSED));
+    lua_pushstring(L, err_name(ERR_CLOSED));
+    return 3;
+}
+
+static int res_write(lua_State *L) {
+    luaL_checktype(L, 2, LUA_TSTRING);
+    lua_settop(L, 2);
+    struct request *r = request_of(L);
+    if (r->x->phase == X_DONE)
+        return luaL_error(L, "res:write after the response was finished");
+    if (r->x->phase == X_HEAD && !exchange_gone(r->x)) {
+        struct answer a = {.status = r->status ? r->status : 200, .type = TEXT};
+        prepare(L, r, &a);
+        send_head(L, r, &a, -1);
+    }
+    return write_k(L, LUA_OK, 0);
+}
+
+static int res_finish(lua_State *L) {
+    lua_settop(L, 1);
+    struct request *r = request_of(L);
+    if (exchange_gone(r->x)) return 0;
+    if (r->x->phase == X_HEAD) {
+        struct answer a = {.status = r->status ? r->status : 200};
+        prepare(L, r, &a);
+        send_head(L, r, &a, 0);
+    }
+    exchange_end(r->x);
+    return 0;
+}
+
+static int res_get(lua_State *L) {
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+    lua_settop(L, 2);
+    struct request *r = request_of(L);
+    const char *key = lua_tostring(L, 3);
+    if (key && strcmp(key, "status") == 0) {
+        lua_pushinteger(L, r->x->status ? r->x->status : r->status ? r->status : 200);
+    } else if (key && strcmp(key, "headers") == 0) {
+        request_cache(L, 1);
+        if (lua_getfield(L, -1, "headers_out") == LUA_TTABLE) return 1;
+        lua_pop(L, 1);
+        lua_newtable(L);
+        luaL_setmetatable(L, "atoll.res.headers");
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -3, "headers_out");
+    } else {
+        lua_pushnil(L);
+    }
+    return 1;
+}
+
+static int res_set(lua_State *L) {
+    const char *key = luaL_checkstring(L, 2);
+    struct request *r = request_of(L);
+    if (r->x->phase != X_HEAD && !exchange_gone(r->x))
+        return luaL_error(L, "res.%s is set after the head was sent", key);
+    if (strcmp(key, "status") == 0) {
+        r->status = check_status(L, luaL_checkinteger(L, 4));
+    } else if (strcmp(key, "headers") == 0) {
+        luaL_checktype(L, 4, LUA_TTABLE);
+        request_cache(L, 1);
+        lua_pushvalue(L, 4);
+        lua_setfield(L, -2, "headers_out");
+    } else {
+        return luaL_error(L, "res.%s cannot be set; res.status and res.headers can",
+                          key);
+    }
+    return 0;
+}
+
+/* headers[name] = value replaces what stands there under another spelling. */
+static int headers_set(lua_State *L) {
+    size_t len, other;
+    const char *name = luaL_checklstring(L, 2, &len);
+    lua_pushnil(L);
+    while (lua_next(L, 1)) {
+        lua_pop(L, 1);
+        if (lua_type(L, -1) != LUA_TSTRING) continue;
+        const char *key = lua_tolstring(L, -1, &other);
+        if (!span_case_eq(span_of(key, other), span_of(name, len))) continue;
+        lua_pushvalue(L, 3);
+        lua_rawset(L, 1);
+        return 0;
+    }
+    lua_settop(L, 3);
+    lua_rawset(L, 1);
+    return 0;
+}
+
+static int headers_get(lua_State *L) {
+    size_t len, other;
+    if (lua_type(L, 2) != LUA_TSTRING) return 0;
+    const char *name = lua_tolstring(L, 2, &len);
+    lua_pushnil(L);
+    while (lua_next(L, 1)) {
+        if (lua_type(L, -2) == LUA_TSTRING) {
+            const char *key = lua_tolstring(L, -2, &other);
+            if (span_case_eq(span_of(key, other), span_of(name, len))) return 1;
+        }
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"write", res_write}, {"finish", res_finish}, {NULL, NULL}};
+
+int luaopen_atoll_core_response(lua_State *L) {
+    luaL_newlib(L, methods);
+    luaL_newmetatable(L, ANSWER);
+    lua_setfield(L, -2, "metatable");
+    luaL_newmetatable(L, HALT);
+    lua_setfield(L, -2, "halt_metatable");
+    luaL_newmetatable(L, "atoll.res.headers");
+    lua_pushcfunction(L, headers_set);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushcfunction(L, headers_get);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    luaL_newmetatable(L, NAME);
+    lua_pushvalue(L, -2);
+    lua_pushcclosure(L, res_get, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, res_set);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+    return 1;
+}

@@ -1,0 +1,68 @@
+#include "process/blueprint.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t ns(double seconds) {
+    return (int64_t)(seconds * (double)CLOCK_SECOND);
+}
+
+static uint32_t bounded(uint64_t n) {
+    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+void blueprint_release(struct blueprint *b) {
+    if (atomic_fetch_sub(&b->references, 1) != 1) return;
+    if (b->settings) settings_free(b->settings);
+    free(b->appdir);
+    free(b);
+}
+
+static void app_closed(const struct app_options *o) {
+    blueprint_release(o->owner);
+}
+
+struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir) {
+    struct blueprint *b = calloc(1, sizeof *b);
+    CHECK(b);
+    atomic_init(&b->references, 1);
+    b->settings = own ? s : NULL;
+    if (appdir) CHECK(b->appdir = strdup(appdir));
+    b->options = (struct app_options){
+        .appdir = b->appdir,
+        .strict = s->strict,
+        .compat_path = s->compat_path,
+        .version = ATOLL_VERSION,
+        .closed = app_closed,
+        .owner = b,
+    };
+    b->plan = (struct generation_plan){
+        .open = app_open,
+        .data = &b->options,
+        .generational = s->gc == GC_GENERATIONAL,
+        .drain_timeout = ns(s->drain_timeout),
+    };
+    b->limits = (struct front_limits){
+        .head = {.request_line_max = bounded(s->request_line_max),
+                 .header_bytes_max = bounded(s->header_bytes_max),
+                 .header_count_max = s->header_count_max},
+        .body_max = s->body_max,
+        .head_timeout = ns(s->head_timeout),
+        .body_timeout = ns(s->body_timeout),
+        .idle_timeout = ns(s->idle_timeout),
+        .write_timeout = ns(s->write_timeout),
+        .requests_per_connection = s->requests_per_connection,
+        .connections_max = s->connections_max,
+    };
+    return b;
+}
+
+struct generation *blueprint_build(struct blueprint *b, uint64_t number,
+                                   struct buf *error) {
+    atomic_fetch_add(&b->references, 1);
+    /* On failure, too, the app is closed, which gives the reference back. */
+    return generation_new(&b->plan, number, error);
+}

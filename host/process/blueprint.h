@@ -1,0 +1,33 @@
+/* What generations are made from: one snapshot of the settings, the app's directory and
+ * the options derived from both. Each load makes one; it lives until the last
+ * generation made from it has been closed.
+ *
+ * Any thread may release; the rest is the main thread's. */
+#ifndef PROCESS_BLUEPRINT_H
+#define PROCESS_BLUEPRINT_H
+
+#include "api/app_lua.h"
+#include "http/front.h"
+#include "process/settings.h"
+
+#include <stdatomic.h>
+
+struct blueprint {
+    atomic_uint references;
+    struct settings *settings; /* owned when loaded by a reload, else NULL */
+    char *appdir;              /* owned; NULL for a script */
+    struct app_options options;
+    struct generation_plan plan;
+    struct front_limits limits;
+};
+
+/* One reference; settings are borrowed unless own. appdir is copied. */
+struct blueprint *blueprint_new(struct settings *settings, bool own,
+                                const char *appdir);
+
+/* A generation, holding a reference; NULL with *error. */
+struct generation *blueprint_build(struct blueprint *b, uint64_t number,
+                                   struct buf *error);
+void blueprint_release(struct blueprint *b);
+
+#endif

@@ -1,0 +1,360 @@
+#include "process/jobs.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <sysexits.h>
+
+/* For the start and reload hooks of one job. */
+static const int64_t PATIENCE = 30 * (int64_t)1000000000;
+
+static void next_job(struct jobs *j);
+
+static const char *job_name(enum job_kind kind) {
+    switch (kind) {
+    case JOB_RELOAD: return "reload";
+    case JOB_ADD: return "one isolate more";
+    case JOB_REPLACE: return "a new generation after memory ran out";
+    default: return "start";
+    }
+}
+
+static double ms_since(int64_t from) {
+    return (double)(clock_ns() - from) / 1e6;
+}
+
+/* ---- 1. build, on the loader's thread ---- */
+
+static void *load(void *data) {
+    struct jobs *j = data;
+    log_set_thread_name("loader");
+    for (unsigned i = 0; i < j->target_count; i++) {
+        j->built[i] = blueprint_build(j->next, j->number, &j->problem);
+        if (j->built[i]) continue;
+        while (i > 0) generation_free(j->built[--i]);
+        j->broken = true;
+        break;
+    }
+    loop_post(j->place.main, &j->loaded);
+    return NULL;
+}
+
+static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
+    j->kind = kind;
+    j->next = b;
+    worker_options(&b->options);
+    j->broken = false;
+    j->answers = 0;
+    j->began = clock_ns();
+    buf_reset(&j->problem);
+    if (kind == JOB_FIRST || kind == JOB_RELOAD) j->number++;
+    if (pthread_create(&j->loader, NULL, load, j) == 0) {
+        j->loading = true;
+        return;
+    }
+    /* Without a thread the main one waits; the isolates go on. */
+    load(j);
+}
+
+/* ---- 4. the end of a job ---- */
+
+static void forget_new_workers(struct jobs *j) {
+    if (j->kind != JOB_FIRST && j->kind != JOB_ADD) return;
+    for (unsigned i = 0; i < j->target_count; i++)
+        worker_ask(j->targets[i], STEP_CUT, NULL, NULL, false);
+}
+
+static void fail(struct jobs *j) {
+    enum job_kind kind = j->kind;
+    struct span why = buf_span(&j->problem);
+    struct buf text;
+    buf_init(&text);
+    if (kind == JOB_RELOAD || kind == JOB_REPLACE)
+        buf_printf(&text, "%s failed after %.0f ms, the running code goes on: ",
+                   job_name(kind), ms_since(j->began));
+    else
+        buf_printf(&text, "%s failed: ", job_name(kind));
+    if (buf_append(&text, why.at, why.len) == 0)
+        log_lines(LEVEL_ERROR, SPAN(""), buf_span(&text));
+    buf_reset(&text);
+    buf_reset(&j->problem);
+    for (unsigned i = 0; i < j->target_count; i++) j->targets[i]->replacing = false;
+    forget_new_workers(j);
+    blueprint_release(j->next);
+    j->next = NULL;
+    j->kind = JOB_NONE;
+    timer_clear(j->place.main, &j->patience);
+    if (kind == JOB_FIRST)
+        j->callbacks->failed(j, EX_CONFIG);
+    else
+        next_job(j);
+}
+
+static void succeed(struct jobs *j) {
+    enum job_kind kind = j->kind;
+    double ms = ms_since(j->began);
+    timer_clear(j->place.main, &j->patience);
+    for (unsigned i = 0; i < j->target_count; i++) j->targets[i]->replacing = false;
+    if (kind == JOB_FIRST || kind == JOB_RELOAD) {
+        if (j->blueprint) blueprint_release(j->blueprint);
+        j->blueprint = j->next;
+    } else {
+        blueprint_release(j->next);
+    }
+    j->next = NULL;
+    j->kind = JOB_NONE;
+    if (kind == JOB_RELOAD)
+        log_info("reload: generation %llu serves after %.1f ms",
+                 (unsigned long long)j->number, ms);
+    else if (kind == JOB_ADD)
+        log_info("%u isolates after %.1f ms", j->count, ms);
+    else if (kind == JOB_REPLACE)
+        log_info("a new state of generation %llu serves after %.1f ms",
+                 (unsigned long long)j->number, ms);
+    j->callbacks->committed(j);
+    next_job(j);
+}
+
+/* ---- 2. offer, 3. commit or give up ---- */
+
+static void loaded(struct post *p) {
+    struct jobs *j = LIST_OF(p, struct jobs, loaded);
+    if (j->loading) pthread_join(j->loader, NULL);
+    j->loading = false;
+    if (j->stopping && !j->broken) {
+        for (unsigned i = 0; i < j->target_count; i++) generation_free(j->built[i]);
+        buf_printf(&j->problem, "the host is stopping");
+        j->broken = true;
+    }
+    if (j->broken) {
+        fail(j);
+        return;
+    }
+    for (unsigned i = 0; i < j->target_count; i++)
+        worker_ask(j->targets[i], STEP_OFFER, j->built[i], NULL, j->kind == JOB_RELOAD);
+    if (timer_set(j->place.main, &j->patience, clock_ns() + PATIENCE) != 0)
+        log_warn("%s may wait without a limit: not enough memory", job_name(j->kind));
+}
+
+static void impatient(struct timer *t) {
+    struct jobs *j = LIST_OF(t, struct jobs, patience);
+    log_warn(
+        "%s: on(\"start\") or on(\"reload\") has not ended for %.0f s; it is given up",
+        job_name(j->kind), (double)PATIENCE / 1e9);
+    for (unsigned i = 0; i < j->target_count; i++)
+        worker_ask(j->targets[i], STEP_GIVE_UP, NULL, NULL, false);
+}
+
+static void all_offered(struct jobs *j) {
+    j->answers = 0;
+    if (j->broken) {
+        for (unsigned i = 0; i < j->target_count; i++)
+            worker_ask(j->targets[i], STEP_REJECT, NULL, NULL, false);
+        fail(j);
+        return;
+    }
+    /* The one moment: from here on every request that begins, on whichever isolate, is
+       answered by the new generation. */
+    atomic_store_explicit(&j->place.serving, j->number, memory_order_seq_cst);
+    for (unsigned i = 0; i < j->target_count; i++)
+        worker_ask(j->targets[i], STEP_COMMIT, NULL, j->next, false);
+}
+
+static void offered(struct jobs *j, struct report *r) {
+    if (r->err) {
+        if (!j->broken) buf_append(&j->problem, buf_data(&r->text), buf_len(&r->text));
+        j->broken = true;
+    }
+    if (++j->answers == j->target_count) all_offered(j);
+}
+
+/* ---- what comes next ---- */
+
+static struct worker *make_worker(struct jobs *j, struct blueprint *b) {
+    int fds[64], err;
+    unsigned n = 0;
+    unsigned place = (unsigned)j->index++;
+    for (size_t i = 0; i < j->listeners->count && n < 64; i++) {
+        const struct listener *l = &j->listeners->at[i];
+        fds[n++] = l->fds[place % l->count];
+    }
+    struct worker *w =
+        worker_new(&j->place, j->index, fds, n, b, j->listeners->count > 0, &err);
+    if (w && (err = worker_start(w)) == 0) {
+        j->alive++;
+        return w;
+    }
+    log_error("cannot start an isolate: %s", err_text(err));
+    if (w) worker_free(w, &j->left_so_far);
+    return NULL;
+}
+
+static bool add_target(struct jobs *j, struct blueprint *b) {
+    struct worker *w = j->count < WORKERS_MAX ? make_worker(j, b) : NULL;
+    if (!w) return false;
+    j->targets[j->target_count++] = w;
+    j->workers[j->count++] = w;
+    return true;
+}
+
+void jobs_first(struct jobs *j, struct blueprint *b, unsigned count) {
+    j->target_count = 0;
+    for (unsigned i = 0; i < count; i++) add_target(j, b);
+    if (j->target_count == 0) {
+        blueprint_release(b);
+        j->callbacks->failed(j, EX_OSERR);
+        return;
+    }
+    begin(j, JOB_FIRST, b);
+}
+
+static bool begin_reload(struct jobs *j) {
+    struct blueprint *b = j->callbacks->fresh(j);
+    if (!b) return false;
+    j->target_count = 0;
+    for (unsigned i = 0; i < j->count; i++)
+        j->targets[j->target_count++] = j->workers[i];
+    begin(j, JOB_RELOAD, b);
+    return true;
+}
+
+static bool begin_same(struct jobs *j, enum job_kind kind, struct worker *w) {
+    j->target_count = 0;
+    if (w)
+        j->targets[j->target_count++] = w;
+    else if (!add_target(j, j->blueprint))
+        return false;
+    atomic_fetch_add(&j->blueprint->references, 1);
+    begin(j, kind, j->blueprint);
+    return true;
+}
+
+static void remove_one(struct jobs *j) {
+    if (j->count <= 1) {
+        log_warn("the last isolate stays");
+        return;
+    }
+    struct worker *w = j->workers[--j->count];
+    w->leaving = true;
+    worker_ask(w, STEP_LEAVE, NULL, NULL, false);
+    log_info("%u isolates", j->count);
+}
+
+static void next_job(struct jobs *j) {
+    while (j->kind == JOB_NONE && !j->stopping) {
+        if (j->reload_waits) {
+            j->reload_waits = false;
+            if (begin_reload(j)) return;
+        } else if (j->adds_wait) {
+            j->adds_wait--;
+            if (begin_same(j, JOB_ADD, NULL)) return;
+        } else if (j->removes_wait) {
+            j->removes_wait--;
+            remove_one(j);
+        } else {
+            struct worker *w = NULL;
+            for (unsigned i = 0; i < j->count && !w; i++)
+                if (j->workers[i]->replacing) w = j->workers[i];
+            if (!w) return;
+            begin_same(j, JOB_REPLACE, w);
+            return;
+        }
+    }
+}
+
+void jobs_reload(struct jobs *j) {
+    j->reload_waits = true;
+    next_job(j);
+}
+
+void jobs_add(struct jobs *j) {
+    j->adds_wait++;
+    next_job(j);
+}
+
+void jobs_remove(struct jobs *j) {
+    j->removes_wait++;
+    next_job(j);
+}
+
+/* ---- reports ---- */
+
+static void drop_worker(struct jobs *j, struct worker *w) {
+    for (unsigned i = 0; i < j->count; i++) {
+        if (j->workers[i] != w) continue;
+        j->workers[i] = j->workers[--j->count];
+        break;
+    }
+    worker_free(w, &j->left_so_far);
+    j->alive--;
+    if (j->alive == 0) j->callbacks->emptied(j);
+}
+
+static void reported(struct report *r) {
+    struct jobs *j = r->worker->place->host;
+    switch (r->event) {
+    case EVENT_OFFERED: offered(j, r); break;
+    case EVENT_COMMITTED:
+        if (++j->answers == j->target_count) succeed(j);
+        break;
+    case EVENT_MEMORY:
+        if (r->worker->replacing || r->worker->leaving) break;
+        log_error("isolate %d: Lua is out of memory; its state is replaced",
+                  r->worker->isolate.index);
+        r->worker->replacing = true;
+        next_job(j);
+        break;
+    case EVENT_EXIT:
+        if (j->callbacks->exited) j->callbacks->exited(j, r->err);
+        break;
+    case EVENT_ENDED: drop_worker(j, r->worker); break;
+    }
+}
+
+/* ---- the end ---- */
+
+static void ask_all(struct jobs *j, enum step step) {
+    for (unsigned i = 0; i < j->count; i++)
+        worker_ask(j->workers[i], step, NULL, NULL, false);
+}
+
+void jobs_drain(struct jobs *j) {
+    j->stopping = true;
+    ask_all(j, STEP_DRAIN);
+}
+
+void jobs_cut(struct jobs *j) {
+    j->stopping = true;
+    ask_all(j, STEP_CUT);
+    if (j->alive == 0) j->callbacks->emptied(j);
+}
+
+int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
+              const struct listeners *listeners, const struct jobs_user *callbacks,
+              void *user) {
+    *j = (struct jobs){.listeners = listeners, .callbacks = callbacks, .user = user};
+    j->place.main = main;
+    j->place.host = j;
+    j->place.reported = reported;
+    j->place.format = s->log_format == LOG_JSON ? ACCESS_JSON : ACCESS_COMBINED;
+    j->place.crew.exclusive = !s->reuseport;
+    j->loaded.run = loaded;
+    timer_init(&j->patience, impatient);
+    int err = 0;
+    if (s->slice_warn > 0) {
+        j->place.slices = slices_start((int64_t)(s->slice_warn * 1e9), &err);
+        if (!j->place.slices) return err;
+    }
+    return 0;
+}
+
+void jobs_done(struct jobs *j, struct worker_left *left) {
+    if (j->loading) pthread_join(j->loader, NULL);
+    if (j->place.slices) slices_stop(j->place.slices);
+    if (j->next) blueprint_release(j->next);
+    if (j->blueprint) blueprint_release(j->blueprint);
+    buf_reset(&j->problem);
+    *left = j->left_so_far;
+}

@@ -1,0 +1,80 @@
+/* The changes that a host goes through, one at a time: the first start, a reload, one
+ * isolate more, one less, a generation replaced after its memory ran out. Those that
+ * come meanwhile wait; several reloads that wait are one.
+ *
+ * A job builds generations on a loader thread, so that no isolate's loop stops; offers
+ * each to its worker, which starts it beside the running one; and when all have started
+ * commits them all by one store, or gives all up and leaves everything as it was. The
+ * host's main thread. */
+#ifndef PROCESS_JOBS_H
+#define PROCESS_JOBS_H
+
+#include "process/heritage.h"
+#include "process/worker.h"
+
+struct jobs;
+
+struct jobs_user {
+    void (*committed)(struct jobs *j);
+    /* The first start failed (it was logged); code is an exit code. */
+    void (*failed)(struct jobs *j, int code);
+    void (*emptied)(struct jobs *j); /* the last worker has ended */
+    /* A blueprint for a reload, or NULL when the settings are wrong (logged). */
+    struct blueprint *(*fresh)(struct jobs *j);
+    /* A script has ended, or has called os.exit; NULL where none runs. */
+    void (*exited)(struct jobs *j, int code);
+};
+
+enum job_kind { JOB_NONE, JOB_FIRST, JOB_RELOAD, JOB_ADD, JOB_REPLACE };
+
+enum { WORKERS_MAX = CREW_MAX };
+
+struct jobs {
+    struct workplace place;
+    const struct listeners *listeners;
+    const struct jobs_user *callbacks;
+    void *user;
+    struct worker *workers[WORKERS_MAX];
+    unsigned count;              /* that serve, or are about to */
+    int index;                   /* of the last worker made */
+    struct blueprint *blueprint; /* in force */
+    uint64_t number;             /* of the last generation made */
+
+    enum job_kind kind; /* under way */
+    struct blueprint *next;
+    struct worker *targets[WORKERS_MAX];
+    struct generation *built[WORKERS_MAX];
+    unsigned target_count, answers;
+    bool broken;
+    int64_t began;
+    pthread_t loader;
+    bool loading;
+    struct post loaded;
+    struct buf problem;
+    struct timer patience;
+
+    bool reload_waits, stopping;
+    unsigned adds_wait, removes_wait;
+    unsigned alive; /* workers whose thread runs */
+    struct worker_left left_so_far;
+};
+
+int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
+              const struct listeners *listeners, const struct jobs_user *callbacks,
+              void *user);
+
+/* Takes the reference to b. */
+void jobs_first(struct jobs *j, struct blueprint *b, unsigned count);
+void jobs_reload(struct jobs *j);
+void jobs_add(struct jobs *j);
+void jobs_remove(struct jobs *j);
+
+/* No more jobs; the workers finish and end. */
+void jobs_drain(struct jobs *j);
+/* What they have not finished is cut. */
+void jobs_cut(struct jobs *j);
+
+/* After the last worker has ended. */
+void jobs_done(struct jobs *j, struct worker_left *left);
+
+#endif

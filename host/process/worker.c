@@ -1,0 +1,266 @@
+#include "process/worker.h"
+
+#include "api/hook_lua.h"
+#include "base/check.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+
+static const int64_t MS = 1000000;
+
+enum {
+    SETTLE_MS = 5,        /* between two looks whether a stopping worker is done */
+    IDLE_GRACE_MS = 500,  /* a kept-alive client may be about to send */
+    LEAVE_GRACE_MS = 100, /* a connection may be on its way from another isolate */
+};
+
+static void deliver(struct post *p) {
+    struct report *r = (struct report *)(void *)p;
+    r->worker->place->reported(r);
+    buf_reset(&r->text);
+    free(r);
+}
+
+static void report(struct worker *w, enum event event, int err, struct span text) {
+    struct workplace *place = w->place;
+    struct report *r = calloc(1, sizeof *r);
+    CHECK(r);
+    r->worker = w;
+    r->event = event;
+    r->err = err;
+    r->post.run = deliver;
+    if (buf_append(&r->text, text.at, text.len) != 0) buf_reset(&r->text);
+    loop_post(place->main, &r->post);
+}
+
+/* ---- offers ---- */
+
+static void started(struct generation *g, int err, struct span text, void *data) {
+    struct worker *w = data;
+    (void)g;
+    report(w, EVENT_OFFERED, err, text);
+}
+
+static void start(struct worker *w) {
+    isolate_adopt(&w->isolate, w->offered);
+    hook_run(w->offered, HOOK_START, buf_span(&w->state), started, w);
+    buf_reset(&w->state);
+}
+
+static void handed_over(struct generation *g, int err, struct span text, void *data) {
+    struct worker *w = data;
+    (void)g;
+    buf_reset(&w->state);
+    if (err == 0) err = buf_append(&w->state, text.at, text.len);
+    if (err == 0) {
+        start(w);
+        return;
+    }
+    generation_free(w->offered);
+    w->offered = NULL;
+    report(w, EVENT_OFFERED, err, text);
+}
+
+static void script_ended(struct generation *g, int err, struct span text, void *data) {
+    (void)g;
+    if (err) log_lines(LEVEL_ERROR, SPAN(""), text);
+    report(data, EVENT_EXIT, err ? 1 : 0, SPAN(""));
+}
+
+static void out_of_memory(struct generation *g) {
+    report(g->isolate->user, EVENT_MEMORY, 0, SPAN(""));
+}
+
+static void exited(struct generation *g, int code) {
+    report(g->isolate->user, EVENT_EXIT, code, SPAN(""));
+}
+
+void worker_options(struct app_options *o) {
+    o->out_of_memory = out_of_memory;
+    o->exit = exited;
+}
+
+static void commit(struct worker *w, struct blueprint *b) {
+    /* A request may have switched already. */
+    if (w->isolate.next) isolate_switch(&w->isolate);
+    w->offered = NULL;
+    if (b) front_limit(&w->front, &b->limits);
+    if (w->new) {
+        w->new = false;
+        if (w->serves)
+            front_start(&w->front);
+        else
+            hook_run(w->isolate.current, HOOK_SCRIPT, SPAN(""), script_ended, w);
+    }
+    report(w, EVENT_COMMITTED, 0, SPAN(""));
+}
+
+static void reject(struct worker *w) {
+    if (w->isolate.next) isolate_reject(&w->isolate, w->isolate.next);
+    w->offered = NULL;
+}
+
+/* ---- the end ---- */
+
+static unsigned requests_left(struct worker *w) {
+    unsigned n = 0;
+    for (struct link *l = w->isolate.generations.next; l != &w->isolate.generations;
+         l = l->next)
+        n += LIST_OF(l, struct generation, member)->request_count;
+    return n;
+}
+
+static void stop_done(struct generation *g, int err, struct span text, void *data) {
+    struct worker *w = data;
+    (void)g;
+    if (err && err != ERR_CANCELLED) log_lines(LEVEL_ERROR, SPAN(""), text);
+    loop_stop(&w->isolate.loop);
+}
+
+static void settle(struct timer *t) {
+    struct worker *w = LIST_OF(t, struct worker, settle);
+    unsigned load = atomic_load_explicit(&w->front.load, memory_order_relaxed);
+    if (load == 0 && requests_left(w) == 0) {
+        if (w->leaving_looks > 0)
+            w->leaving_looks--;
+        else if (!w->stopped) {
+            w->stopped = true;
+            if (w->isolate.current)
+                hook_run(w->isolate.current, HOOK_STOP, SPAN(""), stop_done, w);
+            else
+                loop_stop(&w->isolate.loop);
+            return;
+        }
+    }
+    if (timer_set(&w->isolate.loop, t, w->isolate.loop.now + SETTLE_MS * MS) != 0)
+        loop_stop(&w->isolate.loop);
+}
+
+static void finish(struct worker *w, bool leave) {
+    if (w->stopping) return;
+    w->stopping = true;
+    w->leaving_looks = leave ? LEAVE_GRACE_MS / SETTLE_MS : 0;
+    if (leave)
+        front_leave(&w->front);
+    else
+        front_drain(&w->front, IDLE_GRACE_MS * MS);
+    settle(&w->settle);
+}
+
+static void cut(struct worker *w) {
+    unsigned load = atomic_load_explicit(&w->front.load, memory_order_relaxed);
+    if (load || requests_left(w))
+        log_warn("%u connections and %u requests were left when drain_timeout was over",
+                 load, requests_left(w));
+    w->stopped = true;
+    loop_stop(&w->isolate.loop);
+}
+
+static void run_ask(struct post *p) {
+    struct ask *a = (struct ask *)(void *)p;
+    struct worker *w = a->worker;
+    switch (a->step) {
+    case STEP_OFFER:
+        w->offered = a->generation;
+        if (a->hand_over && w->isolate.current)
+            hook_run(w->isolate.current, HOOK_RELOAD, SPAN(""), handed_over, w);
+        else
+            start(w);
+        break;
+    case STEP_COMMIT: commit(w, a->blueprint); break;
+    case STEP_REJECT: reject(w); break;
+    case STEP_GIVE_UP:
+        /* Ends the hooks that wait; those of the current generation as well: it is one
+           of them that the new one is waiting for. */
+        if (w->offered && w->offered->isolate)
+            generation_kill(w->offered);
+        else if (w->offered)
+            hooks_kill(w->isolate.current);
+        break;
+    case STEP_DRAIN: finish(w, false); break;
+    case STEP_LEAVE: finish(w, true); break;
+    case STEP_CUT: cut(w); break;
+    }
+    if (a->blueprint) blueprint_release(a->blueprint);
+    free(a);
+}
+
+void worker_ask(struct worker *w, enum step step, struct generation *g,
+                struct blueprint *b, bool hand_over) {
+    struct ask *a = calloc(1, sizeof *a);
+    CHECK(a);
+    *a = (struct ask){.post.run = run_ask,
+                      .worker = w,
+                      .step = step,
+                      .generation = g,
+                      .blueprint = b,
+                      .hand_over = hand_over};
+    if (b) atomic_fetch_add(&b->references, 1);
+    loop_post(&w->isolate.loop, &a->post);
+}
+
+/* ---- birth and death ---- */
+
+static void begin(struct isolate *i) {
+    struct worker *w = i->user;
+    struct workplace *place = w->place;
+    access_init(&w->access, place->format, (unsigned)i->index);
+    w->front.access = &w->access;
+    if (place->slices && slices_watch(place->slices, i) != 0)
+        log_warn("the watchdog cannot watch this isolate: not enough memory");
+}
+
+static void end(struct isolate *i) {
+    struct worker *w = i->user;
+    struct workplace *place = w->place;
+    if (place->slices) slices_unwatch(place->slices, i);
+    timer_clear(&i->loop, &w->settle);
+    front_cut(&w->front);
+    report(w, EVENT_ENDED, 0, SPAN(""));
+}
+
+struct worker *worker_new(struct workplace *place, int index, const int *fds,
+                          unsigned count, const struct blueprint *b, bool serves,
+                          int *err) {
+    struct worker *w = calloc(1, sizeof *w);
+    CHECK(w);
+    w->place = place;
+    w->serves = serves;
+    w->new = true;
+    timer_init(&w->settle, settle);
+    if ((*err = isolate_init(&w->isolate, index, &place->serving)) != 0) {
+        free(w);
+        return NULL;
+    }
+    w->isolate.user = w;
+    w->isolate.begin = begin;
+    w->isolate.end = end;
+    *err = front_init(&w->front, &w->isolate.loop, &place->crew, &b->limits, &app_http,
+                      &w->isolate);
+    if (*err == 0) *err = front_listen(&w->front, fds, count);
+    if (*err == 0) return w;
+    front_done(&w->front);
+    isolate_done(&w->isolate);
+    free(w);
+    return NULL;
+}
+
+int worker_start(struct worker *w) {
+    return isolate_start(&w->isolate);
+}
+
+void worker_free(struct worker *w, struct worker_left *left) {
+    isolate_join(&w->isolate);
+    left->requests += w->front.requests;
+    left->connections += atomic_load(&w->front.load);
+    left->fibers += (unsigned)(w->isolate.sched.started - w->isolate.sched.ended);
+    for (struct link *l = w->isolate.generations.next; l != &w->isolate.generations;
+         l = l->next)
+        left->generations++;
+    left->connections += w->front.exchanges;
+    access_done(&w->access);
+    isolate_done(&w->isolate);
+    front_done(&w->front);
+    buf_reset(&w->state);
+    free(w);
+}

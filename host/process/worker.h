@@ -1,0 +1,100 @@
+/* An isolate that serves: its thread's isolate and front together, and the steps that
+ * the host asks of it: take a generation on, switch to it, give it up, drain, leave.
+ *
+ * The host's main thread calls worker_ask with a step; the step runs on the worker's
+ * thread and its outcome comes back to the main thread as a report. Made and freed by
+ * the main thread. */
+#ifndef PROCESS_WORKER_H
+#define PROCESS_WORKER_H
+
+#include "http/access.h"
+#include "http/front.h"
+#include "isolate/isolate.h"
+#include "isolate/slice.h"
+#include "process/blueprint.h"
+
+struct worker;
+
+enum step {
+    STEP_OFFER,   /* hand over the old state, adopt and start a generation */
+    STEP_COMMIT,  /* serve it; a new worker begins to accept */
+    STEP_REJECT,  /* give it up */
+    STEP_GIVE_UP, /* what is being started is taking too long: end it */
+    STEP_DRAIN,   /* finish what is there and stop */
+    STEP_LEAVE,   /* the same, but give the connections to the others */
+    STEP_CUT,     /* the time for that is over */
+};
+
+struct ask {
+    struct post post;
+    struct worker *worker;
+    enum step step;
+    struct generation *generation; /* of an offer */
+    struct blueprint *blueprint;   /* of a commit: its limits; a reference */
+    bool hand_over;                /* run on("reload") in the current one first */
+};
+
+enum event {
+    EVENT_OFFERED, /* err, text: whether the generation has started */
+    EVENT_COMMITTED,
+    EVENT_MEMORY, /* Lua ran out of memory in the current generation */
+    EVENT_EXIT,   /* a script has ended or called os.exit; err is the code */
+    EVENT_ENDED,  /* drained and stopped: to be joined */
+};
+
+struct report {
+    struct post post;
+    struct worker *worker;
+    enum event event;
+    int err;
+    struct buf text;
+};
+
+struct worker {
+    struct workplace *place;
+    struct isolate isolate;
+    struct front front;
+    struct access access;
+    struct generation *offered;
+    struct buf state; /* packed, from on("reload") on its way to on("start") */
+    struct timer settle;
+    bool new;                /* not yet accepting */
+    bool serves;             /* HTTP: else it runs a script */
+    bool stopping;           /* draining or leaving */
+    bool stopped;            /* on("stop") has been run */
+    unsigned leaving_looks;  /* how often it must still be found idle */
+    bool replacing, leaving; /* the main thread's notes */
+};
+
+/* What all workers share; the host's. */
+struct workplace {
+    struct loop *main; /* the host's own loop, where reports go */
+    struct crew crew;
+    atomic_ullong serving;
+    struct slices *slices; /* NULL when off */
+    enum access_format format;
+    void (*reported)(struct report *r); /* on the main thread */
+    void *host;
+};
+
+/* A worker that is not started; NULL with *err. fds: the listening sockets it clones.
+ */
+struct worker *worker_new(struct workplace *w, int index, const int *fds,
+                          unsigned count, const struct blueprint *b, bool serves,
+                          int *err);
+int worker_start(struct worker *w);
+void worker_ask(struct worker *w, enum step step, struct generation *g,
+                struct blueprint *b, bool hand_over);
+
+/* After EVENT_ENDED: waits for the thread and frees all. *left counts what should not
+ * be there any more. */
+struct worker_left {
+    unsigned connections, fibers, generations;
+    uint64_t requests;
+};
+void worker_free(struct worker *w, struct worker_left *left);
+
+/* Makes the options' calls into reports of the worker that the generation is on. */
+void worker_options(struct app_options *o);
+
+#endif
