@@ -139,6 +139,7 @@ static int decode_max_size(lua_State *L) {
 
 static int encode_sparse_array(lua_State *L) {
     struct json_write_options *o = &self(L)->write;
+    lua_settop(L, 3); /* results are pushed before the last argument is read */
     set_flag(L, 1, &o->sparse_convert);
     set_integer(L, 2, &o->sparse_ratio, 0, INT32_MAX);
     set_integer(L, 3, &o->sparse_safe, 0, INT32_MAX);

@@ -91,6 +91,19 @@ static uint64_t shortest(uint64_t bits, int *exponent) {
     return s + (vb > middle || (vb == middle && (s & 1)));
 }
 
+/* Prices and the like without the long way: n has at most 15 digits and the quotient of
+ * the exact n and the exact power of ten is rounded once, as is what a reader makes of
+ * the text; at so few digits no other text of that length gives d. */
+static bool few_decimals(double d, uint64_t *n, int *exponent) {
+    if (!(d >= 0.01 && d < 1e11)) return false;
+    *n = (uint64_t)(d * 100 + 0.5);
+    *exponent = -2;
+    if ((double)*n / 100 == d) return true;
+    *n = (uint64_t)(d * 10000 + 0.5);
+    *exponent = -4;
+    return (double)*n / 10000 == d;
+}
+
 static char *scientific(char *to, const char *text, int count, int exponent) {
     *to++ = text[0];
     if (count > 1) {
@@ -115,7 +128,8 @@ char *decimal_double(char *to, double d, bool point) {
         return to + 2;
     }
     int exponent;
-    uint64_t n = shortest(bits, &exponent);
+    uint64_t n;
+    if (!few_decimals(d, &n, &exponent)) n = shortest(bits, &exponent);
     if (n % 100000000 == 0) {
         n /= 100000000;
         exponent += 8;
