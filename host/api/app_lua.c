@@ -227,7 +227,7 @@ static int failed_again(lua_State *L, int status, lua_KContext context);
 
 /* The handler's error is on top: a halt, {error, traceback}, or a bare message. */
 static int failed(lua_State *L, int status) {
-    struct request *r = request_check(L, 1, true);
+    struct request *r = request_alive(L, 1);
     struct exchange *x = r->x;
     int error = lua_gettop(L);
     if (status != LUA_ERRMEM && response_is_halt(L, error)) {
@@ -273,7 +273,7 @@ static int failed(lua_State *L, int status) {
 static int failed_again(lua_State *L, int status, lua_KContext context) {
     (void)context;
     if (status == LUA_OK || status == LUA_YIELD) return 0;
-    struct request *r = request_check(L, 1, true);
+    struct request *r = request_alive(L, 1);
     size_t len = 0;
     if (status != LUA_ERRMEM && response_is_halt(L, -1)) {
         lua_getfield(L, -1, "n");

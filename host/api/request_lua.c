@@ -53,7 +53,8 @@ static int push_span(lua_State *L, struct span s) {
 struct request *request_push(lua_State *L, struct exchange *x) {
     struct request *r = lua_newuserdatauv(L, sizeof *r, 1);
     *r = (struct request){.magic = MAGIC};
-    luaL_setmetatable(L, NAME);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, NAME);
+    lua_setmetatable(L, -2);
     r->x = x;
     x->handle = r;
     return r;
@@ -61,7 +62,13 @@ struct request *request_push(lua_State *L, struct exchange *x) {
 
 struct request *request_check(lua_State *L, int index, bool alive) {
     struct request *r = luaL_checkudata(L, index, NAME);
-    if (alive && !r->x)
+    return alive ? request_alive(L, index) : r;
+}
+
+struct request *request_alive(lua_State *L, int index) {
+    struct request *r = lua_touserdata(L, index);
+    MAGIC_CHECK(r, MAGIC);
+    if (!r->x)
         luaL_error(L, "the request is over; keep what you need of it in a local");
     return r;
 }
@@ -69,13 +76,6 @@ struct request *request_check(lua_State *L, int index, bool alive) {
 void request_over(struct request *r) {
     r->x = NULL;
     buf_reset(&r->scratch);
-}
-
-static int collect(lua_State *L) {
-    struct request *r = luaL_checkudata(L, 1, NAME);
-    if (r->x) r->x->handle = NULL;
-    request_over(r);
-    return 0;
 }
 
 void request_woken_body(struct exchange *x) {
@@ -123,9 +123,8 @@ static int push_header(lua_State *L, const struct head *h, struct span name) {
 }
 
 static struct exchange *headers_of(lua_State *L) {
-    luaL_checkudata(L, 1, HEADERS);
-    lua_getiuservalue(L, 1, 1);
-    struct request *r = request_check(L, -1, true);
+    lua_getiuservalue(L, 1, 1); /* the metatable is not to be had */
+    struct request *r = request_alive(L, -1);
     lua_pop(L, 1);
     return r->x;
 }
@@ -257,7 +256,7 @@ static int get(lua_State *L) {
         lua_rawset(L, -4);
         return 1;
     }
-    struct exchange *x = request_check(L, 1, true)->x;
+    struct exchange *x = request_alive(L, 1)->x;
     switch (field) {
     case F_METHOD: return push_span(L, head_method(&x->head));
     case F_PATH: return push_span(L, x->target.path);
@@ -400,10 +399,8 @@ int luaopen_atoll_core_request(lua_State *L) {
     lua_setfield(L, -2, "__newindex");
     lua_pushcfunction(L, describe);
     lua_setfield(L, -2, "__tostring");
-    lua_pushcfunction(L, collect);
-    lua_setfield(L, -2, "__gc");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, NAME);
     return 1;
 }

@@ -28,6 +28,9 @@ struct request *request_push(lua_State *L, struct exchange *x);
 /* The request at index; raises when it is none or, with alive, over. */
 struct request *request_check(lua_State *L, int index, bool alive);
 
+/* The same for what is known to be one, as at index 1 of a fiber's own functions. */
+struct request *request_alive(lua_State *L, int index);
+
 /* The exchange is let go: r answers no more. */
 void request_over(struct request *r);
 

@@ -140,7 +140,7 @@ static void send_head(lua_State *L, struct request *r, const struct answer *a,
 /* Sends the string at index `context`, from r->sent on; then ends the response. */
 static int whole_k(lua_State *L, int status, lua_KContext context) {
     (void)status;
-    struct request *r = request_check(L, 1, true);
+    struct request *r = request_alive(L, 1);
     size_t len, taken;
     const char *text = lua_tolstring(L, (int)context, &len);
     while (r->sent < len) {
@@ -200,7 +200,7 @@ static int pieces_called(lua_State *L, int status, lua_KContext context);
 
 static int pieces_sent(lua_State *L, int status, lua_KContext context) {
     (void)status;
-    struct request *r = request_check(L, 1, true);
+    struct request *r = request_alive(L, 1);
     int fn = (int)context;
     size_t len = 0, taken;
     const char *piece = lua_tolstring(L, fn + 1, &len);
@@ -218,7 +218,7 @@ static int pieces_sent(lua_State *L, int status, lua_KContext context) {
 }
 
 static int pieces_called(lua_State *L, int status, lua_KContext context) {
-    struct request *r = request_check(L, 1, true);
+    struct request *r = request_alive(L, 1);
     if (lua_isnil(L, -1)) {
         exchange_end(r->x);
         return 0;
@@ -249,7 +249,7 @@ static int send_pieces(lua_State *L, struct request *r, struct answer *a, int in
 static int ran(lua_State *L, int status, lua_KContext context) {
     (void)status;
     (void)context;
-    struct request *r = request_check(L, 1, true);
+    struct request *r = request_alive(L, 1);
     exchange_end(r->x);
     return 0;
 }
@@ -348,7 +348,7 @@ static int send_answer(lua_State *L, struct request *r, struct answer *a, int ob
 }
 
 int response_send(lua_State *L, int n) {
-    struct request *r = request_check(L, 1, true);
+    struct request *r = request_alive(L, 1);
     struct exchange *x = r->x;
     int first = lua_gettop(L) - n + 1;
     if (exchange_gone(x)) return 0;
@@ -402,7 +402,8 @@ void response_push(lua_State *L, int index) {
     struct request *r = lua_touserdata(L, index);
     r->has_res = true;
     lua_newuserdatauv(L, 0, 1);
-    luaL_setmetatable(L, NAME);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, NAME);
+    lua_setmetatable(L, -2);
     lua_pushvalue(L, index);
     lua_setiuservalue(L, -2, 1);
 }
@@ -412,13 +413,13 @@ static struct request *request_of(lua_State *L) {
     luaL_checkudata(L, 1, NAME);
     lua_getiuservalue(L, 1, 1);
     lua_insert(L, 1);
-    return request_check(L, 1, true);
+    return request_alive(L, 1);
 }
 
 /* At index 1 the request, 2 res, 3 the piece. */
 static int write_k(lua_State *L, int status, lua_KContext context) {
     (void)status;
-    struct request *r = request_check(L, 1, true);
+    struct request *r = request_alive(L, 1);
     size_t len, taken, sent = (size_t)context;
     const char *piece = lua_tolstring(L, 3, &len);
     while (!exchange_gone(r->x)) {
@@ -563,6 +564,6 @@ int luaopen_atoll_core_response(lua_State *L) {
     lua_setfield(L, -2, "__newindex");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, NAME);
     return 1;
 }

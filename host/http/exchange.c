@@ -107,7 +107,11 @@ int exchange_target(struct exchange *x, const char **why) {
     struct span raw = head_target(&x->head);
     char *scratch = NULL;
     /* Only what has to be decoded or normalised needs scratch. */
-    if (memchr(raw.at, '%', raw.len) || memmem(raw.at, raw.len, "/.", 2)) {
+    bool plain = true;
+    for (size_t i = 0; i < raw.len && plain; i++)
+        plain =
+            raw.at[i] != '%' && (raw.at[i] != '.' || i == 0 || raw.at[i - 1] != '/');
+    if (!plain) {
         scratch = arena_alloc(&x->arena, raw.len);
         *why = "not enough memory";
         if (!scratch) return ERR_MEMORY;

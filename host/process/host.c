@@ -193,7 +193,7 @@ int host_main(struct heritage *heritage) {
     fd_close(&h.signals.fd);
     sockets_close(&heritage->listeners);
     loop_done(&h.loop);
+    log_stop(SECOND); /* what is said now is written at once */
     if (h.ready) say_goodbye(&h, listening);
-    log_stop(SECOND);
     return h.code;
 }
