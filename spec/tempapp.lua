@@ -37,10 +37,12 @@ function M.load(source)
   return testing.load(directory), directory
 end
 
--- The message with which loading fails, without the directory in front of it.
+-- The message with which loading fails, without the directory in front of it and the
+-- traceback behind it.
 function M.problem(source)
   local ok, message = pcall(M.load, source)
   assert(not ok, "the app loads")
+  message = message:gsub("\nstack traceback:.*$", "")
   local directory = made[#made]
   if message:sub(1, #directory + 1) == directory .. "/" then
     message = message:sub(#directory + 2)

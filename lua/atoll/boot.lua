@@ -1,5 +1,5 @@
--- The first chunk of every Lua state: where modules are found, what `require`,
--- `loadfile` and `dofile` are, and the guard on globals. The host calls it with
+-- The first chunk of every Lua state: where modules are found, what `require` is, and
+-- the guard on globals. The host calls it with
 --
 --   appdir       the app's directory, or nil for a script
 --   script       the script's path, or nil
@@ -22,34 +22,6 @@ local function embedded_searcher(embedded)
     end
     return chunk, path
   end
-end
-
--- Lua's own searcher, but for text only: bytecode could crash the host.
-local function text_searcher(name)
-  if type(package.path) ~= "string" then
-    error("'package.path' must be a string", 0)
-  end
-  local path, message = package.searchpath(name, package.path)
-  if not path then return message end
-  local chunk
-  chunk, message = loadfile(path, "t")
-  if chunk then return chunk, path end
-  error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, message),
-    0)
-end
-
-local function text_files()
-  local open = loadfile
-  local function loadfile_text(path, mode, ...)
-    if mode == "b" then return nil, "bytecode is not loaded from files" end
-    return open(path, "t", ...)
-  end
-  rawset(_G, "loadfile", loadfile_text)
-  rawset(_G, "dofile", function(path)
-    local chunk, message = loadfile_text(path)
-    if not chunk then error(message, 0) end
-    return chunk()
-  end)
 end
 
 local function set_path(directory, compat)
@@ -75,8 +47,6 @@ end
 
 function M.boot(options)
   table.insert(package.searchers, 1, embedded_searcher(options.embedded))
-  package.searchers[3] = text_searcher
-  text_files()
   local directory = options.appdir
   if not directory and options.script then
     directory = options.script:match("^(.*)/[^/]*$") or "."

@@ -52,7 +52,7 @@ local function file_response(path, type)
   end
   return response {
     type = type,
-    length = size,
+    headers = { ["Content-Length"] = tostring(size) },
     run = function(res) return send(res, path, size) end,
   }
 end

@@ -62,7 +62,7 @@ function M.redirect(url, status)
   local location = url:gsub("[^!-~]", function(c)
     return ("%%%02X"):format(c:byte())
   end)
-  return new("redirect", TEXT, "", status or 302, { Location = location })
+  return new("redirect", nil, nil, status or 302, { Location = location })
 end
 
 -- A body that fn(write) writes piece by piece. write(chunk) waits while the client is
