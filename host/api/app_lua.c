@@ -170,46 +170,7 @@ int app_open(lua_State *L, struct generation *g, void *data) {
 
 /* ---- a request's fiber ---- */
 
-static void ended(struct fiber *f, void *owner, int status, lua_State *co, int count);
-
-static const struct fiber_owner request_owner = {ended};
-
-/* Turns an error into {error, traceback}; a halt stays as it is. */
-static int describe(lua_State *L) {
-    if (response_is_halt(L, 1)) return 1;
-    lua_createtable(L, 2, 0);
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, -2, 1);
-    const char *text = luaL_tolstring(L, 1, NULL);
-    luaL_traceback(L, L, text, 1);
-    lua_rawseti(L, 2, 2);
-    lua_settop(L, 2);
-    return 1;
-}
-
-static int answered(lua_State *L, int status, lua_KContext context) {
-    (void)status;
-    return response_send(L, lua_gettop(L) - (int)context);
-}
-
-/* req, handler, its arguments -> the response. */
-static int answer(lua_State *L) {
-    int arguments = lua_gettop(L) - 2;
-    lua_callk(L, arguments, LUA_MULTRET, 1, answered);
-    return answered(L, LUA_OK, 1);
-}
-
-/* req, values of a halt in a table -> the response. */
-static int answer_halt(lua_State *L) {
-    lua_getfield(L, 2, "n");
-    int n = (int)lua_tointeger(L, -1);
-    luaL_checkstack(L, n + 4, "halt");
-    for (int i = 1; i <= n; i++) lua_rawgeti(L, 2, i);
-    return response_send(L, n);
-}
-
-static void log_failure(lua_State *L, struct exchange *x, struct span text) {
-    (void)L;
+static void log_failure(struct exchange *x, struct span text) {
     char id[16];
     struct buf line;
     buf_init(&line);
@@ -223,122 +184,158 @@ static void log_failure(lua_State *L, struct exchange *x, struct span text) {
     buf_reset(&line);
 }
 
-static int failed_again(lua_State *L, int status, lua_KContext context);
-
-/* The handler's error is on top: a halt, {error, traceback}, or a bare message. */
-static int failed(lua_State *L, int status) {
-    struct request *r = request_alive(L, 1);
-    struct exchange *x = r->x;
-    int error = lua_gettop(L);
-    if (status != LUA_ERRMEM && response_is_halt(L, error)) {
-        lua_pushcfunction(L, answer_halt);
-        lua_pushvalue(L, 1);
-        lua_pushvalue(L, error);
-        int again = lua_pcallk(L, 2, 0, 2, 0, failed_again);
-        return failed_again(L, again, 0);
-    }
-    if (lua_istable(L, error)) {
-        lua_rawgeti(L, error, 1);
-        lua_rawgeti(L, error, 2);
-    } else {
-        lua_pushvalue(L, error);
-        lua_pushvalue(L, error);
-    }
-    size_t len = 0;
-    const char *text = luaL_tolstring(L, -1, &len);
-    log_failure(L, x, span_of(text, len));
-    lua_pop(L, 1);
-    struct app *app = app_of(L);
-    if (status == LUA_ERRMEM) {
-        app->exhausted = true;
-        exchange_fail(x, 503, SPAN(""));
-        return 0;
-    }
-    if (app->on_error == LUA_NOREF || x->phase != X_HEAD || exchange_gone(x)) {
-        exchange_fail(x, 500, SPAN(""));
-        return 0;
-    }
-    exchange_restart(x);
-    lua_pushcfunction(L, answer);
-    lua_pushvalue(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, app->on_error);
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, error + 1);
-    lua_pushvalue(L, error + 2);
-    int again = lua_pcallk(L, 5, 0, 2, 0, failed_again);
-    return failed_again(L, again, 0);
+static int answered(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    return response_send(L, lua_gettop(L) - (int)context);
 }
 
-/* After the error hook, or the answer of a halt. */
-static int failed_again(lua_State *L, int status, lua_KContext context) {
-    (void)context;
-    if (status == LUA_OK || status == LUA_YIELD) return 0;
-    struct request *r = request_alive(L, 1);
-    size_t len = 0;
-    if (status != LUA_ERRMEM && response_is_halt(L, -1)) {
-        lua_getfield(L, -1, "n");
-        lua_pop(L, 1);
-        lua_rawgeti(L, -1, 1);
-        int code = (int)lua_tointeger(L, -1);
-        exchange_fail(r->x, code >= 400 && code < 600 ? code : 500, SPAN(""));
-        return 0;
-    }
-    if (lua_istable(L, -1)) lua_rawgeti(L, -1, 2);
-    const char *text = luaL_tolstring(L, -1, &len);
-    log_failure(L, r->x, span_of(text, len));
-    exchange_fail(r->x, status == LUA_ERRMEM ? 503 : 500, SPAN(""));
-    return 0;
-}
-
-static int served(lua_State *L, int status, lua_KContext context) {
-    (void)context;
-    if (status == LUA_OK || status == LUA_YIELD) return 0;
-    return failed(L, status);
-}
-
-/* The first function of a request's fiber: a light userdata, the exchange. On its stack
- * stay 1 the request and 2 the message handler. */
+/* The first function of a request's fiber: a light userdata, the exchange. In its place
+ * on the stack stays the request. Errors end the fiber: nothing is paid for them
+ * before. */
 static int serve(lua_State *L) {
     struct exchange *x = lua_touserdata(L, 1);
     struct app *app = app_of(L);
+    lua_settop(L, 0);
     request_push(L, x);
-    lua_replace(L, 1);
-    lua_pushcfunction(L, describe);
-    lua_pushcfunction(L, answer);
-    lua_pushvalue(L, 1);
     bool found = x->handler != NOT_FOUND;
     lua_rawgeti(L, LUA_REGISTRYINDEX,
                 found ? app->handlers[x->handler] : app->not_found);
     lua_pushvalue(L, 1);
     bool response = !found || app->takes_response[x->handler];
     if (response) response_push(L, 1);
-    int status = lua_pcallk(L, response ? 4 : 3, 0, 2, 0, served);
-    return served(L, status, 0);
+    lua_callk(L, response ? 2 : 1, LUA_MULTRET, 1, answered);
+    return answered(L, LUA_OK, 1);
+}
+
+/* The first function of the fiber after one that failed: the request, then a halt, or
+ * an error for the app's hook, whose traceback waits in the request's scratch. */
+static int rescue(lua_State *L) {
+    struct request *r = request_alive(L, 1);
+    if (response_is_halt(L, 2)) {
+        lua_getfield(L, 2, "n");
+        int n = (int)lua_tointeger(L, -1);
+        luaL_checkstack(L, n + 4, "halt");
+        for (int i = 1; i <= n; i++) lua_rawgeti(L, 2, i);
+        return response_send(L, n);
+    }
+    exchange_restart(r->x);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, app_of(L)->on_error);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_pushlstring(L, buf_data(&r->scratch), buf_len(&r->scratch));
+    buf_reset(&r->scratch);
+    lua_callk(L, 3, LUA_MULTRET, 2, answered);
+    return answered(L, LUA_OK, 2);
+}
+
+/* Pushes onto co what stands at index 1 of its first function, the request; false when
+ * there is no room. */
+static bool push_request(lua_State *co) {
+    lua_Debug d;
+    int known = 0, beyond = 1;
+    if (!lua_checkstack(co, 2)) return false;
+    /* Each look walks the stack, which may be 200,000 calls deep. */
+    while (lua_getstack(co, beyond, &d)) {
+        known = beyond;
+        beyond *= 2;
+    }
+    while (beyond - known > 1) {
+        int middle = known + (beyond - known) / 2;
+        if (lua_getstack(co, middle, &d))
+            known = middle;
+        else
+            beyond = middle;
+    }
+    return lua_getstack(co, known, &d) && lua_getlocal(co, &d, 1);
+}
+
+static void over(struct exchange *x) {
+    struct request *r = x->handle;
+    exchange_end(x);
+    if (r) request_over(r);
+    exchange_release(x);
+}
+
+static void exhausted(struct generation *g) {
+    struct app *app = g->app;
+    if (app->options->out_of_memory) app->options->out_of_memory(g);
+}
+
+/* The end of a rescue. */
+static void rescued(struct fiber *f, void *owner, int status, lua_State *co,
+                    int count) {
+    struct exchange *x = owner;
+    (void)count;
+    if (status) {
+        struct buf text;
+        buf_init(&text);
+        if (status != ERR_CANCELLED) {
+            gate_describe(co, -1, co, &text);
+            log_failure(x, buf_span(&text));
+        }
+        buf_reset(&text);
+        exchange_fail(x, status == ERR_LUA ? 500 : 503, SPAN(""));
+    }
+    over(x);
+    if (status == ERR_MEMORY) exhausted(f->generation);
+}
+
+static const struct fiber_owner rescue_owner = {rescued};
+
+/* Starts the fiber that answers for the one that has failed; false when the host has
+ * to. */
+static bool start_rescue(struct generation *g, struct exchange *x, lua_State *co) {
+    struct fiber *f = fiber_new(g, FIBER_REQUEST, &rescue_owner, x);
+    if (!f) return false;
+    lua_pushcfunction(f->co, rescue);
+    if (!push_request(co)) {
+        f->owner_ops = NULL;
+        fiber_kill(f);
+        return false;
+    }
+    lua_pushvalue(co, -2); /* the error */
+    lua_xmove(co, f->co, 2);
+    fiber_queue(f, 2);
+    return true;
+}
+
+/* A handler has failed with the error on top of co. */
+static bool failed(struct generation *g, struct exchange *x, int status,
+                   lua_State *co) {
+    struct app *app = g->app;
+    struct request *r = x->handle;
+    if (status == ERR_LUA && response_is_halt(co, -1) && r)
+        return start_rescue(g, x, co);
+    struct buf text;
+    buf_init(&text);
+    gate_describe(co, -1, co, &text);
+    log_failure(x, buf_span(&text));
+    bool hook = status == ERR_LUA && app->on_error != LUA_NOREF && r &&
+                x->phase == X_HEAD && !exchange_gone(x);
+    if (hook) {
+        buf_reset(&r->scratch);
+        r->scratch = text;
+        if (start_rescue(g, x, co)) return true;
+        buf_init(&text);
+    }
+    buf_reset(&text);
+    exchange_fail(x, status == ERR_LUA ? 500 : 503, SPAN(""));
+    return false;
 }
 
 static void ended(struct fiber *f, void *owner, int status, lua_State *co, int count) {
     struct exchange *x = owner;
     struct generation *g = f->generation;
     (void)count;
-    if (status != 0) {
-        /* What even the error handling could not hold. */
-        struct buf text;
-        buf_init(&text);
-        if (status != ERR_CANCELLED) {
-            gate_describe(co, -1, co, &text);
-            log_failure(co, x, buf_span(&text));
-        }
-        buf_reset(&text);
-        exchange_fail(x, status == ERR_LUA ? 500 : 503, SPAN(""));
-    }
-    exchange_end(x);
-    struct request *r = x->handle;
-    if (r) request_over(r);
-    exchange_release(x);
-    struct app *app = g->app;
-    if ((status == ERR_MEMORY || app->exhausted) && app->options->out_of_memory)
-        app->options->out_of_memory(g);
+    if (status == ERR_CANCELLED)
+        exchange_fail(x, 503, SPAN(""));
+    else if (status && failed(g, x, status, co))
+        return;
+    over(x);
+    if (status == ERR_MEMORY) exhausted(g);
 }
+
+static const struct fiber_owner request_owner = {ended};
 
 static void options_answer(struct exchange *x, const struct app *app, int status) {
     char allow[ROUTER_ALLOW_MAX];

@@ -41,7 +41,6 @@ struct app {
     uint32_t count;
     int not_found, on_error; /* references, or LUA_NOREF */
     int start, reload, stop;
-    bool exhausted; /* memory ran out: out_of_memory will be told */
     const struct app_options *options;
 };
 

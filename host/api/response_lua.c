@@ -22,7 +22,7 @@ struct answer {
 
 bool response_is_halt(lua_State *L, int index) {
     if (!lua_istable(L, index) || !lua_getmetatable(L, index)) return false;
-    luaL_getmetatable(L, HALT);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, HALT); /* cannot raise */
     bool is = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
     return is;
@@ -30,7 +30,7 @@ bool response_is_halt(lua_State *L, int index) {
 
 static bool is_answer(lua_State *L, int index) {
     if (!lua_getmetatable(L, index)) return false;
-    luaL_getmetatable(L, ANSWER);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, ANSWER);
     bool is = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
     return is;
@@ -38,7 +38,8 @@ static bool is_answer(lua_State *L, int index) {
 
 int response_halt(lua_State *L, int status, const char *detail) {
     lua_createtable(L, 2, 1);
-    luaL_setmetatable(L, HALT);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, HALT);
+    lua_setmetatable(L, -2);
     lua_pushinteger(L, status);
     lua_rawseti(L, -2, 1);
     if (detail)
@@ -352,6 +353,11 @@ int response_send(lua_State *L, int n) {
     struct exchange *x = r->x;
     int first = lua_gettop(L) - n + 1;
     if (exchange_gone(x)) return 0;
+    if (n == 1 && lua_type(L, first) == LUA_TSTRING && !r->has_res &&
+        x->phase == X_HEAD) { /* by far the most common */
+        struct answer plain = {.status = 200, .type = TEXT};
+        return send_string(L, r, &plain, first);
+    }
     if (n < 3) lua_settop(L, first + 2); /* so that all three can be looked at */
     if (x->phase != X_HEAD) {
         /* res was written to: it only remains to end it. */
@@ -547,8 +553,12 @@ static const luaL_Reg methods[] = {
 int luaopen_atoll_core_response(lua_State *L) {
     luaL_newlib(L, methods);
     luaL_newmetatable(L, ANSWER);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, ANSWER);
     lua_setfield(L, -2, "metatable");
     luaL_newmetatable(L, HALT);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, HALT);
     lua_setfield(L, -2, "halt_metatable");
     luaL_newmetatable(L, "atoll.res.headers");
     lua_pushcfunction(L, headers_set);
