@@ -101,7 +101,7 @@ static int significant(const char *text) {
 
 /* 1 when the text of d does not read back as d, or has more digits than it takes. */
 static int wrong(double d) {
-    char text[DECIMAL_MAX + 1], shortest[40];
+    char text[DECIMAL_MAX + 1], shortest[320];
     if (!isfinite(d)) return 0;
     *decimal_double(text, d, true) = '\0';
     double back = strtod(text, NULL);

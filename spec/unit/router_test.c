@@ -301,18 +301,20 @@ TEST(finds_each_of_ten_thousand_routes) {
     struct router *r = router_new();
     const char *why;
     char text[64];
+    uint32_t refused = 0;
     for (uint32_t i = 0; i < MANY; i++) {
-        static const char *const shapes[] = {"/r%u", "/r%u/:id", "/api/v%u/x/*rest"};
-        snprintf(text, sizeof text, shapes[i % 3], i);
-        if (router_add(r, SPAN("GET"), span_str(text), i, &why)) EXPECT(!*why);
+        static const char *const ends[] = {"", "/:id", "/x/*rest"};
+        snprintf(text, sizeof text, "/r%u%s", i, ends[i % 3]);
+        refused += router_add(r, SPAN("GET"), span_str(text), i, &why) != 0;
     }
+    EXPECT_EQ_INT(refused, 0);
     EXPECT_EQ_INT(router_compile(r), 0);
     EXPECT_EQ_INT(router_count(r), MANY);
     uint32_t wrong = 0, visited = 0;
     for (uint32_t i = 0; i < MANY; i++) {
-        static const char *const paths[] = {"/r%u", "/r%u/77", "/api/v%u/x/a/b"};
+        static const char *const ends[] = {"", "/77", "/x/a/b"};
         struct route_match m;
-        snprintf(text, sizeof text, paths[i % 3], i);
+        snprintf(text, sizeof text, "/r%u%s", i, ends[i % 3]);
         router_match(r, SPAN("GET"), span_str(text), &m);
         wrong += m.outcome != ROUTE_FOUND || m.handler != i;
         if (m.visited > visited) visited = m.visited;
