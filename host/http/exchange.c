@@ -106,8 +106,8 @@ int exchange_own(struct exchange *x) {
 int exchange_target(struct exchange *x, const char **why) {
     struct span raw = head_target(&x->head);
     char *scratch = NULL;
-    /* Only what has to be decoded or normalised needs scratch. */
-    bool plain = true;
+    /* Only what has to be decoded or normalised needs scratch, and "http://host". */
+    bool plain = raw.at[0] == '/';
     for (size_t i = 0; i < raw.len && plain; i++)
         plain =
             raw.at[i] != '%' && (raw.at[i] != '.' || i == 0 || raw.at[i - 1] != '/');
