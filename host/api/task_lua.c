@@ -25,6 +25,7 @@ enum state { RUNNING, DONE, FAILED, CANCELLED };
 struct task {
     uint32_t magic;
     enum state state;
+    int code;            /* of a failure */
     struct fiber *fiber; /* NULL when it has ended */
     struct link joiners;
     bool quiet;
@@ -109,6 +110,7 @@ static int finish(lua_State *L, int status, lua_KContext context) {
         lua_pushliteral(L, "");
         lua_rawseti(L, -2, 2);
     }
+    t->code = status == LUA_ERRMEM ? ERR_MEMORY : ERR_LUA;
     if (!t->quiet && !is_awaited(t)) log_failure(L);
     lua_setiuservalue(L, 1, OUTCOME);
     ended(t, FAILED);
@@ -188,7 +190,7 @@ static int outcome(lua_State *L) {
             return 3;
         }
         lua_rawgeti(L, -2, 1);
-        lua_pushstring(L, err_name(ERR_LUA));
+        lua_pushstring(L, err_name(t->code));
         lua_rawgeti(L, -4, 2);
         return 4;
     }
@@ -334,6 +336,7 @@ int luaopen_atoll_task(lua_State *L) {
     luaL_setfuncs(L, task_methods, 0);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
     new_finalized(L, JOINER, joiner_gc);
     new_finalized(L, SCOPE, scope_gc);
     generation_lets_through(generation_of(L), timeout);

@@ -16,6 +16,7 @@ struct alloc_chunk;
 struct alloc {
     size_t used; /* bytes that Lua holds */
     size_t peak;
+    size_t limit; /* what used may not exceed; 0 for none */
     void *spare[ALLOC_CLASSES];
     struct alloc_chunk *chunks;
     char *at, *end;

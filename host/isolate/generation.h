@@ -1,6 +1,5 @@
-/* A generation is one Lua state and what was loaded into it: built -> started ->
- * serving
- * -> draining -> closed. It is built away from any loop, on the loader's thread;
+/* A generation is one Lua state and what was loaded into it: built, started, serving,
+ * draining, closed. It is built away from any loop, on the loader's thread;
  * adopted by an isolate; and closed when its last fiber ends after it was replaced.
  *
  * What the api layer keeps about the loaded app hangs at `app`, freed by `app_free`
@@ -12,9 +11,18 @@
 
 #include "base/buf.h"
 #include "isolate/alloc.h"
+#include "isolate/coro.h"
 #include "isolate/sched.h"
 
-enum generation_state { GEN_BUILT, GEN_STARTED, GEN_SERVING, GEN_DRAINING };
+enum generation_state {
+    GEN_BUILT,
+    GEN_STARTED,
+    GEN_SERVING,
+    GEN_DRAINING,
+    GEN_CLOSING
+};
+
+enum { GEN_PASSING = 16 };
 
 struct isolate;
 
@@ -39,8 +47,14 @@ struct generation {
     const struct generation_plan *plan;
     struct link fibers; /* live: running, parked or queued */
     struct link spare;
-    unsigned fiber_count, spare_count, request_count;
-    int64_t retired; /* monotonic ns when it began to drain */
+    unsigned fiber_count, spare_count;
+    unsigned request_count, host_count; /* of fiber_count, those of that kind */
+    const char *stack_base;             /* where the thread's stack was at the entry */
+    lua_CFunction passing[GEN_PASSING]; /* C functions that a park passes through */
+    bool slept;                         /* outside a fiber; it was logged */
+    bool warns;                         /* warn("@on") */
+    struct buf warning;                 /* the pieces so far */
+    int64_t retired;                    /* monotonic ns when it began to drain */
     struct timer drain;
     struct grave grave;
     struct link member; /* of the isolate's generations */
@@ -58,7 +72,20 @@ struct generation *generation_new(const struct generation_plan *plan, uint64_t n
 void generation_free(struct generation *g);
 
 /* Of the state that L belongs to. */
-struct generation *generation_of(lua_State *L);
+static inline struct generation *generation_of(lua_State *L) {
+    return (struct generation *)(*coro_extra(L) & ~(uintptr_t)CORO_MARKS);
+}
+
+/* The C function f calls Lua with lua_callk or lua_pcallk and may wait: an error that
+ * names where waiting is impossible does not blame it. At most a few; not checked. */
+void generation_lets_through(struct generation *g, lua_CFunction f);
+
+/* Ends all fibers now, those of the host too. How many there were. */
+unsigned generation_kill(struct generation *g);
+
+/* Whether so much of the C stack is used that what Lua does not count as nesting (the
+ * __close methods of a coroutine closed by another one) must be refused. */
+bool generation_stack_is_deep(const struct generation *g);
 
 /* Bytes that Lua holds now. */
 size_t generation_bytes(const struct generation *g);

@@ -26,8 +26,10 @@ struct isolate {
     const atomic_ullong *serving;
     void *user;
     void (*begin)(struct isolate *i); /* on the new thread, before the loop runs */
-    void (*end)(struct isolate *i);   /* on the thread, after the loop has ended */
+    void (*end)(struct isolate *i);   /* on the thread, after the loop has ended and all
+                                         fibers were killed; the generations still are */
     pthread_t thread;
+    bool started;
     char name[16]; /* "isolate 1" */
 };
 
@@ -37,7 +39,8 @@ int isolate_init(struct isolate *i, int index, const atomic_ullong *serving);
 /* Starts the thread. 0 or a negative errno. */
 int isolate_start(struct isolate *i);
 
-/* Waits for the thread, which ends after loop_stop; then frees all generations left. */
+/* Waits for the thread. It ends after loop_stop: kills all fibers, calls end, and frees
+ * all generations. A started isolate must be joined before isolate_done. */
 void isolate_join(struct isolate *i);
 void isolate_done(struct isolate *i);
 
@@ -60,7 +63,11 @@ static inline struct generation *isolate_generation(struct isolate *i) {
     return g;
 }
 
-/* The isolate's thread: gives up an adopted generation that will not be served. */
+/* The isolate's thread: gives up an adopted generation that will not be served; it is
+ * freed at the end of the turn. */
 void isolate_reject(struct isolate *i, struct generation *g);
+
+/* Used by sched: a fiber of g, which drains, has ended. */
+void isolate_drained(struct generation *g);
 
 #endif

@@ -19,9 +19,11 @@
 #include "net/loop.h"
 
 #include <lua.h>
+#include <stdatomic.h>
 
 struct fiber;
 struct generation;
+struct scope;
 
 /* The place in an object where one fiber waits for it; NULL when none does. */
 struct waiter {
@@ -57,12 +59,20 @@ struct fiber {
     struct waiter *waiting;
     struct timer deadline;
     struct scope *scopes; /* atoll.timeout, innermost first */
-    enum wake woke;
+    /* While parked: the program's coroutines between the park and co, the innermost
+       (which waits) first; none when co itself waits. */
+    lua_State **chain;
+    uint16_t chain_count, chain_capacity;
     bool parked, queued, cancelled;
-    int registry; /* reference that keeps co alive */
+    bool exposed;  /* the program has co's name: it is not used again */
+    int registry;  /* reference that keeps co alive */
+    uint8_t woke;  /* enum wake */
+    int arguments; /* on co, for when it is first run */
     lua_KFunction k;
     lua_KContext context;
 };
+
+struct slices;
 
 /* One per isolate. */
 struct sched {
@@ -70,17 +80,28 @@ struct sched {
     struct deferred turn;
     struct link runnable;
     struct fiber *current; /* the fiber that runs now, or NULL */
-    lua_State *running;    /* its innermost coroutine, or NULL: what slice.h looks at */
-    lua_State *barrier;    /* a program's coroutine was resumed where its resumer could
-                              not be suspended; its parks must fail there */
-    uint64_t started, ended; /* fibers, for metrics and leftovers */
+    /* Its innermost coroutine, or NULL; read by a signal handler on this thread. */
+    lua_State *volatile running;
+    lua_State *volatile armed; /* has slice.h's hook, or NULL */
+    lua_State *barrier;        /* has resumed a coroutine of the program where it could
+                                  not be suspended itself: parks must fail beyond it */
+    bool parking;              /* the yield on its way up is a park */
+    uint64_t scopes_made;
+    uint64_t started, ended;  /* fibers, for metrics and leftovers */
+    struct slices *watchdog;  /* NULL when nobody watches */
+    atomic_uint switches;     /* into and out of fibers: odd inside */
+    atomic_llong slice_since; /* ns; written by the watchdog before it signals */
 };
 
 void sched_init(struct sched *s, struct loop *loop);
 void sched_done(struct sched *s); /* no fiber may be left */
 
+/* Of the isolate that L's generation is on; NULL before it is adopted. */
+struct sched *sched_of(lua_State *L);
+
 /* A fiber ready for fiber_run: push arguments onto f->co, then call it. NULL when
- * memory has run out. owner_ops may be NULL. Pooled: no allocation in the steady state.
+ * memory has run out or the generation is being closed. owner_ops may be NULL. Pooled:
+ * no allocation in the steady state.
  */
 struct fiber *fiber_new(struct generation *g, enum fiber_kind kind,
                         const struct fiber_owner *owner_ops, void *owner);
@@ -124,6 +145,27 @@ void sched_wake(struct waiter *w, enum wake why);
 /* Raises unless a park at this place would succeed; for functions that have side
  * effects before they park. */
 void sched_check_waitable(lua_State *L);
+
+/* Pushes the error value that a cancel raises; it prints as "cancelled" and its field
+ * code is "ECANCELED". */
+void sched_push_cancelled(lua_State *L);
+bool sched_is_cancelled(lua_State *L, int index);
+
+/* Used by generation.h, coro.h and scope.h. */
+
+/* Frees a spare fiber that is in no list. */
+void fiber_discard(struct fiber *f);
+
+/* While f is on its way up from a park: co was resumed by another coroutine. */
+void fiber_passed(struct fiber *f, lua_State *co);
+
+/* The parked fiber whose innermost coroutine is co, or NULL. */
+struct fiber *fiber_waiting_in(struct generation *g, lua_State *co);
+
+/* Ends f's park, if it is parked: queues it. */
+void fiber_wake(struct fiber *f, enum wake why);
+
+int luaopen_atoll_sched(lua_State *L);
 
 static inline bool waiter_is_set(const struct waiter *w) {
     return w->fiber != NULL;

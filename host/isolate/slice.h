@@ -3,23 +3,50 @@
  * only counts switches, the watchdog's thread samples the counts, and an isolate found
  * twice in the same fiber is sent a signal whose handler arms a count hook on the
  * running coroutine (lua_sethook is safe in a handler); the hook names file and line
- * and disarms.
+ * and disarms. While no isolate runs anything the watchdog sleeps, too.
  *
- * One watchdog thread per host; isolates are watched from their start to their end. */
+ * One watchdog thread per host; isolates are watched from their start to their end. The
+ * signal is SIGURG, which is ignored by default and does no harm when it strays. */
 #ifndef ISOLATE_SLICE_H
 #define ISOLATE_SLICE_H
 
 #include "isolate/isolate.h"
 
-struct slices;
+#include <signal.h>
+
+enum { SLICE_SIGNAL = SIGURG };
+
+struct slices {
+    atomic_bool napping;
+    int64_t warn, period; /* ns */
+    pthread_t thread;
+    pthread_mutex_t lock; /* of all below; held while an isolate is signalled */
+    pthread_cond_t wake;
+    bool stopping;
+    struct slice_watch *watches;
+};
 
 /* Starts the watchdog; a slice longer than warn ns is logged once. NULL without memory
  * or thread, with *err set. */
 struct slices *slices_start(int64_t warn, int *err);
+
+/* No isolate is watched any more. */
 void slices_stop(struct slices *s);
 
 /* On the isolate's thread. */
 int slices_watch(struct slices *s, struct isolate *i);
 void slices_unwatch(struct slices *s, struct isolate *i);
+
+/* Used by sched: a fiber is about to run. */
+void slices_rouse_now(struct slices *s);
+
+static inline void slices_rouse(struct slices *s) {
+    if (__builtin_expect(atomic_load_explicit(&s->napping, memory_order_relaxed), 0))
+        slices_rouse_now(s);
+}
+
+/* Used by sched and coro: the hook moves on to L, which runs now; NULL: the fiber has
+ * stopped before the hook could say where it was. */
+void slice_move(struct sched *s, lua_State *L);
 
 #endif

@@ -1,0 +1,142 @@
+#include "isolate/generation.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "isolate/gate.h"
+#include "isolate/isolate.h"
+#include "isolate/scope.h"
+#include "isolate/textlib.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Of the thread's stack (isolate.c), what may be used before a coroutine is closed from
+ * another: then 200 levels of C calls may follow (LUAI_MAXCCALLS), each at most some
+ * 2.5 KiB (string.gsub with its buffer). */
+enum { MAGIC = 0x67656e65, STACK_DEEP = 384 * 1024 };
+
+bool generation_stack_is_deep(const struct generation *g) {
+    const char *here = __builtin_frame_address(0);
+    return g->stack_base && g->stack_base - here > STACK_DEEP;
+}
+
+/* Lua's last words: only an error outside of any protected call comes here. */
+static int panic(lua_State *L) {
+    const char *text =
+        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error value";
+    log_error("Lua error outside of a protected call: %s", text);
+    return 0; /* Lua aborts */
+}
+
+/* warn(): pieces of one message, and the control messages of the standard library. */
+static void warning(void *data, const char *text, int to_be_continued) {
+    struct generation *g = data;
+    if (!to_be_continued && buf_len(&g->warning) == 0 && *text == '@') {
+        if (strcmp(text, "@on") == 0) g->warns = true;
+        if (strcmp(text, "@off") == 0) g->warns = false;
+        return;
+    }
+    if (!g->warns) return;
+    buf_append(&g->warning, text, strlen(text));
+    if (to_be_continued) return;
+    log_warn("%.*s", (int)buf_len(&g->warning), buf_data(&g->warning));
+    buf_reset(&g->warning);
+}
+
+static int open_state(lua_State *L) {
+    struct generation *g = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    luaL_openlibs(L);
+    luaopen_atoll_coroutine(L);
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, LUA_COLIBNAME);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, LUA_COLIBNAME);
+    luaopen_atoll_text(L);
+    luaopen_atoll_sched(L);
+    luaopen_atoll_scope(L);
+    lua_getglobal(L, "pcall");
+    generation_lets_through(g, lua_tocfunction(L, -1));
+    lua_getglobal(L, "xpcall");
+    generation_lets_through(g, lua_tocfunction(L, -1));
+    lua_settop(L, 0);
+    lua_gc(L, LUA_GCRESTART);
+    if (g->plan->generational)
+        lua_gc(L, LUA_GCGEN, 0, 0);
+    else
+        lua_gc(L, LUA_GCINC, 0, 0, 0);
+    if (g->plan->open) g->plan->open(L, g, g->plan->data);
+    return 0;
+}
+
+void generation_lets_through(struct generation *g, lua_CFunction f) {
+    for (int i = 0; i < GEN_PASSING; i++) {
+        if (g->passing[i] && g->passing[i] != f) continue;
+        g->passing[i] = f;
+        return;
+    }
+}
+
+struct generation *generation_new(const struct generation_plan *plan, uint64_t number,
+                                  struct buf *error) {
+    struct generation *g = malloc(sizeof *g);
+    if (!g) goto fail;
+    *g = (struct generation){.magic = MAGIC, .number = number, .plan = plan};
+    CHECK(((uintptr_t)g & CORO_MARKS) == 0);
+    alloc_init(&g->alloc);
+    list_init(&g->fibers);
+    list_init(&g->spare);
+    list_init(&g->member);
+    g->L = lua_newstate(alloc_lua, &g->alloc);
+    if (!g->L) goto fail;
+    *coro_extra(g->L) = (uintptr_t)g; /* each new coroutine gets a copy */
+    lua_atpanic(g->L, panic);
+    lua_setwarnf(g->L, warning, g);
+    lua_gc(g->L, LUA_GCSTOP);
+    lua_pushcfunction(g->L, open_state);
+    lua_pushlightuserdata(g->L, g);
+    if (gate_call(g->L, 1, 0, error) == 0) return g;
+    generation_free(g);
+    return NULL;
+fail:
+    if (error) buf_printf(error, "not enough memory");
+    if (g) alloc_done(&g->alloc);
+    free(g);
+    return NULL;
+}
+
+unsigned generation_kill(struct generation *g) {
+    unsigned count = 0;
+    struct link *first;
+    while ((first = list_first(&g->fibers))) {
+        fiber_kill(LIST_OF(first, struct fiber, member));
+        count++;
+    }
+    return count;
+}
+
+void generation_free(struct generation *g) {
+    MAGIC_CHECK(g, MAGIC);
+    g->state = GEN_CLOSING; /* no more fibers */
+    g->stack_base = __builtin_frame_address(0);
+    generation_kill(g);
+    if (g->app_free) g->app_free(g);
+    struct link *first;
+    while ((first = list_first(&g->spare))) {
+        list_unlink(first);
+        fiber_discard(LIST_OF(first, struct fiber, member));
+    }
+    lua_close(g->L);
+    alloc_done(&g->alloc);
+    list_unlink(&g->member);
+    buf_reset(&g->warning);
+    g->magic = 0;
+    free(g);
+}
+
+size_t generation_bytes(const struct generation *g) {
+    return g->alloc.used;
+}

@@ -1,0 +1,274 @@
+#include "isolate/pack.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <string.h>
+
+/* A value is a tag and what follows it. Tables are numbered in the order in which they
+ * begin, from 1; T_SEEN names one by its number. Numbers are varints, 7 bits a byte,
+ * low first. */
+enum tag {
+    T_NIL,
+    T_FALSE,
+    T_TRUE,
+    T_INTEGER, /* zigzag */
+    T_FLOAT,   /* 8 bytes as they are: both ends are in one process */
+    T_STRING,  /* length, bytes */
+    T_TABLE,   /* count, that many values for 1.., then keys and values, T_END */
+    T_SEEN,    /* number */
+    T_END,
+};
+
+enum { HINT_MAX = 1024 };
+
+/* Writing. */
+
+/* The way down to the present value: where on the Lua stack each key is. */
+struct step {
+    const struct step *up;
+    int key;
+};
+
+struct writer {
+    struct buf *out;
+    const char *name;
+    int seen; /* stack index of table -> number */
+    lua_Integer tables;
+};
+
+static void push_path(lua_State *L, const struct writer *w, const struct step *step) {
+    if (!step) {
+        lua_pushstring(L, w->name);
+        return;
+    }
+    luaL_checkstack(L, 6, NULL);
+    push_path(L, w, step->up);
+    switch (lua_type(L, step->key)) {
+    case LUA_TSTRING: lua_pushfstring(L, ".%s", lua_tostring(L, step->key)); break;
+    case LUA_TNUMBER:
+        lua_pushvalue(L, step->key);
+        lua_pushfstring(L, "[%s]", lua_tostring(L, -1));
+        lua_remove(L, -2);
+        break;
+    case LUA_TBOOLEAN:
+        lua_pushstring(L, lua_toboolean(L, step->key) ? "[true]" : "[false]");
+        break;
+    default: lua_pushfstring(L, "[%s]", luaL_typename(L, step->key));
+    }
+    lua_concat(L, 2);
+}
+
+static int fail_at(lua_State *L, const struct writer *w, const struct step *step,
+                   const char *what) {
+    push_path(L, w, step);
+    return luaL_error(L, "%s: %s", lua_tostring(L, -1), what);
+}
+
+static void put(lua_State *L, struct writer *w, const void *at, size_t n) {
+    if (buf_len(w->out) + n > PACK_SIZE_MAX) luaL_error(L, "too large to be sent");
+    if (buf_append(w->out, at, n) != 0) luaL_error(L, "not enough memory");
+}
+
+static void put_number(lua_State *L, struct writer *w, enum tag tag, uint64_t n) {
+    unsigned char bytes[12] = {(unsigned char)tag};
+    size_t len = 1;
+    for (; n >= 0x80; n >>= 7) bytes[len++] = (unsigned char)(n | 0x80);
+    bytes[len++] = (unsigned char)n;
+    put(L, w, bytes, len);
+}
+
+static void put_tag(lua_State *L, struct writer *w, enum tag tag) {
+    char byte = (char)tag;
+    put(L, w, &byte, 1);
+}
+
+static void put_value(lua_State *L, struct writer *w, const struct step *step,
+                      int depth);
+
+/* The table on top. */
+static void put_table(lua_State *L, struct writer *w, const struct step *step,
+                      int depth) {
+    int table = lua_gettop(L);
+    lua_pushvalue(L, table);
+    if (lua_rawget(L, w->seen) != LUA_TNIL) {
+        put_number(L, w, T_SEEN, (uint64_t)lua_tointeger(L, -1));
+        lua_pop(L, 1);
+        return;
+    }
+    lua_pop(L, 1);
+    if (depth >= PACK_DEPTH_MAX) fail_at(L, w, step, "nested too deep to be sent");
+    lua_pushvalue(L, table);
+    lua_pushinteger(L, ++w->tables);
+    lua_rawset(L, w->seen);
+    lua_Integer count = (lua_Integer)lua_rawlen(L, table);
+    put_number(L, w, T_TABLE, (uint64_t)count);
+    struct step next = {step, table + 1};
+    for (lua_Integer i = 1; i <= count; i++) {
+        lua_pushinteger(L, i);
+        lua_rawgeti(L, table, i);
+        put_value(L, w, &next, depth + 1);
+        lua_settop(L, table);
+    }
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) < 1 ||
+            lua_tointeger(L, -2) > count) {
+            lua_pushvalue(L, -2);
+            put_value(L, w, &next, depth + 1);
+            lua_pop(L, 1);
+            put_value(L, w, &next, depth + 1);
+        }
+        lua_settop(L, table + 1);
+    }
+    put_tag(L, w, T_END);
+}
+
+/* The value on top, which stays. */
+static void put_value(lua_State *L, struct writer *w, const struct step *step,
+                      int depth) {
+    luaL_checkstack(L, 8, NULL);
+    switch (lua_type(L, -1)) {
+    case LUA_TNIL: put_tag(L, w, T_NIL); break;
+    case LUA_TBOOLEAN: put_tag(L, w, lua_toboolean(L, -1) ? T_TRUE : T_FALSE); break;
+    case LUA_TNUMBER:
+        if (lua_isinteger(L, -1)) {
+            uint64_t n = (uint64_t)lua_tointeger(L, -1);
+            put_number(L, w, T_INTEGER, n << 1 ^ (n >> 63 ? UINT64_MAX : 0));
+        } else {
+            lua_Number n = lua_tonumber(L, -1);
+            put_tag(L, w, T_FLOAT);
+            put(L, w, &n, sizeof n);
+        }
+        break;
+    case LUA_TSTRING: {
+        size_t n;
+        const char *text = lua_tolstring(L, -1, &n);
+        put_number(L, w, T_STRING, n);
+        put(L, w, text, n);
+        break;
+    }
+    case LUA_TTABLE: put_table(L, w, step, depth); break;
+    default:
+        lua_pushfstring(L, "a %s cannot be sent", luaL_typename(L, -1));
+        fail_at(L, w, step, lua_tostring(L, -1));
+    }
+}
+
+int pack_write_named(lua_State *L, int index, const char *name, struct buf *out) {
+    index = lua_absindex(L, index);
+    luaL_checkstack(L, 8, NULL);
+    lua_newtable(L);
+    struct writer w = {.out = out, .name = name, .seen = lua_gettop(L)};
+    lua_pushvalue(L, index);
+    put_value(L, &w, NULL, 0);
+    lua_pop(L, 2);
+    return 0;
+}
+
+int pack_write(lua_State *L, int index, struct buf *out) {
+    return pack_write_named(L, index, "value", out);
+}
+
+/* Reading. */
+
+struct reader {
+    const unsigned char *at, *end;
+    int seen; /* stack index of number -> table */
+    lua_Integer tables;
+};
+
+static int malformed(lua_State *L) {
+    return luaL_error(L, "malformed message");
+}
+
+static size_t left(const struct reader *r) {
+    return (size_t)(r->end - r->at);
+}
+
+static uint64_t get_number(lua_State *L, struct reader *r) {
+    uint64_t n = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        if (r->at == r->end) malformed(L);
+        unsigned char byte = *r->at++;
+        if (shift == 63 && byte > 1) malformed(L);
+        n |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) return n;
+    }
+    malformed(L);
+    return 0;
+}
+
+static enum tag get_tag(lua_State *L, struct reader *r) {
+    if (r->at == r->end) malformed(L);
+    return (enum tag) * r->at++;
+}
+
+static void get_value(lua_State *L, struct reader *r, enum tag tag, int depth);
+
+static void get_table(lua_State *L, struct reader *r, int depth) {
+    uint64_t count = get_number(L, r);
+    if (depth >= PACK_DEPTH_MAX || count > left(r)) malformed(L);
+    lua_createtable(L, count < HINT_MAX ? (int)count : HINT_MAX, 0);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, r->seen, ++r->tables);
+    for (uint64_t i = 1; i <= count; i++) {
+        get_value(L, r, get_tag(L, r), depth + 1);
+        lua_rawseti(L, -2, (lua_Integer)i);
+    }
+    enum tag tag;
+    while ((tag = get_tag(L, r)) != T_END) {
+        get_value(L, r, tag, depth + 1);
+        if (lua_isnil(L, -1)) malformed(L);
+        if (lua_type(L, -1) == LUA_TNUMBER && isnan(lua_tonumber(L, -1))) malformed(L);
+        get_value(L, r, get_tag(L, r), depth + 1);
+        lua_rawset(L, -3);
+    }
+}
+
+static void get_value(lua_State *L, struct reader *r, enum tag tag, int depth) {
+    luaL_checkstack(L, 8, NULL);
+    switch (tag) {
+    case T_NIL: lua_pushnil(L); return;
+    case T_FALSE: lua_pushboolean(L, false); return;
+    case T_TRUE: lua_pushboolean(L, true); return;
+    case T_INTEGER: {
+        uint64_t n = get_number(L, r);
+        lua_pushinteger(L, (lua_Integer)(n >> 1 ^ (n & 1 ? UINT64_MAX : 0)));
+        return;
+    }
+    case T_FLOAT: {
+        lua_Number n;
+        if (left(r) < sizeof n) malformed(L);
+        memcpy(&n, r->at, sizeof n);
+        r->at += sizeof n;
+        lua_pushnumber(L, n);
+        return;
+    }
+    case T_STRING: {
+        uint64_t n = get_number(L, r);
+        if (n > left(r)) malformed(L);
+        lua_pushlstring(L, (const char *)r->at, (size_t)n);
+        r->at += n;
+        return;
+    }
+    case T_TABLE: get_table(L, r, depth); return;
+    case T_SEEN: {
+        uint64_t n = get_number(L, r);
+        if (n < 1 || n > (uint64_t)r->tables) malformed(L);
+        lua_rawgeti(L, r->seen, (lua_Integer)n);
+        return;
+    }
+    default: malformed(L);
+    }
+}
+
+int pack_read(lua_State *L, struct span bytes) {
+    luaL_checkstack(L, 4, NULL);
+    lua_newtable(L);
+    struct reader r = {(const unsigned char *)bytes.at,
+                       (const unsigned char *)bytes.at + bytes.len, lua_gettop(L), 0};
+    get_value(L, &r, get_tag(L, &r), 0);
+    if (r.at != r.end) malformed(L);
+    lua_remove(L, -2);
+    return 1;
+}

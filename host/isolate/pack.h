@@ -1,0 +1,27 @@
+/* Values as bytes, to leave one Lua state and arrive in another: nil, booleans,
+ * integers, floats, strings, and tables of such with cycles and shared references kept.
+ * Metatables stay behind.
+ *
+ * What cannot be sent is named by its path ("state.users[3].fn: a function cannot be
+ * sent"). Reading believes nothing: any bytes give a value or an error. The thread that
+ * the state is on. */
+#ifndef ISOLATE_PACK_H
+#define ISOLATE_PACK_H
+
+#include "base/buf.h"
+
+#include <lua.h>
+
+enum { PACK_DEPTH_MAX = 100, PACK_SIZE_MAX = 64 * 1024 * 1024 };
+
+/* Appends the value at index to *out, which the caller owns: it must survive a raise.
+ * 0; raises when the value cannot be sent. */
+int pack_write(lua_State *L, int index, struct buf *out);
+
+/* The same; name stands for the value in errors ("state"; otherwise "value"). */
+int pack_write_named(lua_State *L, int index, const char *name, struct buf *out);
+
+/* Pushes the value that bytes hold, exactly; returns 1 or raises. */
+int pack_read(lua_State *L, struct span bytes);
+
+#endif

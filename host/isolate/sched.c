@@ -1,0 +1,387 @@
+#include "isolate/sched.h"
+
+#include "base/check.h"
+#include "base/err.h"
+#include "isolate/gate.h"
+#include "isolate/isolate.h"
+#include "isolate/place.h"
+#include "isolate/scope.h"
+#include "isolate/slice.h"
+
+#include <stdlib.h>
+
+enum { MAGIC = 0x66696272, SPARE_MAX = 256 };
+
+/* Addresses of keys in the registry. */
+static const char CANCELLED_KEY = 0;
+
+struct sched *sched_of(lua_State *L) {
+    struct isolate *i = generation_of(L)->isolate;
+    return i ? &i->sched : NULL;
+}
+
+struct fiber *fiber_of(lua_State *L) {
+    struct sched *s = sched_of(L);
+    return s && s->running == L ? s->current : NULL;
+}
+
+/* The run queue. */
+
+static void enqueue(struct sched *s, struct fiber *f) {
+    f->queued = true;
+    list_append(&s->runnable, &f->run);
+    loop_defer(s->loop, &s->turn);
+}
+
+static inline struct sched *sched_for(struct fiber *f) {
+    return &f->generation->isolate->sched;
+}
+
+static void unpark(struct fiber *f) {
+    f->parked = false;
+    if (f->waiting) {
+        f->waiting->fiber = NULL;
+        f->waiting = NULL;
+    }
+    if (timer_is_set(&f->deadline)) timer_clear(sched_for(f)->loop, &f->deadline);
+}
+
+void fiber_wake(struct fiber *f, enum wake why) {
+    if (!f->parked) return;
+    unpark(f);
+    f->woke = (uint8_t)why;
+    f->arguments = 0;
+    enqueue(sched_for(f), f);
+}
+
+void sched_wake(struct waiter *w, enum wake why) {
+    struct fiber *f = w->fiber;
+    if (!f) return;
+    MAGIC_CHECK(f, MAGIC);
+    fiber_wake(f, why);
+}
+
+static void deadline_over(struct timer *t) {
+    fiber_wake(LIST_OF(t, struct fiber, deadline), WAKE_TIMEOUT);
+}
+
+void fiber_cancel(struct fiber *f) {
+    MAGIC_CHECK(f, MAGIC);
+    f->cancelled = true;
+    fiber_wake(f, WAKE_CANCEL);
+}
+
+/* Birth. */
+
+struct birth {
+    lua_State *co;
+    int registry;
+};
+
+static int make_coroutine(lua_State *L) {
+    struct birth *b = lua_touserdata(L, 1);
+    b->co = lua_newthread(L);
+    b->registry = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static struct fiber *make(struct generation *g) {
+    struct birth b = {0};
+    struct fiber *f = malloc(sizeof *f);
+    if (!f) return NULL;
+    if (!lua_checkstack(g->L, 4)) goto fail;
+    lua_pushcfunction(g->L, make_coroutine);
+    lua_pushlightuserdata(g->L, &b);
+    if (gate_call(g->L, 1, 0, NULL) != 0) goto fail;
+    *f = (struct fiber){.magic = MAGIC,
+                        .co = b.co,
+                        .registry = b.registry,
+                        .generation = g,
+                        .woke = WAKE_EVENT};
+    coro_set(f->co, CORO_BASE);
+    list_init(&f->member);
+    list_init(&f->run);
+    timer_init(&f->deadline, deadline_over);
+    return f;
+fail:
+    free(f);
+    return NULL;
+}
+
+struct fiber *fiber_new(struct generation *g, enum fiber_kind kind,
+                        const struct fiber_owner *owner_ops, void *owner) {
+    struct link *first = list_first(&g->spare);
+    struct fiber *f;
+    if (__builtin_expect(first && g->state != GEN_CLOSING, 1)) {
+        f = LIST_OF(first, struct fiber, member);
+        list_unlink(first);
+        g->spare_count--;
+    } else if (g->state == GEN_CLOSING || !(f = make(g))) {
+        return NULL;
+    }
+    f->kind = kind;
+    f->owner_ops = owner_ops;
+    f->owner = owner;
+    list_append(&g->fibers, &f->member);
+    g->fiber_count++;
+    g->request_count += kind == FIBER_REQUEST;
+    g->host_count += kind == FIBER_HOST;
+    g->isolate->sched.started++;
+    return f;
+}
+
+/* Death. */
+
+void fiber_discard(struct fiber *f) {
+    luaL_unref(f->generation->L, LUA_REGISTRYINDEX, f->registry);
+    free(f->chain);
+    f->magic = 0;
+    free(f);
+}
+
+/* The fiber's coroutine is at its base and owes nothing to anybody. */
+static void recycle(struct sched *s, struct fiber *f) {
+    struct generation *g = f->generation;
+    s->ended++;
+    list_unlink(&f->member);
+    g->fiber_count--;
+    g->request_count -= f->kind == FIBER_REQUEST;
+    g->host_count -= f->kind == FIBER_HOST;
+    lua_settop(f->co, 0);
+    f->cancelled = false;
+    f->chain_count = 0;
+    f->owner_ops = NULL;
+    if (__builtin_expect(g->spare_count < SPARE_MAX && !f->exposed &&
+                             !lua_gethook(f->co) && g->state < GEN_DRAINING,
+                         1)) {
+        list_prepend(&g->spare, &f->member);
+        g->spare_count++;
+        return;
+    }
+    fiber_discard(f);
+    if (g->state == GEN_DRAINING) isolate_drained(g);
+}
+
+/* Closes what is to be closed in co; f is current meanwhile. */
+static void reset(struct sched *s, struct fiber *f, lua_State *co) {
+    struct fiber *current = s->current;
+    lua_State *running = s->running;
+    s->current = f;
+    s->running = co;
+    coro_reset(co, f->generation->L);
+    s->running = running;
+    s->current = current;
+    if (s->armed == co) slice_move(s, running);
+}
+
+static void fail(struct sched *s, struct fiber *f, int code) {
+    if (f->scopes) scope_drop(f, NULL);
+    if (f->owner_ops) f->owner_ops->ended(f, f->owner, code, f->co, 1);
+    reset(s, f, f->co);
+    recycle(s, f);
+}
+
+void fiber_kill(struct fiber *f) {
+    MAGIC_CHECK(f, MAGIC);
+    struct sched *s = sched_for(f);
+    CHECK(f != s->current);
+    f->cancelled = true;
+    if (f->parked) unpark(f);
+    if (f->queued) list_unlink(&f->run);
+    f->queued = false;
+    f->generation->stack_base = __builtin_frame_address(0);
+    scope_drop(f, NULL);
+    for (int i = 0; i < f->chain_count; i++) {
+        coro_clear(f->chain[i], CORO_WAITING | CORO_PASSING);
+        reset(s, f, f->chain[i]);
+    }
+    coro_clear(f->co, CORO_WAITING | CORO_PASSING);
+    reset(s, f, f->co);
+    lua_settop(f->co, 0);
+    sched_push_cancelled(f->co);
+    fail(s, f, ERR_CANCELLED);
+}
+
+/* Running. */
+
+static inline void count_switch(struct sched *s) {
+    /* one writer: no locked instruction is needed */
+    unsigned n = atomic_load_explicit(&s->switches, memory_order_relaxed);
+    atomic_store_explicit(&s->switches, n + 1, memory_order_relaxed);
+}
+
+static void go_on(struct sched *s, struct fiber *f, int arguments) {
+    lua_State *co = f->co;
+    int results;
+    if (__builtin_expect(s->watchdog != NULL, 1)) slices_rouse(s->watchdog);
+    f->generation->stack_base = __builtin_frame_address(0);
+    f->chain_count = 0;
+    coro_clear(co, CORO_WAITING | CORO_PASSING);
+    s->current = f;
+    count_switch(s);
+    s->running = co;
+    int status = lua_resume(co, f->generation->L, arguments, &results);
+    s->running = NULL;
+    count_switch(s);
+    s->current = NULL;
+    if (__builtin_expect(s->armed != NULL, 0)) slice_move(s, NULL);
+    if (__builtin_expect(status == LUA_OK, 1)) {
+        if (__builtin_expect(f->scopes != NULL, 0)) scope_drop(f, NULL);
+        if (f->owner_ops) f->owner_ops->ended(f, f->owner, 0, co, results);
+        recycle(s, f);
+    } else if (status == LUA_YIELD) {
+        if (!s->parking) { /* a C library or a hook gives others their turn */
+            lua_pop(co, results);
+            f->arguments = 0;
+            enqueue(s, f);
+        }
+        s->parking = false;
+    } else {
+        int code = ERR_LUA;
+        if (status == LUA_ERRMEM)
+            code = ERR_MEMORY;
+        else if (f->cancelled && sched_is_cancelled(co, -1))
+            code = ERR_CANCELLED;
+        fail(s, f, code);
+    }
+}
+
+void fiber_run(struct fiber *f, int arguments) {
+    MAGIC_CHECK(f, MAGIC);
+    struct sched *s = sched_for(f);
+    CHECK(!s->current);
+    go_on(s, f, arguments);
+}
+
+void fiber_queue(struct fiber *f, int arguments) {
+    MAGIC_CHECK(f, MAGIC);
+    f->arguments = arguments;
+    enqueue(sched_for(f), f);
+}
+
+/* One pass: those who become runnable meanwhile have their turn in the next. */
+static void run_turn(struct deferred *d) {
+    struct sched *s = LIST_OF(d, struct sched, turn);
+    struct link batch, *first;
+    list_init(&batch);
+    list_splice(&batch, &s->runnable);
+    while ((first = list_first(&batch))) {
+        struct fiber *f = LIST_OF(first, struct fiber, run);
+        list_unlink(first);
+        f->queued = false;
+        go_on(s, f, f->arguments);
+    }
+}
+
+void sched_init(struct sched *s, struct loop *loop) {
+    *s = (struct sched){.loop = loop, .turn = {.run = run_turn}};
+    list_init(&s->turn.link);
+    list_init(&s->runnable);
+}
+
+void sched_done(struct sched *s) {
+    CHECK(s->started == s->ended && !s->current);
+    list_unlink(&s->turn.link);
+}
+
+/* Parking. */
+
+void sched_check_waitable(lua_State *L) {
+    struct sched *s = sched_of(L);
+    struct fiber *f = s ? s->current : NULL;
+    if (!f) luaL_error(L, "cannot wait outside a fiber");
+    if (__builtin_expect(f->cancelled || f->scopes, 0)) scope_check(L, f);
+    if (__builtin_expect(!lua_isyieldable(L), 0))
+        luaL_error(L, "cannot wait inside %s", place_push(L, L));
+    if (__builtin_expect(s->barrier != NULL, 0))
+        luaL_error(L, "cannot wait inside %s", place_push(L, s->barrier));
+    if (__builtin_expect(s->running != L, 0))
+        luaL_error(L, "cannot wait inside a coroutine that a C library resumed");
+}
+
+static int awoken(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct fiber *f = sched_of(L)->current;
+    coro_clear(L, CORO_WAITING);
+    if (__builtin_expect(f->cancelled || f->scopes, 0)) scope_check(L, f);
+    return f->k(L, LUA_YIELD, f->context);
+}
+
+int sched_park(lua_State *L, struct waiter *w, int64_t deadline, lua_KFunction k,
+               lua_KContext context) {
+    sched_check_waitable(L);
+    struct sched *s = sched_of(L);
+    struct fiber *f = s->current;
+    if (w && w->fiber) return luaL_error(L, "another fiber waits here already");
+    if (deadline && timer_set(s->loop, &f->deadline, deadline) != 0)
+        return luaL_error(L, "not enough memory");
+    if (w) w->fiber = f;
+    f->waiting = w;
+    f->k = k;
+    f->context = context;
+    f->parked = true;
+    s->parking = true;
+    coro_set(L, CORO_WAITING);
+    return lua_yieldk(L, 0, 0, awoken);
+}
+
+enum wake sched_woke(lua_State *L) {
+    return (enum wake)sched_of(L)->current->woke;
+}
+
+/* Without memory the coroutine is not noted: then it cannot be closed while it waits,
+ * and a kill does not close its variables. */
+void fiber_passed(struct fiber *f, lua_State *co) {
+    if (f->chain_count == f->chain_capacity) {
+        unsigned capacity = f->chain_capacity ? f->chain_capacity * 2u : 4;
+        lua_State **chain = realloc(f->chain, capacity * sizeof(lua_State *));
+        if (!chain) return;
+        f->chain = chain;
+        f->chain_capacity = (uint16_t)capacity;
+    }
+    f->chain[f->chain_count++] = co;
+}
+
+struct fiber *fiber_waiting_in(struct generation *g, lua_State *co) {
+    for (struct link *l = g->fibers.next; l != &g->fibers; l = l->next) {
+        struct fiber *f = LIST_OF(l, struct fiber, member);
+        if (f->chain_count && f->chain[0] == co) return f;
+    }
+    return NULL;
+}
+
+/* What a cancel raises. */
+
+void sched_push_cancelled(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &CANCELLED_KEY);
+}
+
+bool sched_is_cancelled(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    if (!lua_checkstack(L, 1)) return false;
+    sched_push_cancelled(L);
+    bool is = lua_rawequal(L, index, -1);
+    lua_pop(L, 1);
+    return is;
+}
+
+static int cancelled_text(lua_State *L) {
+    lua_pushliteral(L, "cancelled");
+    return 1;
+}
+
+int luaopen_atoll_sched(lua_State *L) {
+    lua_createtable(L, 0, 2);
+    lua_pushliteral(L, "ECANCELED");
+    lua_setfield(L, -2, "code");
+    lua_pushliteral(L, "cancelled");
+    lua_setfield(L, -2, "message");
+    lua_createtable(L, 0, 2);
+    lua_pushcfunction(L, cancelled_text);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushliteral(L, "cancelled");
+    lua_setfield(L, -2, "__name");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &CANCELLED_KEY);
+    return 0;
+}
