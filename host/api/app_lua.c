@@ -2,6 +2,7 @@
 
 #include "api/libs.h"
 #include "api/request_lua.h"
+#include "api/res_lua.h"
 #include "api/response_lua.h"
 #include "base/check.h"
 #include "base/embedded.h"
@@ -202,7 +203,7 @@ static int serve(lua_State *L) {
                 found ? app->handlers[x->handler] : app->not_found);
     lua_pushvalue(L, 1);
     bool response = !found || app->takes_response[x->handler];
-    if (response) response_push(L, 1);
+    if (response) res_push(L, 1);
     lua_callk(L, response ? 2 : 1, LUA_MULTRET, 1, answered);
     return answered(L, LUA_OK, 1);
 }

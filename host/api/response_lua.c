@@ -2,23 +2,13 @@
 
 #include "api/app_lua.h"
 #include "api/json_write.h"
+#include "api/res_lua.h"
 #include "base/check.h"
 #include "http/front.h"
 
 #include <lauxlib.h>
 
-static const char NAME[] = "atoll.res", ANSWER[] = "atoll.response",
-                  HALT[] = "atoll.halt";
-
-static const struct span TEXT = {"text/plain; charset=utf-8", 25};
-
-/* Where response_send keeps what it works on; index 1 is the request. */
-struct answer {
-    int status;
-    int body;    /* index of the body; 0 for none */
-    int headers; /* index of the table of headers; 0 for none */
-    struct span type;
-};
+static const char ANSWER[] = "atoll.response", HALT[] = "atoll.halt";
 
 bool response_is_halt(lua_State *L, int index) {
     if (!lua_istable(L, index) || !lua_getmetatable(L, index)) return false;
@@ -107,7 +97,7 @@ static void add_fields(lua_State *L, struct exchange *x, int index, struct answe
 }
 
 /* The fields of res, then the answer's own, which win. */
-static void prepare(lua_State *L, struct request *r, struct answer *a) {
+void response_prepare(lua_State *L, struct request *r, struct answer *a) {
     struct answer own = *a;
     exchange_restart(r->x);
     if (r->has_res) {
@@ -123,15 +113,15 @@ static void prepare(lua_State *L, struct request *r, struct answer *a) {
     if (own.type.len) a->type = own.type;
 }
 
-static int check_status(lua_State *L, lua_Integer status) {
+int response_status(lua_State *L, lua_Integer status) {
     if (status < 200 || status > 599)
         luaL_error(L, "%I is not a status to answer with (200 to 599)",
                    (LUAI_UACINT)status);
     return (int)status;
 }
 
-static void send_head(lua_State *L, struct request *r, const struct answer *a,
-                      int64_t length) {
+void response_head(lua_State *L, struct request *r, const struct answer *a,
+                   int64_t length) {
     int err = exchange_head(r->x, a->status, a->type, length);
     if (err && err != ERR_CLOSED) luaL_error(L, "%s", err_text(err));
 }
@@ -158,7 +148,7 @@ static int whole_k(lua_State *L, int status, lua_KContext context) {
 static int send_string(lua_State *L, struct request *r, struct answer *a, int index) {
     size_t len, taken;
     const char *text = lua_tolstring(L, index, &len);
-    send_head(L, r, a, (int64_t)len);
+    response_head(L, r, a, (int64_t)len);
     if (exchange_gone(r->x)) return 0;
     enum io io = exchange_body(r->x, span_of(text, len), &taken);
     if (io == IO_FAIL) return 0;
@@ -181,7 +171,7 @@ static int send_json(lua_State *L, struct request *r, struct answer *a, int inde
         return send_string(L, r, a, lua_gettop(L));
     }
     size_t taken;
-    send_head(L, r, a, (int64_t)text.len);
+    response_head(L, r, a, (int64_t)text.len);
     if (exchange_gone(r->x)) return 0;
     enum io io = exchange_body(r->x, text, &taken);
     if (io != IO_FAIL && taken < text.len) {
@@ -234,7 +224,7 @@ static int pieces_called(lua_State *L, int status, lua_KContext context) {
 }
 
 static int send_pieces(lua_State *L, struct request *r, struct answer *a, int index) {
-    send_head(L, r, a, -1);
+    response_head(L, r, a, -1);
     if (exchange_gone(r->x)) return 0;
     if (r->x->framing == HTTP1_NO_BODY) { /* HEAD, 204 ...: nobody reads the pieces */
         exchange_end(r->x);
@@ -257,13 +247,13 @@ static int ran(lua_State *L, int status, lua_KContext context) {
 
 /* run(res) writes the body itself. */
 static int send_run(lua_State *L, struct request *r, struct answer *a) {
-    send_head(L, r, a, -1);
+    response_head(L, r, a, -1);
     if (exchange_gone(r->x)) return 0;
     if (r->x->framing == HTTP1_NO_BODY) {
         exchange_end(r->x);
         return 0;
     }
-    response_push(L, 1); /* the function is below it */
+    res_push(L, 1); /* the function is below it */
     lua_callk(L, 1, 0, 0, ran);
     return ran(L, LUA_OK, 0);
 }
@@ -274,30 +264,30 @@ static int send_nothing(lua_State *L, struct request *r, struct answer *a) {
         struct span reason = http1_reason(a->status);
         lua_pushlstring(L, reason.at, reason.len);
         lua_pushfstring(L, "%d %s\n", a->status, lua_tostring(L, -1));
-        a->type = TEXT;
+        a->type = RESPONSE_TEXT;
         return send_string(L, r, a, lua_gettop(L));
     }
-    send_head(L, r, a, 0);
+    response_head(L, r, a, 0);
     exchange_end(r->x);
     return 0;
 }
 
 static int send_body(lua_State *L, struct request *r, struct answer *a) {
     switch (a->body ? lua_type(L, a->body) : LUA_TNIL) {
-    case LUA_TNIL: prepare(L, r, a); return send_nothing(L, r, a);
+    case LUA_TNIL: response_prepare(L, r, a); return send_nothing(L, r, a);
     case LUA_TNUMBER:
         lua_pushvalue(L, a->body);
         lua_tostring(L, -1);
         lua_replace(L, a->body);
         /* fall through */
     case LUA_TSTRING:
-        a->type = TEXT;
-        prepare(L, r, a);
+        a->type = RESPONSE_TEXT;
+        response_prepare(L, r, a);
         return send_string(L, r, a, a->body);
-    case LUA_TTABLE: prepare(L, r, a); return send_json(L, r, a, a->body);
+    case LUA_TTABLE: response_prepare(L, r, a); return send_json(L, r, a, a->body);
     case LUA_TFUNCTION:
-        a->type = TEXT;
-        prepare(L, r, a);
+        a->type = RESPONSE_TEXT;
+        response_prepare(L, r, a);
         return send_pieces(L, r, a, a->body);
     default:
         return luaL_error(L,
@@ -314,7 +304,7 @@ static int send_answer(lua_State *L, struct request *r, struct answer *a, int ob
     int extra = a->headers;
     lua_pushliteral(L, "status");
     if (lua_rawget(L, object) == LUA_TNUMBER && !a->status)
-        a->status = check_status(L, lua_tointeger(L, -1));
+        a->status = response_status(L, lua_tointeger(L, -1));
     if (!a->status) a->status = r->status ? r->status : 200;
     lua_pushliteral(L, "type");
     int type = lua_rawget(L, object) == LUA_TSTRING ? lua_gettop(L) : 0;
@@ -325,12 +315,12 @@ static int send_answer(lua_State *L, struct request *r, struct answer *a, int ob
     lua_pushliteral(L, "run");
     bool runs = lua_rawget(L, object) == LUA_TFUNCTION;
     int run = lua_gettop(L);
-    a->type = a->body || runs ? TEXT : (struct span){NULL, 0};
+    a->type = a->body || runs ? RESPONSE_TEXT : (struct span){NULL, 0};
     if (a->body && lua_istable(L, a->body)) a->type = SPAN("application/json");
     if (type) a->type.at = lua_tolstring(L, type, &a->type.len);
     if (!http1_is_value(a->type))
         luaL_error(L, "header 'Content-Type' has a value with a control byte");
-    prepare(L, r, a);
+    response_prepare(L, r, a);
     if (extra) { /* `status, atoll.html(...), headers` */
         struct answer more = {0};
         add_fields(L, r->x, extra, &more);
@@ -355,7 +345,7 @@ int response_send(lua_State *L, int n) {
     if (exchange_gone(x)) return 0;
     if (n == 1 && lua_type(L, first) == LUA_TSTRING && !r->has_res &&
         x->phase == X_HEAD) { /* by far the most common */
-        struct answer plain = {.status = 200, .type = TEXT};
+        struct answer plain = {.status = 200, .type = RESPONSE_TEXT};
         return send_string(L, r, &plain, first);
     }
     if (n < 3) lua_settop(L, first + 2); /* so that all three can be looked at */
@@ -372,7 +362,7 @@ int response_send(lua_State *L, int n) {
         int whole;
         lua_Integer status = lua_tointegerx(L, first, &whole);
         if (!whole) return luaL_error(L, "a status is a whole number");
-        a.status = check_status(L, status);
+        a.status = response_status(L, status);
         a.body = lua_isnil(L, first + 1) ? 0 : first + 1;
     } else if (lua_isnil(L, first)) {
         if (lua_type(L, first + 1) == LUA_TSTRING) {
@@ -401,157 +391,8 @@ int response_send(lua_State *L, int n) {
     return send_body(L, r, &a);
 }
 
-/* ---- res ---- */
-
-void response_push(lua_State *L, int index) {
-    index = lua_absindex(L, index);
-    struct request *r = lua_touserdata(L, index);
-    r->has_res = true;
-    lua_newuserdatauv(L, 0, 1);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, NAME);
-    lua_setmetatable(L, -2);
-    lua_pushvalue(L, index);
-    lua_setiuservalue(L, -2, 1);
-}
-
-/* Puts the request at index 1, where all here expects it, and res behind it. */
-static struct request *request_of(lua_State *L) {
-    luaL_checkudata(L, 1, NAME);
-    lua_getiuservalue(L, 1, 1);
-    lua_insert(L, 1);
-    return request_alive(L, 1);
-}
-
-/* At index 1 the request, 2 res, 3 the piece. */
-static int write_k(lua_State *L, int status, lua_KContext context) {
-    (void)status;
-    struct request *r = request_alive(L, 1);
-    size_t len, taken, sent = (size_t)context;
-    const char *piece = lua_tolstring(L, 3, &len);
-    while (!exchange_gone(r->x)) {
-        if (sent >= len) {
-            lua_pushboolean(L, 1);
-            return 1;
-        }
-        enum io io = exchange_body(r->x, span_of(piece + sent, len - sent), &taken);
-        if (io == IO_FAIL) break;
-        sent += taken;
-        if (io == IO_AGAIN)
-            return sched_park(L, &r->output, 0, write_k, (lua_KContext)sent);
-    }
-    lua_pushnil(L);
-    lua_pushstring(L, err_text(ERR_CLOSED));
-    lua_pushstring(L, err_name(ERR_CLOSED));
-    return 3;
-}
-
-static int res_write(lua_State *L) {
-    luaL_checktype(L, 2, LUA_TSTRING);
-    lua_settop(L, 2);
-    struct request *r = request_of(L);
-    if (r->x->phase == X_DONE)
-        return luaL_error(L, "res:write after the response was finished");
-    if (r->x->phase == X_HEAD && !exchange_gone(r->x)) {
-        struct answer a = {.status = r->status ? r->status : 200, .type = TEXT};
-        prepare(L, r, &a);
-        send_head(L, r, &a, -1);
-    }
-    return write_k(L, LUA_OK, 0);
-}
-
-static int res_finish(lua_State *L) {
-    lua_settop(L, 1);
-    struct request *r = request_of(L);
-    if (exchange_gone(r->x)) return 0;
-    if (r->x->phase == X_HEAD) {
-        struct answer a = {.status = r->status ? r->status : 200};
-        prepare(L, r, &a);
-        send_head(L, r, &a, 0);
-    }
-    exchange_end(r->x);
-    return 0;
-}
-
-static int res_get(lua_State *L) {
-    lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-    lua_settop(L, 2);
-    struct request *r = request_of(L);
-    const char *key = lua_tostring(L, 3);
-    if (key && strcmp(key, "status") == 0) {
-        lua_pushinteger(L, r->x->status ? r->x->status : r->status ? r->status : 200);
-    } else if (key && strcmp(key, "headers") == 0) {
-        request_cache(L, 1);
-        if (lua_getfield(L, -1, "headers_out") == LUA_TTABLE) return 1;
-        lua_pop(L, 1);
-        lua_newtable(L);
-        luaL_setmetatable(L, "atoll.res.headers");
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -3, "headers_out");
-    } else {
-        lua_pushnil(L);
-    }
-    return 1;
-}
-
-static int res_set(lua_State *L) {
-    const char *key = luaL_checkstring(L, 2);
-    struct request *r = request_of(L);
-    if (r->x->phase != X_HEAD && !exchange_gone(r->x))
-        return luaL_error(L, "res.%s is set after the head was sent", key);
-    if (strcmp(key, "status") == 0) {
-        r->status = check_status(L, luaL_checkinteger(L, 4));
-    } else if (strcmp(key, "headers") == 0) {
-        luaL_checktype(L, 4, LUA_TTABLE);
-        request_cache(L, 1);
-        lua_pushvalue(L, 4);
-        lua_setfield(L, -2, "headers_out");
-    } else {
-        return luaL_error(L, "res.%s cannot be set; res.status and res.headers can",
-                          key);
-    }
-    return 0;
-}
-
-/* headers[name] = value replaces what stands there under another spelling. */
-static int headers_set(lua_State *L) {
-    size_t len, other;
-    const char *name = luaL_checklstring(L, 2, &len);
-    lua_pushnil(L);
-    while (lua_next(L, 1)) {
-        lua_pop(L, 1);
-        if (lua_type(L, -1) != LUA_TSTRING) continue;
-        const char *key = lua_tolstring(L, -1, &other);
-        if (!span_case_eq(span_of(key, other), span_of(name, len))) continue;
-        lua_pushvalue(L, 3);
-        lua_rawset(L, 1);
-        return 0;
-    }
-    lua_settop(L, 3);
-    lua_rawset(L, 1);
-    return 0;
-}
-
-static int headers_get(lua_State *L) {
-    size_t len, other;
-    if (lua_type(L, 2) != LUA_TSTRING) return 0;
-    const char *name = lua_tolstring(L, 2, &len);
-    lua_pushnil(L);
-    while (lua_next(L, 1)) {
-        if (lua_type(L, -2) == LUA_TSTRING) {
-            const char *key = lua_tolstring(L, -2, &other);
-            if (span_case_eq(span_of(key, other), span_of(name, len))) return 1;
-        }
-        lua_pop(L, 1);
-    }
-    return 0;
-}
-
-static const luaL_Reg methods[] = {
-    {"write", res_write}, {"finish", res_finish}, {NULL, NULL}};
-
 int luaopen_atoll_core_response(lua_State *L) {
-    luaL_newlib(L, methods);
+    luaopen_atoll_core_res(L);
     luaL_newmetatable(L, ANSWER);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, ANSWER);
@@ -560,20 +401,5 @@ int luaopen_atoll_core_response(lua_State *L) {
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, HALT);
     lua_setfield(L, -2, "halt_metatable");
-    luaL_newmetatable(L, "atoll.res.headers");
-    lua_pushcfunction(L, headers_set);
-    lua_setfield(L, -2, "__newindex");
-    lua_pushcfunction(L, headers_get);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
-    luaL_newmetatable(L, NAME);
-    lua_pushvalue(L, -2);
-    lua_pushcclosure(L, res_get, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, res_set);
-    lua_setfield(L, -2, "__newindex");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, NAME);
     return 1;
 }

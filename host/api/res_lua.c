@@ -1,0 +1,176 @@
+#include "api/res_lua.h"
+
+#include "api/response_lua.h"
+#include "http/exchange.h"
+
+#include <lauxlib.h>
+
+static const char NAME[] = "atoll.res", HEADERS[] = "atoll.res.headers";
+
+void res_push(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    struct request *r = lua_touserdata(L, index);
+    r->has_res = true;
+    lua_newuserdatauv(L, 0, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, NAME);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, index);
+    lua_setiuservalue(L, -2, 1);
+}
+
+/* Puts the request at index 1, where all here expects it, and res behind it. */
+static struct request *request_of(lua_State *L) {
+    luaL_checkudata(L, 1, NAME);
+    lua_getiuservalue(L, 1, 1);
+    lua_insert(L, 1);
+    return request_alive(L, 1);
+}
+
+/* At index 1 the request, 2 res, 3 the piece. */
+static int write_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    struct request *r = request_alive(L, 1);
+    size_t len, taken, sent = (size_t)context;
+    const char *piece = lua_tolstring(L, 3, &len);
+    while (!exchange_gone(r->x)) {
+        if (sent >= len) {
+            lua_pushboolean(L, 1);
+            return 1;
+        }
+        enum io io = exchange_body(r->x, span_of(piece + sent, len - sent), &taken);
+        if (io == IO_FAIL) break;
+        sent += taken;
+        if (io == IO_AGAIN)
+            return sched_park(L, &r->output, 0, write_k, (lua_KContext)sent);
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, err_text(ERR_CLOSED));
+    lua_pushstring(L, err_name(ERR_CLOSED));
+    return 3;
+}
+
+static int res_write(lua_State *L) {
+    luaL_checktype(L, 2, LUA_TSTRING);
+    lua_settop(L, 2);
+    struct request *r = request_of(L);
+    if (r->x->phase == X_DONE)
+        return luaL_error(L, "res:write after the response was finished");
+    if (r->x->phase == X_HEAD && !exchange_gone(r->x)) {
+        struct answer a = {.status = r->status ? r->status : 200,
+                           .type = RESPONSE_TEXT};
+        response_prepare(L, r, &a);
+        response_head(L, r, &a, -1);
+    }
+    return write_k(L, LUA_OK, 0);
+}
+
+static int res_finish(lua_State *L) {
+    lua_settop(L, 1);
+    struct request *r = request_of(L);
+    if (exchange_gone(r->x)) return 0;
+    if (r->x->phase == X_HEAD) {
+        struct answer a = {.status = r->status ? r->status : 200};
+        response_prepare(L, r, &a);
+        response_head(L, r, &a, 0);
+    }
+    exchange_end(r->x);
+    return 0;
+}
+
+static int res_get(lua_State *L) {
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+    lua_settop(L, 2);
+    struct request *r = request_of(L);
+    const char *key = lua_tostring(L, 3);
+    if (key && strcmp(key, "status") == 0) {
+        lua_pushinteger(L, r->x->status ? r->x->status : r->status ? r->status : 200);
+    } else if (key && strcmp(key, "headers") == 0) {
+        request_cache(L, 1);
+        if (lua_getfield(L, -1, "headers_out") == LUA_TTABLE) return 1;
+        lua_pop(L, 1);
+        lua_newtable(L);
+        luaL_setmetatable(L, HEADERS);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -3, "headers_out");
+    } else {
+        lua_pushnil(L);
+    }
+    return 1;
+}
+
+static int res_set(lua_State *L) {
+    const char *key = luaL_checkstring(L, 2);
+    struct request *r = request_of(L);
+    if (r->x->phase != X_HEAD && !exchange_gone(r->x))
+        return luaL_error(L, "res.%s is set after the head was sent", key);
+    if (strcmp(key, "status") == 0) {
+        r->status = response_status(L, luaL_checkinteger(L, 4));
+    } else if (strcmp(key, "headers") == 0) {
+        luaL_checktype(L, 4, LUA_TTABLE);
+        request_cache(L, 1);
+        lua_pushvalue(L, 4);
+        lua_setfield(L, -2, "headers_out");
+    } else {
+        return luaL_error(L, "res.%s cannot be set; res.status and res.headers can",
+                          key);
+    }
+    return 0;
+}
+
+/* headers[name] = value replaces what stands there under another spelling. */
+static int headers_set(lua_State *L) {
+    size_t len, other;
+    const char *name = luaL_checklstring(L, 2, &len);
+    lua_pushnil(L);
+    while (lua_next(L, 1)) {
+        lua_pop(L, 1);
+        if (lua_type(L, -1) != LUA_TSTRING) continue;
+        const char *key = lua_tolstring(L, -1, &other);
+        if (!span_case_eq(span_of(key, other), span_of(name, len))) continue;
+        lua_pushvalue(L, 3);
+        lua_rawset(L, 1);
+        return 0;
+    }
+    lua_settop(L, 3);
+    lua_rawset(L, 1);
+    return 0;
+}
+
+static int headers_get(lua_State *L) {
+    size_t len, other;
+    if (lua_type(L, 2) != LUA_TSTRING) return 0;
+    const char *name = lua_tolstring(L, 2, &len);
+    lua_pushnil(L);
+    while (lua_next(L, 1)) {
+        if (lua_type(L, -2) == LUA_TSTRING) {
+            const char *key = lua_tolstring(L, -2, &other);
+            if (span_case_eq(span_of(key, other), span_of(name, len))) return 1;
+        }
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"write", res_write}, {"finish", res_finish}, {NULL, NULL}};
+
+int luaopen_atoll_core_res(lua_State *L) {
+    luaL_newmetatable(L, HEADERS);
+    lua_pushcfunction(L, headers_set);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushcfunction(L, headers_get);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    luaL_newlib(L, methods);
+    luaL_newmetatable(L, NAME);
+    lua_pushvalue(L, -2);
+    lua_pushcclosure(L, res_get, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, res_set);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, NAME);
+    return 1;
+}

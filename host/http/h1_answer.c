@@ -1,0 +1,165 @@
+#include "http/h1_answer.h"
+
+#include "base/clock.h"
+#include "http/h1.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+enum { DIRECT = 8 * 1024 }; /* a body from here on is sent without being copied */
+
+static void touch(struct h1 *c) {
+    if (!c->feeding) loop_defer(c->front->loop, &c->turn);
+}
+
+bool h1_body_in_the_way(const struct h1 *c, const struct exchange *x) {
+    if (x->body_complete) return false;
+    return !c->continued || c->deaf ||
+           (!x->head.chunked &&
+            x->head.content_length - x->body_received > H1_DISCARD_MAX);
+}
+
+static int send_head(struct exchange *x, struct span type) {
+    struct h1 *c = x->conn;
+    if (!x->head.keep_alive || c->closing || c->front->draining ||
+        h1_body_in_the_way(c, x))
+        x->close = true;
+    size_t fields = buf_len(&x->fields);
+    char *to = stream_reserve(&c->stream, HTTP1_HEAD_ROOM + type.len + fields + 2);
+    if (!to) return ERR_MEMORY;
+    struct http1_answer a = {.status = x->status,
+                             .framing = x->framing,
+                             .length = x->length,
+                             .date = loop_date(c->front->loop),
+                             .type = type,
+                             .close = x->close,
+                             .persist = !x->close && x->head.minor == 0};
+    size_t n = http1_head(to, &a);
+    if (fields) memcpy(to + n, buf_data(&x->fields), fields);
+    n += fields;
+    to[n] = '\r';
+    to[n + 1] = '\n';
+    stream_commit(&c->stream, n + 2);
+    touch(c);
+    return 0;
+}
+
+static bool append(struct stream *s, const char *at, size_t n) {
+    char *to = stream_reserve(s, n);
+    if (!to) return false;
+    memcpy(to, at, n);
+    stream_commit(s, n);
+    return true;
+}
+
+static enum io send_chunks(struct stream *s, struct span piece, size_t *taken) {
+    enum { CHUNK = 64 * 1024 };
+    while (*taken < piece.len) {
+        if (stream_full(s)) return IO_AGAIN;
+        size_t n = piece.len - *taken < CHUNK ? piece.len - *taken : CHUNK;
+        char *to = stream_reserve(s, n + 20);
+        if (!to) return IO_FAIL;
+        size_t head = http1_chunk_head(to, n);
+        memcpy(to + head, piece.at + *taken, n);
+        memcpy(to + head + n, "\r\n", 2);
+        stream_commit(s, head + n + 2);
+        *taken += n;
+        if (stream_unsent(s) >= CHUNK && stream_flush(s) == IO_FAIL) return IO_FAIL;
+    }
+    return stream_full(s) ? IO_AGAIN : IO_OK;
+}
+
+static enum io send_body(struct exchange *x, struct span piece, size_t *taken) {
+    struct h1 *c = x->conn;
+    struct stream *s = &c->stream;
+    *taken = 0;
+    touch(c);
+    if (s->broken) return IO_FAIL;
+    if (x->framing == HTTP1_CHUNKED) return send_chunks(s, piece, taken);
+    if (piece.len >= DIRECT) {
+        enum io result = stream_send(s, piece.at, piece.len, taken);
+        if (result == IO_FAIL) return result;
+        return *taken < piece.len || stream_full(s) ? IO_AGAIN : IO_OK;
+    }
+    if (stream_full(s)) return IO_AGAIN;
+    if (!append(s, piece.at, piece.len)) return IO_FAIL;
+    *taken = piece.len;
+    return stream_full(s) ? IO_AGAIN : IO_OK;
+}
+
+static void send_end(struct exchange *x) {
+    struct h1 *c = x->conn;
+    if (x->framing == HTTP1_CHUNKED && !append(&c->stream, "0\r\n\r\n", 5))
+        c->aborted = true;
+    touch(c);
+}
+
+static void send_abort(struct exchange *x) {
+    struct h1 *c = x->conn;
+    c->aborted = true;
+    touch(c);
+}
+
+static void want_body(struct exchange *x) {
+    struct h1 *c = x->conn;
+    if (!c->continued && x->phase == X_HEAD && !c->deaf) {
+        c->continued = true;
+        if (!append(&c->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25)) c->aborted = true;
+    }
+    touch(c);
+}
+
+const struct wire h1_wire = {send_head, send_body, send_end, send_abort, want_body};
+
+void h1_write_access(struct h1 *c, struct exchange *x) {
+    struct front *f = c->front;
+    if (!f->access || !access_on(f->access)) return;
+    char id[16], remote[64];
+    exchange_id(x, id);
+    size_t remote_len = h1_remote(c, remote, sizeof remote);
+    /* The access log has the address alone. */
+    while (remote_len && c->port && remote[remote_len - 1] != ':') remote_len--;
+    if (c->port && remote_len) remote_len--;
+    bool whole = x->started != 0; /* its head was read to the end */
+    unsigned from = 0;
+    int64_t duration = whole ? clock_ns() - x->started : 0;
+    struct access_entry e = {
+        .remote = span_of(remote, remote_len),
+        .request_id = span_of(id, sizeof id),
+        .major = 1,
+        .minor = x->head.minor,
+        .status = (unsigned short)x->status,
+        .bytes_out = x->sent,
+        .bytes_in = x->body_received,
+        .duration_ns = duration,
+        .wall_ns = clock_wall_ns() - duration,
+    };
+    if (whole) {
+        e.method = head_method(&x->head);
+        e.target = head_target(&x->head);
+        head_find(&x->head, SPAN("Referer"), &from, &e.referer);
+        from = 0;
+        head_find(&x->head, SPAN("User-Agent"), &from, &e.user_agent);
+    }
+    access_write(f->access, &e);
+}
+
+size_t h1_remote(const struct h1 *c, char *to, size_t size) {
+    char text[INET6_ADDRSTRLEN];
+    int n = 0;
+    switch (c->family) {
+    case AF_INET:
+        inet_ntop(AF_INET, c->address, text, sizeof text);
+        n = snprintf(to, size, "%s:%u", text, c->port);
+        break;
+    case AF_INET6:
+        inet_ntop(AF_INET6, c->address, text, sizeof text);
+        n = strncmp(text, "::ffff:", 7) == 0 && strchr(text, '.')
+                ? snprintf(to, size, "%s:%u", text + 7, c->port)
+                : snprintf(to, size, "[%s]:%u", text, c->port);
+        break;
+    case AF_UNIX: n = snprintf(to, size, "unix:"); break;
+    default: n = snprintf(to, size, "memory:"); break;
+    }
+    return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
+}
