@@ -362,10 +362,17 @@ static int read_some(lua_State *L) {
     return read_k(L, LUA_OK, (lua_KContext)n);
 }
 
+/* The loop's control value, the chunk before, is no number of bytes. */
+static int next_chunk(lua_State *L) {
+    request_check(L, 1, true);
+    lua_settop(L, 1);
+    return read_k(L, LUA_OK, CHUNK);
+}
+
 static int chunks(lua_State *L) {
     request_check(L, 1, true);
     lua_settop(L, 1);
-    lua_pushcfunction(L, read_some);
+    lua_pushcfunction(L, next_chunk);
     lua_insert(L, 1);
     return 2;
 }
