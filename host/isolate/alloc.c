@@ -4,18 +4,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define PLAIN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||             \
-    __has_feature(memory_sanitizer)
-#define PLAIN 1
-#endif
-#endif
-#ifndef PLAIN
-#define PLAIN 0
-#endif
-
 enum {
     SMALL_MAX = ALLOC_CLASSES * ALLOC_STEP,
     CHUNK_MIN = 64 * 1024,
@@ -70,7 +58,7 @@ __attribute__((noinline)) static int grow(struct alloc *a) {
 }
 
 static inline void *take(struct alloc *a, size_t size) {
-    if (PLAIN || size > SMALL_MAX) return malloc(size);
+    if (ALLOC_PLAIN || size > SMALL_MAX) return malloc(size);
     unsigned class = class_of(size);
     void *block = a->spare[class];
     if (block) {
@@ -85,14 +73,14 @@ static inline void *take(struct alloc *a, size_t size) {
 }
 
 static inline void put(struct alloc *a, void *block, size_t size) {
-    if (PLAIN || size > SMALL_MAX)
+    if (ALLOC_PLAIN || size > SMALL_MAX)
         free(block);
     else
         give(a, block, class_of(size));
 }
 
 static void *resize(struct alloc *a, void *block, size_t old_size, size_t new_size) {
-    if (PLAIN || (old_size > SMALL_MAX && new_size > SMALL_MAX))
+    if (ALLOC_PLAIN || (old_size > SMALL_MAX && new_size > SMALL_MAX))
         return realloc(block, new_size);
     if (old_size <= SMALL_MAX && new_size <= SMALL_MAX &&
         class_of(old_size) == class_of(new_size))

@@ -11,6 +11,19 @@
 
 enum { ALLOC_CLASSES = 32, ALLOC_STEP = 16 };
 
+/* 1 in builds with a sanitizer. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ALLOC_PLAIN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||             \
+    __has_feature(memory_sanitizer)
+#define ALLOC_PLAIN 1
+#endif
+#endif
+#ifndef ALLOC_PLAIN
+#define ALLOC_PLAIN 0
+#endif
+
 struct alloc_chunk;
 
 struct alloc {

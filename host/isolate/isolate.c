@@ -12,11 +12,7 @@ enum { MAGIC = 0x69736f6c };
 
 /* Lua nests 200 C calls, each at most some 2.5 KiB; see generation_stack_is_deep.
  * Only pages that are touched count. Sanitizers make frames bigger. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
-enum { STACK_SIZE = 4 * 1024 * 1024 };
-#else
-enum { STACK_SIZE = 1024 * 1024 };
-#endif
+enum { STACK_SIZE = (ALLOC_PLAIN ? 4 : 1) * 1024 * 1024 };
 
 int isolate_init(struct isolate *i, int index, const atomic_ullong *serving) {
     *i = (struct isolate){.magic = MAGIC, .index = index, .serving = serving};

@@ -8,6 +8,7 @@
 #include "isolate/scope.h"
 #include "isolate/slice.h"
 
+#include <setjmp.h>
 #include <stdlib.h>
 
 enum { MAGIC = 0x66696272, SPARE_MAX = 256 };
@@ -385,3 +386,12 @@ int luaopen_atoll_sched(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &CANCELLED_KEY);
     return 0;
 }
+
+#if ALLOC_PLAIN
+/* Debian's Lua is built with fortified longjmp, which sanitizers do not know: without
+ * this they believe that the frames left behind are still there. */
+void __longjmp_chk(jmp_buf env, int value);
+void __longjmp_chk(jmp_buf env, int value) {
+    longjmp(env, value);
+}
+#endif
