@@ -61,7 +61,7 @@ OBJS := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard host/*/*.c))) \
 # Rooms without a loop, a thread or Lua: unit tests and fuzzers link all of them.
 PURE := $(sort $(wildcard host/base/*.c host/codec/*.c) \
     host/http/router.c host/http/pattern.c host/http/access.c host/net/addr.c \
-    $(addprefix host/process/,settings.c settings_text.c problem.c suggest.c cpus.c))
+    $(addprefix host/process/,settings.c settings_text.c problem.c suggest.c cpus.c wrap.c))
 PURE_OBJS := $(PURE:%.c=$(B)/%.o) $(LLHTTP_OBJS)
 UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_test.c))
 FUZZERS := $(patsubst contrib/fuzz/%.c,$(B)/%,$(wildcard contrib/fuzz/*_fuzz.c))
@@ -131,8 +131,10 @@ $(ATOLL): $(OBJS) $(B)/objects
 
 $(B)/unit-tests: $(UNIT_OBJS) $(B)/objects
 $(FUZZERS): $(B)/%: $(B)/contrib/fuzz/%.o
+$(B)/json_fuzz: $(addprefix $(B)/host/api/,json_read.o json_write.o)
+$(B)/json_fuzz: private LIBS := $(LUA_LIBS) -ldl
 $(B)/unit-tests $(FUZZERS): $(PURE_OBJS)
-	$(LINK) $(LLHTTP_LIBS) -lm
+	$(LINK) $(LLHTTP_LIBS) $(LIBS) -lm
 
 $(B)/contrib/fuzz/%.o: private WARNINGS += -Wno-missing-prototypes
 $(B)/llhttp/%.o: private WARNINGS := -w

@@ -164,8 +164,8 @@ static void emit(struct log_event *event) {
         write_now(text);
 }
 
-static void emit_format(struct log_event *event, const char *format,
-                        va_list arguments) {
+__attribute__((format(printf, 2, 0))) static void
+emit_format(struct log_event *event, const char *format, va_list arguments) {
     char text[LOG_LINE_MAX + 1];
     int n = vsnprintf(text, sizeof text, format, arguments);
     if (n < 0) return;

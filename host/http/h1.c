@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "http/h1_answer.h"
 
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -442,19 +441,6 @@ static const struct stream_user user = {readable, drained};
 
 /* ---- birth ---- */
 
-static void remember(struct h1 *c, const struct sockaddr_storage *peer) {
-    c->family = peer ? peer->ss_family : AF_UNSPEC;
-    if (c->family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)peer;
-        memcpy(c->address, &in->sin_addr, 4);
-        c->port = ntohs(in->sin_port);
-    } else if (c->family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)peer;
-        memcpy(c->address, &in6->sin6_addr, 16);
-        c->port = ntohs(in6->sin6_port);
-    }
-}
-
 static struct h1 *make(struct front *f, int fd, const struct stream_ops *ops,
                        const struct sockaddr_storage *peer) {
     struct h1 *c = front_take_spare(f);
@@ -468,7 +454,7 @@ static struct h1 *make(struct front *f, int fd, const struct stream_ops *ops,
     list_init(&c->turn.link);
     c->turn.run = later;
     c->since = f->loop->now;
-    remember(c, peer);
+    h1_remember(c, peer);
     list_append(&f->conns, &c->member);
     return c;
 }

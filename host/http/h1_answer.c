@@ -4,6 +4,7 @@
 #include "http/h1.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 
 enum { DIRECT = 8 * 1024 }; /* a body from here on is sent without being copied */
@@ -142,6 +143,19 @@ void h1_write_access(struct h1 *c, struct exchange *x) {
         head_find(&x->head, SPAN("User-Agent"), &from, &e.user_agent);
     }
     access_write(f->access, &e);
+}
+
+void h1_remember(struct h1 *c, const struct sockaddr_storage *peer) {
+    c->family = peer ? peer->ss_family : AF_UNSPEC;
+    if (c->family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)peer;
+        memcpy(c->address, &in->sin_addr, 4);
+        c->port = ntohs(in->sin_port);
+    } else if (c->family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)peer;
+        memcpy(c->address, &in6->sin6_addr, 16);
+        c->port = ntohs(in6->sin6_port);
+    }
 }
 
 size_t h1_remote(const struct h1 *c, char *to, size_t size) {

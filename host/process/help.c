@@ -1,5 +1,7 @@
 #include "process/help.h"
 
+#include "process/wrap.h"
+
 #include "codec/http1_read.h" /* llhttp */
 #include "net/loop.h"         /* libev */
 #include "process/settings.h"
@@ -63,30 +65,6 @@ const char *verb_suggest(const char *wrong, bool topics) {
     return s.word;
 }
 
-void help_wrap(FILE *out, const char *prefix, const char *text) {
-    enum { COLUMNS = 79 };
-    size_t column = 0;
-    while (*text) {
-        size_t len = strcspn(text, " \n");
-        if (column && column + 1 + len > COLUMNS) {
-            fputc('\n', out);
-            column = 0;
-        }
-        if (column)
-            column += (size_t)fprintf(out, " ");
-        else
-            column = (size_t)fprintf(out, "%s", prefix);
-        column += (size_t)fprintf(out, "%.*s", (int)len, text);
-        text += len;
-        if (*text == '\n') {
-            fputs("\n", out);
-            column = 0;
-        }
-        if (*text) text++;
-    }
-    if (column) fputc('\n', out);
-}
-
 void help_usage(FILE *out) {
     fputs("usage: atoll VERB ...\n\n", out);
     for (int i = 0; i < VERBS; i++) {
@@ -117,7 +95,7 @@ void help_verb(FILE *out, enum verb verb) {
     const struct verb_row *row = &verb_table[verb];
     fprintf(out, "usage: atoll %s%s%s\n\n", row->name, *row->word ? " " : "",
             row->word);
-    help_wrap(out, "", row->more);
+    wrap_text(out, "", row->more);
     if (row->settings) print_options(out);
     if (verb == VERB_SERVE)
         fputs("\nExit codes: 64 wrong use, 66 no app, 69 cannot listen, 70 internal\n"

@@ -52,7 +52,4 @@ bool help_topic(FILE *out, const char *topic);
 /* "atoll 0.1.0 (Lua 5.4.4, libev 4.33, ...)". */
 void help_version(FILE *out);
 
-/* Text in lines of at most 79 columns, each beginning with prefix. */
-void help_wrap(FILE *out, const char *prefix, const char *text);
-
 #endif

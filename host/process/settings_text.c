@@ -1,6 +1,6 @@
 #include "process/settings.h"
 
-#include "process/help.h"
+#include "process/wrap.h"
 
 #include <string.h>
 
@@ -38,7 +38,7 @@ void settings_print_help(FILE *out) {
                 *row->fallback ? row->fallback : "\"\"");
         print_kind(out, row);
         fputs(")\n", out);
-        help_wrap(out, "    ", row->help);
+        wrap_text(out, "    ", row->help);
     }
 }
 
@@ -68,7 +68,7 @@ void settings_print_file(FILE *out) {
         bool list = row->kind == SETTING_ADDRESSES;
         const char *quote = is_quoted(row) ? "\"" : "";
         if (i > 0) fputc('\n', out);
-        help_wrap(out, "  -- ", row->help);
+        wrap_text(out, "  -- ", row->help);
         if (row->kind == SETTING_CHOICE) fprintf(out, "  -- One of %s.\n", row->words);
         fprintf(out, "  -- %s = %s%s%s%s%s,\n", row->name, list ? "{ " : "", quote,
                 row->fallback, quote, list ? " }" : "");
