@@ -6,6 +6,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.host", luaopen_atoll_core_host},
     {"atoll.core.request", luaopen_atoll_core_request},
     {"atoll.core.response", luaopen_atoll_core_response},
+    {"atoll.core.spawn", luaopen_atoll_core_spawn},
     {"atoll.core.task", luaopen_atoll_task},
     {"atoll.core.testing", luaopen_atoll_core_testing},
     {"atoll.json", luaopen_atoll_json},

@@ -17,6 +17,7 @@ int luaopen_atoll_core_host(lua_State *L);
 int luaopen_atoll_core_request(lua_State *L);
 int luaopen_atoll_core_response(lua_State *L);
 int luaopen_atoll_task(lua_State *L);
+int luaopen_atoll_core_spawn(lua_State *L);
 int luaopen_atoll_core_testing(lua_State *L);
 
 #endif

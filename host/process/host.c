@@ -49,10 +49,7 @@ static void stop(struct host *h) {
     if (h->stopping) return;
     h->stopping = true;
     double delay = h->heritage->settings->drain_delay;
-    if (delay > 0)
-        log_info("stopping in %.3g s", delay);
-    else
-        log_info("stopping");
+    if (delay > 0) log_info("stopping in %.3g s", delay);
     if (timer_set(&h->loop, &h->delay,
                   clock_ns() + (int64_t)(delay * (double)SECOND)) != 0)
         drain(&h->delay);

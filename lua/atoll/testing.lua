@@ -209,4 +209,63 @@ function M.load(directory)
   return setmetatable({ handle = handle }, metatable)
 end
 
+-- Hosts ---------------------------------------------------------------------------------
+
+local host_methods = {}
+local host_meta = { __index = host_methods, __name = "atoll.testing.host" }
+
+-- The next line of the host's log that has the (Lua) pattern, and what it captured; nil
+-- when none comes in so many seconds (10).
+function host_methods:log_wait(pattern, seconds)
+  while true do
+    local line = self.child:line(seconds or 10)
+    if not line then return nil end
+    self.log[#self.log + 1] = line
+    if line:find(pattern) then return line, line:match(pattern) end
+  end
+end
+
+-- Sends "HUP", "TERM", "KILL" ... to the supervisor.
+function host_methods:signal(name)
+  return self.child:signal(name)
+end
+
+-- Reloads and waits for the word that it is done; nil and the log line when it failed.
+function host_methods:reload()
+  self:signal("HUP")
+  local line = self:log_wait("reload")
+  if line and line:find("reload: generation %d+ serves") then return true end
+  return nil, line
+end
+
+-- Drains the host and returns its exit code.
+function host_methods:stop()
+  self.child:signal("TERM")
+  local code = self.child:wait(60)
+  while self.child:line(1) do end -- so that nothing is left unread
+  return code
+end
+
+host_meta.__close = host_methods.stop
+
+-- A real host for the app of the directory, on a port of its own. Options are settings:
+-- testing.start("apps/hello", { isolates = 2 }). It has url, port, pid, log.
+function M.start(directory, options)
+  misuse.expect("string", directory, "the directory of testing.start()")
+  local arguments = { "serve", directory, "--listen", "127.0.0.1:0", "--access-log", "off" }
+  for name, value in pairs(options or {}) do
+    arguments[#arguments + 1] = "--set"
+    arguments[#arguments + 1] = ("%s=%s"):format(name, tostring(value))
+  end
+  local child, message = require("atoll.core.spawn")(arguments)
+  if not child then error("cannot start a host: " .. message, 2) end
+  local self = setmetatable({ child = child, pid = child.pid, log = {} }, host_meta)
+  local line, url = self:log_wait("^atoll: serving .* on (http://%S+)", 30)
+  if not line then
+    error("the host did not start: " .. table.concat(self.log, "\n"), 2)
+  end
+  self.url, self.port = url, tonumber(url:match(":(%d+)$"))
+  return self
+end
+
 return M

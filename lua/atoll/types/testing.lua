@@ -51,4 +51,36 @@ function response:values(name) end
 ---@return any
 function response:json() end
 
+---@class atoll.testing.host
+---@field url string
+---@field port integer
+---@field pid integer  the supervisor's
+---@field log string[]  what it has logged so far
+local host = {}
+
+---The next line of the log with the pattern, and its captures; nil in time.
+---@param pattern string
+---@param seconds? number
+---@return string? line
+---@return string? ...
+function host:log_wait(pattern, seconds) end
+
+---@param name "HUP"|"TERM"|"INT"|"QUIT"|"KILL"|"USR1"|"TTIN"|"TTOU"
+function host:signal(name) end
+
+---Reloads and waits until it is done.
+---@return true? ok
+---@return string? line  of the log, when it failed
+function host:reload() end
+
+---Drains the host.
+---@return integer code
+function host:stop() end
+
+---A real host for the app of a directory, on a port of its own; options are settings.
+---@param directory string
+---@param options? table<string, any>
+---@return atoll.testing.host
+function testing.start(directory, options) end
+
 return testing
