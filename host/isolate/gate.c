@@ -33,6 +33,36 @@ static int code_of(int status) {
     return status == LUA_ERRMEM ? ERR_MEMORY : ERR_LUA;
 }
 
+/* Of a traceback only the program's own frames: those of the host's Lua half, and of
+ * the C functions that raised or began it all, tell its author nothing. */
+static bool is_inner(const char *frame, size_t n) {
+    static const char *const inner[] = {"\tlua/atoll/", "\t[C]: in ?",
+                                        "\t[C]: in function 'error'"};
+    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++) {
+        size_t len = strlen(inner[i]);
+        if (n >= len && memcmp(frame, inner[i], len) == 0) return true;
+    }
+    return false;
+}
+
+static void append_trimmed(struct buf *error, const char *text, size_t n) {
+    static const char title[] = "\nstack traceback:";
+    const char *end = text + n, *trace = memmem(text, n, title, sizeof title - 1);
+    bool titled = false;
+    buf_append(error, text, trace ? (size_t)(trace - text) : n);
+    while (trace && trace < end) {
+        const char *next = memchr(trace + 1, '\n', (size_t)(end - trace - 1));
+        size_t len = (size_t)((next ? next : end) - trace);
+        bool is_title = len == sizeof title - 1 && memcmp(trace, title, len) == 0;
+        if (!is_title && !is_inner(trace + 1, len - 1)) {
+            if (!titled) buf_append(error, title, sizeof title - 1);
+            titled = true;
+            buf_append(error, trace, len);
+        }
+        trace = next;
+    }
+}
+
 static void append_top(lua_State *L, struct buf *error) {
     size_t n;
     const char *text = lua_tolstring(L, -1, &n);
@@ -41,7 +71,7 @@ static void append_top(lua_State *L, struct buf *error) {
         n = strlen(text);
     }
     if (n > TRACEBACK_MAX) n = TRACEBACK_MAX;
-    buf_append(error, text, n); /* without memory the text is lost, the code is not */
+    append_trimmed(error, text, n); /* without memory the text is lost, the code not */
 }
 
 int gate_call(lua_State *L, int arguments, int results, struct buf *error) {

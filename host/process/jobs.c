@@ -343,7 +343,8 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     j->loaded.run = loaded;
     timer_init(&j->patience, impatient);
     int err = 0;
-    if (s->slice_warn > 0) {
+    /* A script has nobody to keep waiting. */
+    if (s->slice_warn > 0 && listeners->count) {
         j->place.slices = slices_start((int64_t)(s->slice_warn * 1e9), &err);
         if (!j->place.slices) return err;
     }

@@ -63,7 +63,8 @@ static void handed_over(struct generation *g, int err, struct span text, void *d
 
 static void script_ended(struct generation *g, int err, struct span text, void *data) {
     (void)g;
-    if (err) log_lines(LEVEL_ERROR, SPAN(""), text);
+    /* Cancelled: it has called os.exit, or was told to stop. */
+    if (err && err != ERR_CANCELLED) log_lines(LEVEL_ERROR, SPAN(""), text);
     report(data, EVENT_EXIT, err ? 1 : 0, SPAN(""));
 }
 
