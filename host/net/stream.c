@@ -36,7 +36,9 @@ static void drop_out(struct stream *s) {
 }
 
 static void watch(struct stream *s) {
-    int events = (s->reading ? EV_READ : 0) | (buf_len(&s->out) ? EV_WRITE : 0);
+    /* Who waits for drained is told from the loop, even if a flush has sent all. */
+    bool writing = buf_len(&s->out) || s->above;
+    int events = (s->reading ? EV_READ : 0) | (writing ? EV_WRITE : 0);
     if (s->io.fd < 0 || events == (s->io.events & (EV_READ | EV_WRITE))) return;
     ev_io_stop(s->loop->ev, &s->io);
     ev_io_set(&s->io, s->io.fd, events);
@@ -105,7 +107,7 @@ enum io stream_send(struct stream *s, const char *body, size_t n, size_t *taken)
     }
     if (buf_len(&s->out) == 0) {
         drop_out(s);
-        if (s->io.events & EV_WRITE) watch(s);
+        if (s->above || s->io.events & EV_WRITE) watch(s);
         return IO_OK;
     }
     if (s->above == false && (*taken < n || buf_len(&s->out) > STREAM_HIGH))
@@ -135,6 +137,7 @@ static void ready(struct ev_loop *ev, ev_io *io, int events) {
         if (result == IO_FAIL || (s->above && buf_len(&s->out) <= STREAM_LOW) ||
             result == IO_OK) {
             s->above = false;
+            watch(s);
             /* The user may close the stream; it is freed at the end of the turn. */
             s->user->drained(s);
         }
