@@ -4,6 +4,7 @@ local app = require "atoll.app"
 local compile = require "atoll.compile"
 local files = require "atoll.files"
 local host = require "atoll.core.host"
+local misuse = require "atoll.misuse"
 local routes = require "atoll.routes"
 
 local M = {}
@@ -68,7 +69,10 @@ end
 local function run(path)
   local chunk, message = loadfile(path, "t")
   if not chunk then error(message, 0) end
-  return (chunk())
+  misuse.loading = path
+  local value = chunk()
+  misuse.loading = nil
+  return value
 end
 
 function M.load(appdir)

@@ -1,6 +1,8 @@
 -- Names the line of the program that called the API wrongly, however deep in here the
 -- mistake was noticed.
-local M = {}
+local M = {
+  loading = nil, -- the file that is being loaded: a tail call leaves no line behind
+}
 
 local own = debug.getinfo(1, "S").source:match("^(.*/)") or "@"
 
@@ -9,7 +11,7 @@ function M.where()
   local level = 2
   while true do
     local info = debug.getinfo(level, "Sl")
-    if not info then return "?" end
+    if not info then return M.loading or "?" end
     local source = info.source
     if info.what ~= "C" and source:sub(1, #own) ~= own then
       local file = source:sub(1, 1) == "@" and source:sub(2) or info.short_src
