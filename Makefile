@@ -30,6 +30,11 @@ LLHTTP_LIBS := $(shell pkg-config --libs libllhttp)
 else
 LLHTTP_FLAGS := -DLLHTTP_STRICT_MODE=1 -isystem /usr/share/include/llhttp
 LLHTTP_OBJS := $(patsubst %,$(B)/llhttp/%.o,api http llhttp)
+# Compiled twice: codec/http1_read takes what the processor can do.
+ifeq ($(shell $(CC) -dumpmachine | cut -d- -f1),x86_64)
+LLHTTP_FLAGS += -DATOLL_LLHTTP_TWICE
+LLHTTP_OBJS += $(B)/llhttp/sse42.o
+endif
 endif
 
 # Lua is linked whole and its API exported: C modules look for it in the program.
@@ -138,6 +143,7 @@ $(B)/unit-tests $(FUZZERS): $(PURE_OBJS)
 
 $(B)/contrib/fuzz/%.o: private WARNINGS += -Wno-missing-prototypes
 $(B)/llhttp/%.o: private WARNINGS := -w
+$(B)/llhttp/sse42.o: private CFLAGS += -msse4.2
 define COMPILE
 @mkdir -p $(@D); echo '  cc $<'
 $(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -MMD -MP -c -o $@ $<
@@ -149,5 +155,8 @@ $(B)/%.o: $(B)/%.c $(B)/flags
 	$(COMPILE)
 $(B)/llhttp/%.o: /usr/share/llhttp/%.c $(B)/flags
 	$(COMPILE)
+$(B)/llhttp/sse42.c: /usr/share/llhttp/llhttp.c
+	@mkdir -p $(@D)
+	@sed 's/llhttp__internal_\(_c_\|init\|execute\)/llhttp_sse42_\1/g' $< >$@
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

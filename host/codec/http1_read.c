@@ -107,6 +107,18 @@ static const llhttp_settings_t chunked_settings = {
     .on_message_complete = on_pause,
 };
 
+/* The same parser, compiled to skip 16 bytes at once. */
+#ifdef ATOLL_LLHTTP_TWICE
+int llhttp_sse42_execute(llhttp_t *p, const char *at, const char *end);
+#endif
+
+static llhttp_errno_t execute(llhttp_t *p, const char *at, size_t len) {
+#ifdef ATOLL_LLHTTP_TWICE
+    if (__builtin_cpu_supports("sse4.2")) return llhttp_sse42_execute(p, at, at + len);
+#endif
+    return llhttp_execute(p, at, len);
+}
+
 /* -- the head -- */
 
 /* Length of the empty lines at the front, or -1 when there is something wrong with
@@ -187,7 +199,7 @@ static enum http1_event read_head(struct http1_reader *r, const char *at, size_t
     if (end == r->parsed) return HTTP1_MORE;
 
     h->base = at;
-    llhttp_errno_t err = llhttp_execute(&r->parser, at + r->parsed, end - r->parsed);
+    llhttp_errno_t err = execute(&r->parser, at + r->parsed, end - r->parsed);
     if (err != HPE_OK) end = (size_t)(llhttp_get_error_pos(&r->parser) - at);
     if (line_ends && end >= r->line) {
         int status = head_check_line(h, r->line, &reason);
@@ -234,7 +246,7 @@ static enum http1_event read_chunk_line(struct http1_reader *r, const char *at,
     size_t end = len < max - r->parsed ? len : max - r->parsed;
     if (end == 0) return HTTP1_MORE;
     llhttp_resume(&r->parser);
-    llhttp_errno_t err = llhttp_execute(&r->parser, at, end);
+    llhttp_errno_t err = execute(&r->parser, at, end);
     if (err != HPE_OK && err != HPE_PAUSED)
         return bad(r, 400, llhttp_get_error_reason(&r->parser));
     if (err == HPE_PAUSED) end = (size_t)(llhttp_get_error_pos(&r->parser) - at);
@@ -260,8 +272,7 @@ static enum http1_event read_chunk_data(struct http1_reader *r, const char *at,
     size_t n = len < r->left ? len : (size_t)r->left;
     if (n == 0) return HTTP1_MORE;
     llhttp_resume(&r->parser);
-    if (llhttp_execute(&r->parser, at, n) != HPE_OK)
-        return bad(r, 400, "malformed chunk");
+    if (execute(&r->parser, at, n) != HPE_OK) return bad(r, 400, "malformed chunk");
     r->left -= n;
     if (r->left == 0) r->state = CHUNK_LINE;
     *used = n;
@@ -317,7 +328,7 @@ static enum http1_event read_trailers(struct http1_reader *r, const char *at,
     size_t end = trailer_lines(r, at, len, &last, &status, &reason);
     if (end > 0) {
         llhttp_resume(&r->parser);
-        llhttp_errno_t err = llhttp_execute(&r->parser, at, end);
+        llhttp_errno_t err = execute(&r->parser, at, end);
         if (err != (last ? HPE_PAUSED : HPE_OK))
             return bad(r, 400, "malformed trailers");
     }
