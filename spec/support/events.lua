@@ -1,0 +1,96 @@
+-- Waiting for events in specs: luv's loop is turned until something is the case. Nobody
+-- waits for time to pass; the deadline is there to fail a spec that would wait forever.
+local uv = require "luv"
+
+local M = {}
+
+local SECONDS = 10
+
+local failure
+
+-- A callback for luv. An error in one would end the process: it fails the spec instead,
+-- at its next wait.
+function M.guard(fn)
+  return function(...)
+    local ok, message = xpcall(fn, debug.traceback, ...)
+    if not ok then failure = failure or message end
+  end
+end
+
+local alarm = uv.new_timer()
+local waiting = false
+
+local function check()
+  if not failure then return end
+  local message = failure
+  failure = nil
+  error(message, 0)
+end
+
+-- Turns the loop until done() is true, and returns that. `what` names it in the error:
+-- a text, or a function that makes one.
+function M.wait(what, done, seconds)
+  local late = false
+  check()
+  assert(not waiting, "a wait inside a wait")
+  waiting = true
+  local ok, result = pcall(done)
+  waiting = false
+  if not ok then error(result, 0) end
+  if result then return result end
+  waiting = true
+  alarm:start(math.ceil((seconds or SECONDS) * 1000), 0, function() late = true end)
+  repeat
+    uv.run "once"
+    local message
+    ok, message = pcall(check)
+    if ok then
+      ok, result = pcall(done)
+      message = result
+    end
+    if not ok then
+      alarm:stop()
+      waiting = false
+      error(message, 0)
+    end
+  until result or late
+  alarm:stop()
+  waiting = false
+  if result then return result end
+  error("waited in vain for " .. (type(what) == "function" and what() or what), 2)
+end
+
+-- Waits for all of a list to be done, each with its name.
+function M.wait_all(list, done, name, seconds)
+  local first = 1
+  M.wait(function() return name(list[first]) end, function()
+    while list[first] and done(list[first]) do first = first + 1 end
+    return not list[first]
+  end, seconds)
+end
+
+-- Calls fn, which itself waits for an answer of some kind, until it returns true.
+function M.retry(what, fn, seconds)
+  local deadline = M.now() + (seconds or SECONDS)
+  repeat
+    local result = fn()
+    if result then return result end
+  until M.now() > deadline
+  error("tried in vain for " .. what, 2)
+end
+
+-- Calls fn after each span of time until it returns true; for what has no event of its
+-- own, such as files and /proc.
+function M.poll(what, fn, seconds)
+  local ticker = uv.new_timer()
+  ticker:start(2, 2, function() end)
+  local ok, result = pcall(M.wait, what, fn, seconds)
+  ticker:stop()
+  ticker:close()
+  if not ok then error(result, 0) end
+  return result
+end
+
+function M.now() return uv.hrtime() / 1e9 end
+
+return M
