@@ -350,6 +350,8 @@ static void arrive(struct post *p) {
 static void settle(struct h1 *c) {
     if (c->phase == H1_CLOSED) return;
     if (c->aborted) {
+        /* Whole answers may be in front of the one that is cut. */
+        if (stream_unsent(&c->stream)) stream_flush(&c->stream);
         reset(c);
         return;
     }
