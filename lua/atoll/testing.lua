@@ -209,7 +209,7 @@ function M.load(directory)
   return setmetatable({ handle = handle }, metatable)
 end
 
--- Hosts ---------------------------------------------------------------------------------
+-- Hosts ------------------------------------------------------------------------------
 
 local host_methods = {}
 local host_meta = { __index = host_methods, __name = "atoll.testing.host" }
@@ -252,7 +252,8 @@ host_meta.__close = host_methods.stop
 -- testing.start("apps/hello", { isolates = 2 }). It has url, port, pid, log.
 function M.start(directory, options)
   misuse.expect("string", directory, "the directory of testing.start()")
-  local arguments = { "serve", directory, "--listen", "127.0.0.1:0", "--access-log", "off" }
+  local arguments =
+    { "serve", directory, "--listen", "127.0.0.1:0", "--access-log", "off" }
   for name, value in pairs(options or {}) do
     arguments[#arguments + 1] = "--set"
     arguments[#arguments + 1] = ("%s=%s"):format(name, tostring(value))
