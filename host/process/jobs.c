@@ -236,6 +236,11 @@ static void remove_one(struct jobs *j) {
         log_warn("the last isolate stays");
         return;
     }
+    if (!j->place.crew.exclusive) {
+        /* Nobody else accepts from its socket: clients queued there would hang. */
+        log_warn("with reuseport no isolate can be taken away");
+        return;
+    }
     struct worker *w = j->workers[--j->count];
     w->leaving = true;
     worker_ask(w, STEP_LEAVE, NULL, NULL, false);
