@@ -1,5 +1,8 @@
 #include "isolate/alloc.h"
 
+#include "base/check.h"
+#include "base/err.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,11 +19,19 @@ struct alloc_chunk {
     size_t size;
 };
 
+struct alloc_hold {
+    void *block;
+    const void *frame;
+    size_t freed; /* its size when Lua has freed it */
+};
+
 void alloc_init(struct alloc *a) {
     *a = (struct alloc){0};
 }
 
 void alloc_done(struct alloc *a) {
+    while (a->hold_count) alloc_release(a, a->holds[a->hold_count - 1].block);
+    free(a->holds);
     while (a->chunks) {
         struct alloc_chunk *chunk = a->chunks;
         a->chunks = chunk->next;
@@ -92,13 +103,65 @@ static void *resize(struct alloc *a, void *block, size_t old_size, size_t new_si
     return moved;
 }
 
+static struct alloc_hold *find_hold(struct alloc *a, const void *block) {
+    for (unsigned i = a->hold_count; i > 0; i--)
+        if (a->holds[i - 1].block == block) return &a->holds[i - 1];
+    return NULL;
+}
+
+void alloc_release(struct alloc *a, void *block) {
+    struct alloc_hold *hold = find_hold(a, block);
+    if (!hold) return;
+    size_t freed = hold->freed;
+    *hold = a->holds[--a->hold_count];
+    if (freed) put(a, block, freed);
+}
+
+int alloc_hold(struct alloc *a, void *block, const void *frame) {
+    for (unsigned i = a->hold_count; i > 0; i--) /* the stack grows downwards */
+        if ((const char *)a->holds[i - 1].frame <= (const char *)frame)
+            alloc_release(a, a->holds[i - 1].block);
+    if (find_hold(a, block)) return 0;
+    if (a->hold_count == a->hold_capacity) {
+        unsigned capacity = a->hold_capacity ? a->hold_capacity * 2 : 8;
+        struct alloc_hold *holds = realloc(a->holds, capacity * sizeof *holds);
+        if (!holds) return ERR_MEMORY;
+        a->holds = holds;
+        a->hold_capacity = capacity;
+    }
+    a->holds[a->hold_count++] = (struct alloc_hold){.block = block, .frame = frame};
+    return 1;
+}
+
+void alloc_give_back(struct alloc *a, void *block) {
+    struct alloc_hold *hold = find_hold(a, block);
+    CHECK(hold && hold->freed);
+    a->next = block;
+    a->next_size = hold->freed;
+    hold->freed = 0;
+}
+
+static void release(struct alloc *a, void *block, size_t size) {
+    struct alloc_hold *hold = a->hold_count ? find_hold(a, block) : NULL;
+    if (__builtin_expect(hold != NULL, 0))
+        hold->freed = size;
+    else
+        put(a, block, size);
+}
+
 void *alloc_lua(void *data, void *block, size_t old_size, size_t new_size) {
     struct alloc *a = data;
     if (!block) old_size = 0; /* Lua passes the kind of the new object */
     if (new_size == 0) {
-        if (old_size) put(a, block, old_size);
+        if (old_size) release(a, block, old_size);
         a->used -= old_size;
         return NULL;
+    }
+    if (__builtin_expect(a->next != NULL, 0) && !block && a->next_size == new_size) {
+        block = a->next;
+        a->next = NULL;
+        a->used += new_size;
+        return block;
     }
     if (a->limit && new_size > old_size && a->used - old_size + new_size > a->limit)
         return NULL;

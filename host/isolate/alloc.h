@@ -33,12 +33,25 @@ struct alloc {
     void *spare[ALLOC_CLASSES];
     struct alloc_chunk *chunks;
     char *at, *end;
+    struct alloc_hold *holds; /* the innermost last */
+    unsigned hold_count, hold_capacity;
+    void *next; /* what the next request, of next_size, is given */
+    size_t next_size;
 };
 
 void alloc_init(struct alloc *a);
 
 /* After lua_close: frees every chunk. */
 void alloc_done(struct alloc *a);
+
+/* Until alloc_release the block is not given away, even when Lua frees it: its owner
+ * may want it back. frame is the caller's: holds of frames that Lua has jumped out of
+ * are forgotten. 1; 0 when it is held already; ERR_MEMORY. */
+int alloc_hold(struct alloc *a, void *block, const void *frame);
+void alloc_release(struct alloc *a, void *block);
+
+/* The next request gets the held block, which Lua has freed and which had that size. */
+void alloc_give_back(struct alloc *a, void *block);
 
 void *alloc_lua(void *data, void *block, size_t old_size, size_t new_size);
 

@@ -95,6 +95,17 @@ static int no_exit(lua_State *L) {
     return luaL_error(L, "os.exit would end the whole host and is not available here");
 }
 
+/* The locale is the process's, and other threads are reading it; Lua 5.4.4 also reads
+ * beyond strings when it compares them in some. */
+static int keep_locale(lua_State *L) {
+    const char *locale = luaL_optstring(L, 1, NULL);
+    if (locale && *locale && strcmp(locale, "C") != 0 && strcmp(locale, "POSIX") != 0)
+        luaL_pushfail(L);
+    else
+        lua_pushliteral(L, "C");
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"loadfile", text_loadfile},
     {"dofile", text_dofile},
@@ -116,6 +127,8 @@ int luaopen_atoll_text(lua_State *L) {
     lua_getfield(L, -3, LUA_OSLIBNAME);
     lua_pushcfunction(L, no_exit);
     lua_setfield(L, -2, "exit");
+    lua_pushcfunction(L, keep_locale);
+    lua_setfield(L, -2, "setlocale");
     lua_pop(L, 4);
     return 0;
 }

@@ -1,5 +1,6 @@
 /* What of the standard library is not as Lua has it: chunks are loaded from text only,
- * since bytecode can do anything to the process, and os.exit does not end the host.
+ * since bytecode can do anything to the process, and os.exit does not end the host, and
+ * the locale stays C, since it belongs to all threads.
  *
  * load, loadfile, dofile and the searcher of package are replaced; whoever runs a
  * script as a program may put its own os.exit. The thread that the state is on. */
