@@ -41,6 +41,7 @@ struct app {
     uint32_t count;
     int not_found, on_error; /* references, or LUA_NOREF */
     int start, reload, stop;
+    int request_metatable;
     const struct app_options *options;
 };
 

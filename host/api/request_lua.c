@@ -11,6 +11,10 @@ enum { MAGIC = 0x72657175, CHUNK = 64 * 1024 };
 
 static const char NAME[] = "atoll.request", HEADERS[] = "atoll.headers";
 
+/* User values of a request: a table of what is made rarely, and two that are not worth
+ * one. */
+enum { CACHE = 1, PARAMS, HEADERS_PROXY };
+
 enum field {
     F_METHOD = 1,
     F_PATH,
@@ -24,9 +28,9 @@ enum field {
     F_ROUTE,
     F_ABORTED,
     F_CACHED, /* those from here on are made once and kept */
-    F_QUERY = F_CACHED,
-    F_PARAMS,
+    F_PARAMS = F_CACHED,
     F_HEADERS,
+    F_QUERY,
     F_COOKIES,
     F_CTX,
 };
@@ -51,9 +55,9 @@ static int push_span(lua_State *L, struct span s) {
 }
 
 struct request *request_push(lua_State *L, struct exchange *x) {
-    struct request *r = lua_newuserdatauv(L, sizeof *r, 1);
+    struct request *r = lua_newuserdatauv(L, sizeof *r, HEADERS_PROXY);
     *r = (struct request){.magic = MAGIC};
-    lua_rawgetp(L, LUA_REGISTRYINDEX, NAME);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, app_of(L)->request_metatable);
     lua_setmetatable(L, -2);
     r->x = x;
     x->handle = r;
@@ -65,12 +69,15 @@ struct request *request_check(lua_State *L, int index, bool alive) {
     return alive ? request_alive(L, index) : r;
 }
 
-struct request *request_alive(lua_State *L, int index) {
-    struct request *r = lua_touserdata(L, index);
+static inline struct request *alive(lua_State *L, struct request *r) {
     MAGIC_CHECK(r, MAGIC);
     if (!r->x)
         luaL_error(L, "the request is over; keep what you need of it in a local");
     return r;
+}
+
+struct request *request_alive(lua_State *L, int index) {
+    return alive(L, lua_touserdata(L, index));
 }
 
 void request_over(struct request *r) {
@@ -95,11 +102,11 @@ void request_gone(struct exchange *x) {
 
 void request_cache(lua_State *L, int index) {
     index = lua_absindex(L, index);
-    if (lua_getiuservalue(L, index, 1) == LUA_TTABLE) return;
+    if (lua_getiuservalue(L, index, CACHE) == LUA_TTABLE) return;
     lua_pop(L, 1);
     lua_newtable(L);
     lua_pushvalue(L, -1);
-    lua_setiuservalue(L, index, 1);
+    lua_setiuservalue(L, index, CACHE);
 }
 
 /* ---- headers ---- */
@@ -122,11 +129,21 @@ static int push_header(lua_State *L, const struct head *h, struct span name) {
     return 1;
 }
 
+/* The userdata holds a pointer to the request and has it as user value, so that it
+ * lives as long. */
+static void push_headers(lua_State *L, struct request *r) {
+    struct request **to = lua_newuserdatauv(L, sizeof *to, 1);
+    *to = r;
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_setmetatable(L, -2);
+}
+
 static struct exchange *headers_of(lua_State *L) {
-    lua_getiuservalue(L, 1, 1); /* the metatable is not to be had */
-    struct request *r = request_alive(L, -1);
-    lua_pop(L, 1);
-    return r->x;
+    struct request *const *r =
+        lua_touserdata(L, 1); /* the metatable is not to be had */
+    return alive(L, *r)->x;
 }
 
 static int header_index(lua_State *L) {
@@ -190,8 +207,7 @@ static void push_made(lua_State *L, const char *maker) {
     lua_call(L, 1, 1);
 }
 
-static void make(lua_State *L, struct request *r, enum field field) {
-    struct exchange *x = r->x;
+static void make(lua_State *L, struct exchange *x, enum field field) {
     switch (field) {
     case F_QUERY:
         push_span(L, x->target.query);
@@ -200,13 +216,6 @@ static void make(lua_State *L, struct request *r, enum field field) {
     case F_COOKIES:
         push_header(L, &x->head, SPAN("cookie"));
         push_made(L, "make_cookies");
-        break;
-    case F_PARAMS: push_params(L, x); break;
-    case F_HEADERS:
-        lua_newuserdatauv(L, 0, 1);
-        luaL_setmetatable(L, HEADERS);
-        lua_pushvalue(L, 1);
-        lua_setiuservalue(L, -2, 1);
         break;
     default: lua_newtable(L); break;
     }
@@ -244,19 +253,31 @@ static int get(lua_State *L) {
         lua_pushboolean(L, !r->x || exchange_gone(r->x));
         return 1;
     }
+    if (field == F_PARAMS || field == F_HEADERS) {
+        int place = field == F_PARAMS ? PARAMS : HEADERS_PROXY;
+        if (lua_getiuservalue(L, 1, place) != LUA_TNIL) return 1;
+        alive(L, r);
+        if (field == F_PARAMS)
+            push_params(L, r->x);
+        else
+            push_headers(L, r);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 1, place);
+        return 1;
+    }
     if (field >= F_CACHED) {
         request_cache(L, 1);
         lua_pushvalue(L, 2);
         if (lua_rawget(L, -2) != LUA_TNIL) return 1;
         lua_pop(L, 1);
-        if (field != F_CTX) request_check(L, 1, true);
-        make(L, r, field);
+        if (field != F_CTX) alive(L, r);
+        make(L, r->x, field);
         lua_pushvalue(L, 2);
         lua_pushvalue(L, -2);
         lua_rawset(L, -4);
         return 1;
     }
-    struct exchange *x = request_alive(L, 1)->x;
+    struct exchange *x = alive(L, r)->x;
     switch (field) {
     case F_METHOD: return push_span(L, head_method(&x->head));
     case F_PATH: return push_span(L, x->target.path);
@@ -385,22 +406,22 @@ static const luaL_Reg methods[] = {
 };
 
 int luaopen_atoll_core_request(lua_State *L) {
+    static const luaL_Reg header_meta[] = {{"__index", header_index},
+                                           {"__newindex", header_newindex},
+                                           {"__pairs", header_pairs},
+                                           {NULL, NULL}};
     luaL_newlib(L, methods);
-    if (luaL_newmetatable(L, HEADERS)) {
-        static const luaL_Reg meta[] = {{"__index", header_index},
-                                        {"__newindex", header_newindex},
-                                        {"__pairs", header_pairs},
-                                        {NULL, NULL}};
-        luaL_setfuncs(L, meta, 0);
-    }
-    lua_pop(L, 1);
     luaL_newmetatable(L, NAME);
     lua_pushvalue(L, -2);
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         lua_pushinteger(L, fields[i].field);
         lua_setfield(L, -2, fields[i].name);
     }
-    lua_pushcclosure(L, get, 1);
+    luaL_newmetatable(L, HEADERS);
+    luaL_setfuncs(L, header_meta, 0);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pushcclosure(L, get, 2);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, set);
     lua_setfield(L, -2, "__newindex");
@@ -408,6 +429,6 @@ int luaopen_atoll_core_request(lua_State *L) {
     lua_setfield(L, -2, "__tostring");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, NAME);
+    app_of(L)->request_metatable = luaL_ref(L, LUA_REGISTRYINDEX);
     return 1;
 }

@@ -1,11 +1,23 @@
 #include "codec/head.h"
 
+static bool is_letter(char c) {
+    return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+}
+
+/* As span_case_eq, but quick where the letters are the same. */
+static bool same_name(const char *a, const char *b, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (a[i] != b[i] && ((a[i] ^ b[i]) != 0x20 || !is_letter(a[i]))) return false;
+    return true;
+}
+
 bool head_find(const struct head *h, struct span name, unsigned *from,
                struct span *value) {
-    for (unsigned i = *from; i < h->field_count; i++) {
-        const struct head_field *f = h->fields + i;
-        if (f->name_len != name.len || !span_case_eq(head_name(h, f), name)) continue;
-        *from = i + 1;
+    const struct head_field *end = h->fields + h->field_count;
+    for (const struct head_field *f = h->fields + *from; f < end; f++) {
+        if (f->name_len != name.len || !same_name(h->base + f->name, name.at, name.len))
+            continue;
+        *from = (unsigned)(f - h->fields) + 1;
         *value = head_value(h, f);
         return true;
     }
