@@ -13,6 +13,7 @@ int64_t timer_check_deadline(lua_State *L, int argument) {
     lua_Number seconds = luaL_checknumber(L, argument);
     luaL_argcheck(L, seconds >= 0, argument, "seconds must not be negative or NaN");
     if (seconds > FOREVER_S) return INT64_MAX;
+    if (seconds == 0) return 1; /* over, whatever the loop believes it is now */
     return clock_ns() + (int64_t)(seconds * 1e9);
 }
 

@@ -314,7 +314,8 @@ int sched_park(lua_State *L, struct waiter *w, int64_t deadline, lua_KFunction k
     struct sched *s = sched_of(L);
     struct fiber *f = s->current;
     if (w && w->fiber) return luaL_error(L, "another fiber waits here already");
-    if (deadline && timer_set(s->loop, &f->deadline, deadline) != 0)
+    bool over = deadline && deadline <= s->loop->now; /* only gives way to others */
+    if (deadline && !over && timer_set(s->loop, &f->deadline, deadline) != 0)
         return luaL_error(L, "not enough memory");
     if (w) w->fiber = f;
     f->waiting = w;
@@ -323,6 +324,7 @@ int sched_park(lua_State *L, struct waiter *w, int64_t deadline, lua_KFunction k
     f->parked = true;
     s->parking = true;
     coro_set(L, CORO_WAITING);
+    if (__builtin_expect(over, 0)) fiber_wake(f, WAKE_TIMEOUT);
     return lua_yieldk(L, 0, 0, awoken);
 }
 
