@@ -45,8 +45,8 @@ return {
   -- Writing a global in a handler is an error.
   -- strict = true,
 
-  -- Let require find the modules of existing Lua programs that atoll has its
-  -- own versions of.
+  -- Let require search the share folders of Lua 5.3, 5.2 and 5.1, too, after
+  -- its own.
   -- compat_path = false,
 
   -- Lua's way of collecting garbage.
