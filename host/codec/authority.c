@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 #include <stdint.h>
 
-enum { NAME = 1, HEX = 2, DIGIT = 4 };
+enum { NAME = 1, HEX = 2 };
 
 /* NAME is unreserved / sub-delims; "%" stands apart. */
 static const uint8_t classes[256] = {
@@ -22,7 +22,7 @@ static const uint8_t classes[256] = {
     ['='] = NAME,
     ['_'] = NAME,
     ['~'] = NAME,
-    ['0' ... '9'] = NAME | HEX | DIGIT,
+    ['0' ... '9'] = NAME | HEX,
     ['A' ... 'F'] = NAME | HEX,
     ['G' ... 'Z'] = NAME,
     ['a' ... 'f'] = NAME | HEX,
@@ -51,11 +51,13 @@ static bool ip_literal(struct span s) {
 }
 
 static bool port_valid(struct span s) {
-    unsigned long number = 0;
-    for (size_t i = 0; i < s.len; i++)
-        if (!is(s.at[i], DIGIT)) return false;
-    for (size_t i = 0; s.len > 4 && i < s.len && number <= 65535; i++)
-        number = number * 10 + (unsigned long)(s.at[i] - '0');
+    unsigned number = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned digit = (unsigned char)s.at[i] - (unsigned)'0';
+        if (digit > 9) return false;
+        number = number * 10 + digit;
+        if (number > 65535) number = 65536; /* and it stays above */
+    }
     return number <= 65535;
 }
 

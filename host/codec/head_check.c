@@ -23,10 +23,17 @@ static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
-/* at has the length of the lower-case letters and hyphens in lower. */
-static bool named(const char *at, const char *lower, size_t len) {
-    for (size_t i = 0; i < len; i++)
-        if ((at[i] | 0x20) != lower[i]) return false;
+/* at has the length, 4 or more, of the lower-case letters and hyphens in lower, which
+ * is a literal: both are compared by words, the last of which overlaps the one before.
+ */
+static inline bool named(const char *at, const char *lower, size_t len) {
+    uint32_t a, b;
+    for (size_t i = 0; i < len; i += 4) {
+        size_t from = i + 4 <= len ? i : len - 4;
+        memcpy(&a, at + from, 4);
+        memcpy(&b, lower + from, 4);
+        if ((a | 0x20202020) != b) return false;
+    }
     return true;
 }
 
@@ -52,11 +59,13 @@ int head_check_line(struct head *h, uint32_t line, const char **why) {
         at[h->target - 1] != ' ' || at[h->target - 2] == ' ' || at[end] != ' ')
         return refuse(400, "malformed request line", why);
     const char *version = at + end + 1;
+    h->method_len = h->target - 1;
+    h->minor = 1;
+    if (memcmp(version, "HTTP/1.1", 8) == 0 && version[8] == '\r') return 0;
     if (memcmp(version, "HTTP/", 5) != 0 || !is_digit(version[5]) ||
         version[6] != '.' || !is_digit(version[7]) || version[8] != '\r')
         return refuse(400, "malformed request line", why);
     if (version[5] != '1') return refuse(505, "HTTP version not supported", why);
-    h->method_len = h->target - 1;
     h->minor = version[7] != '0';
     return 0;
 }

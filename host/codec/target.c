@@ -28,6 +28,12 @@ static bool visible(char c) {
     return c > ' ' && c < 0x7f && c != '#';
 }
 
+/* Visible, and nothing in a path to look at twice. */
+static const bool ordinary[256] = {
+    ['!' ... '"'] = true, ['$'] = true,         ['&' ... '-'] = true,
+    ['/' ... '>'] = true, ['@' ... '~'] = true,
+};
+
 enum dots { NO_DOTS, DROPPED, ABOVE_ROOT };
 
 /* A segment has ended: it starts at start of out, behind a "/", and ends at *len. When
@@ -80,7 +86,8 @@ static int normalise(struct span path, char *out, struct span *result,
 /* rest is what stands behind the path. */
 static int split_query(struct span rest, struct target *out, const char **why) {
     for (size_t i = 0; i < rest.len; i++)
-        if (!visible(rest.at[i])) return refuse("bad byte in the target", why);
+        if (!ordinary[(unsigned char)rest.at[i]] && !visible(rest.at[i]))
+            return refuse("bad byte in the target", why);
     if (rest.len > 0) out->query = span_of(rest.at + 1, rest.len - 1);
     return 0;
 }
@@ -90,7 +97,9 @@ static int split_path(struct span raw, char *scratch, struct target *out,
                       const char **why) {
     const char *at = raw.at, *end = raw.at + raw.len;
     bool plain = true;
-    for (; at < end && *at != '?'; at++) {
+    for (; at < end; at++) {
+        if (ordinary[(unsigned char)*at]) continue;
+        if (*at == '?') break;
         if (!visible(*at)) return refuse("bad byte in the target", why);
         if (*at == '%' || (*at == '.' && at[-1] == '/')) plain = false;
     }
@@ -98,6 +107,7 @@ static int split_path(struct span raw, char *scratch, struct target *out,
     out->path = path;
     int err = split_query(span_of(at, (size_t)(end - at)), out, why);
     if (err || plain) return err;
+    if (!scratch) return -ENOBUFS;
     err = normalise(path, scratch, &out->path, why);
     if (err == 0 && span_eq(out->path, path)) out->path = path;
     return err;
@@ -131,6 +141,7 @@ static int split_absolute(struct span raw, char *scratch, struct target *out,
         return refuse("bad authority in the target", why);
     if (i < raw.len && raw.at[i] == '/')
         return split_path(span_of(raw.at + i, raw.len - i), scratch, out, why);
+    if (!scratch) return -ENOBUFS;
     scratch[0] = '/'; /* RFC 9112 3.2.1 */
     out->path = span_of(scratch, 1);
     return split_query(span_of(raw.at + i, raw.len - i), out, why);

@@ -21,11 +21,12 @@ struct target {
     struct span scheme;    /* absolute form; else empty */
 };
 
-/* Splits raw. scratch has room for raw.len bytes and may not overlap it. is_connect
- * says that the method is CONNECT and the target an authority. 0, or ERR_SYNTAX with
- * *why a static sentence: a bad escape or "%00" in the path, a byte that is not visible
- * ASCII, a fragment, a path above the root, a bad authority, an unknown form. Empty
- * segments stay; the scheme may be any. */
+/* Splits raw. scratch has room for raw.len bytes and may not overlap it; it may be NULL
+ * at first, and then -ENOBUFS says that it is needed. is_connect says that the method
+ * is CONNECT and the target an authority. 0, or ERR_SYNTAX with *why a static sentence:
+ * a bad escape or "%00" in the path, a byte that is not visible ASCII, a fragment, a
+ * path above the root, a bad authority, an unknown form. Empty segments stay; the
+ * scheme may be any. */
 int target_parse(struct span raw, bool is_connect, char *scratch, struct target *out,
                  const char **why);
 

@@ -32,9 +32,8 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
        start; round up to what the arena asks for. */
     uintptr_t lent = ((uintptr_t)(x->field_space + capacity) + 15) & ~(uintptr_t)15;
     arena_init(&x->arena, (void *)lent, EXCHANGE_LENT - 16);
-    memset(&x->head, 0, sizeof x->head);
     x->head.field_capacity = (uint16_t)capacity;
-    x->head.fields = x->field_space;
+    x->head.fields = x->field_space; /* the rest is http1_read_begin's to set */
     x->target = (struct target){0};
     x->route = (struct span){NULL, 0};
     x->param_count = 0;
@@ -105,19 +104,13 @@ int exchange_own(struct exchange *x) {
 
 int exchange_target(struct exchange *x, const char **why) {
     struct span raw = head_target(&x->head);
-    char *scratch = NULL;
-    /* Only what has to be decoded or normalised needs scratch, and "http://host". */
-    bool plain = raw.at[0] == '/';
-    for (size_t i = 0; i < raw.len && plain; i++)
-        plain =
-            raw.at[i] != '%' && (raw.at[i] != '.' || i == 0 || raw.at[i - 1] != '/');
-    if (!plain) {
-        scratch = arena_alloc(&x->arena, raw.len);
-        *why = "not enough memory";
-        if (!scratch) return ERR_MEMORY;
-    }
-    return target_parse(raw, span_eq(head_method(&x->head), SPAN("CONNECT")), scratch,
-                        &x->target, why);
+    bool connect = span_eq(head_method(&x->head), SPAN("CONNECT"));
+    int err = target_parse(raw, connect, NULL, &x->target, why);
+    if (err != -ENOBUFS) return err;
+    char *scratch = arena_alloc(&x->arena, raw.len);
+    *why = "not enough memory";
+    if (!scratch) return ERR_MEMORY;
+    return target_parse(raw, connect, scratch, &x->target, why);
 }
 
 void exchange_id(const struct exchange *x, char id[16]) {
