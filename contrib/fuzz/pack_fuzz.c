@@ -1,0 +1,69 @@
+/* Unpacks any bytes; what comes of it must survive being packed and unpacked again.
+ * Build with -fsanitize=fuzzer,address,undefined from base/ and isolate/pack.c, with
+ * Lua. */
+#include "isolate/pack.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MEMORY_MAX = 64 * 1024 * 1024 };
+
+static void *limited(void *data, void *block, size_t old_size, size_t new_size) {
+    size_t *used = data;
+    if (!block) old_size = 0;
+    if (new_size > old_size && *used + new_size - old_size > MEMORY_MAX) return NULL;
+    *used += new_size - old_size;
+    if (new_size) return realloc(block, new_size);
+    free(block);
+    return NULL;
+}
+
+static int read_only(lua_State *L) {
+    const struct span *input = lua_touserdata(L, 1);
+    return pack_read(L, *input);
+}
+
+/* Arguments: the value and the buffer. */
+static int write_only(lua_State *L) {
+    return pack_write(L, 1, lua_touserdata(L, 2));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    size_t used = 0;
+    lua_State *L = lua_newstate(limited, &used);
+    struct buf b;
+    /* a copy without anything behind it, so that reading on is seen */
+    char *copy = malloc(size ? size : 1);
+    if (size) memcpy(copy, data, size);
+    struct span input = span_of(copy, size);
+    buf_init(&b);
+    lua_pushcfunction(L, read_only);
+    lua_pushlightuserdata(L, &input);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
+        int type = lua_type(L, 1);
+        lua_pushcfunction(L, write_only);
+        lua_insert(L, 1);
+        lua_pushlightuserdata(L, &b);
+        if (lua_pcall(L, 2, 0, 0) == LUA_OK) {
+            input = buf_span(&b);
+            lua_pushcfunction(L, read_only);
+            lua_pushlightuserdata(L, &input);
+            int status = lua_pcall(L, 1, 1, 0);
+            if (status == LUA_ERRRUN || (status == LUA_OK && lua_type(L, -1) != type))
+                abort();
+        } else if (!strstr(lua_tostring(L, -1), "too deep") && /* by another way */
+                   !strstr(lua_tostring(L, -1), "not enough memory")) {
+            fprintf(stderr, "%s\n", lua_tostring(L, -1));
+            abort();
+        }
+    } else if (lua_type(L, -1) != LUA_TSTRING) {
+        abort();
+    }
+    lua_close(L);
+    buf_reset(&b);
+    free(copy);
+    return 0;
+}
