@@ -220,6 +220,8 @@ static int rescue(lua_State *L) {
         return response_send(L, n);
     }
     exchange_restart(r->x);
+    r->has_res = false; /* what the handler had prepared is not for an error */
+    r->status = 0;
     lua_rawgeti(L, LUA_REGISTRYINDEX, app_of(L)->on_error);
     lua_pushvalue(L, 1);
     lua_pushvalue(L, 2);

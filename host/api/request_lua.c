@@ -370,7 +370,10 @@ static int read_k(lua_State *L, int status, lua_KContext context) {
     }
     int failed = body_error(L, x);
     if (failed) return failed;
-    if (x->body_complete) return 0;
+    if (x->body_complete) {
+        lua_pushnil(L);
+        return 1;
+    }
     exchange_body_want(x, BODY_WINDOW);
     return sched_park(L, &r->body, 0, read_k, context);
 }

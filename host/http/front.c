@@ -83,8 +83,8 @@ static void acceptable(struct acceptor *l) {
     bool alone = atomic_load_explicit(&f->crew->count, memory_order_relaxed) == 1;
     for (int i = 0; i < ACCEPT_BATCH && f->accepting; i++) {
         if (full(f)) {
-            if (!l->told) {
-                l->told = true;
+            if (f->loop->now >= f->full_told) {
+                f->full_told = f->loop->now + 10000000000;
                 log_warn("connections_max is reached: further clients wait");
             }
             acceptor_pause(l, 10 * 1000000);

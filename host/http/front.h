@@ -60,6 +60,7 @@ struct front {
     bool accepting;
     bool draining;                    /* answers say Connection: close */
     bool leaving;                     /* idle connections go to other fronts */
+    int64_t full_told;                /* ns; not before then again */
     int64_t drain_since, drain_grace; /* ns */
     void (*drained)(struct front *f); /* the last connection has gone */
     _Alignas(64) atomic_uint load;    /* connections, and those on their way here */

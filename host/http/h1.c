@@ -71,6 +71,16 @@ static void dispatch(struct h1 *c) {
     if (c->x == x && x->phase != X_DONE && exchange_own(x) != 0) exchange_abort(x);
 }
 
+/* On HTTP/1.0 a request with content says its length; without it nobody can tell
+ * whether there is some behind the head (RFC 1945 8.3, RFC 9110 15.5.12). */
+static bool lacks_length(const struct head *h) {
+    struct span method = head_method(h), value;
+    unsigned from = 0;
+    return (span_eq(method, SPAN("POST")) || span_eq(method, SPAN("PUT")) ||
+            span_eq(method, SPAN("PATCH"))) &&
+           !head_find(h, SPAN("Content-Length"), &from, &value);
+}
+
 static void head_complete(struct h1 *c) {
     struct exchange *x = c->x;
     struct front *f = c->front;
@@ -95,6 +105,8 @@ static void head_complete(struct h1 *c) {
     } else if (x->head.expect_unknown) {
         if (x->head.has_body) c->deaf = x->close = true;
         exchange_fail(x, 417, SPAN(""));
+    } else if (x->head.minor == 0 && !x->head.has_body && lacks_length(&x->head)) {
+        refuse(c, 411, "");
     } else if (x->head.content_length > x->body_max) {
         c->deaf = x->close = true;
         exchange_fail(x, 413, SPAN(""));
@@ -350,9 +362,14 @@ static void arrive(struct post *p) {
 static void settle(struct h1 *c) {
     if (c->phase == H1_CLOSED) return;
     if (c->aborted) {
-        /* Whole answers may be in front of the one that is cut. */
-        if (stream_unsent(&c->stream)) stream_flush(&c->stream);
-        reset(c);
+        /* Whole answers may be in front of the one that is cut. Where framing tells
+           that it was, a reset would only endanger them. */
+        bool hard = c->x && c->x->framing == HTTP1_UNTIL_CLOSE;
+        stream_flush(&c->stream);
+        if (hard)
+            reset(c);
+        else
+            close_now(c);
         return;
     }
     if (c->eof && !c->closing) {
@@ -380,7 +397,7 @@ static void settle(struct h1 *c) {
     if (c->front->leaving && c->phase == H1_IDLE && sent == IO_OK && !c->closing &&
         buf_len(&c->in) == 0 && leave(c))
         return;
-    bool full = buf_len(&c->in) >= PIPELINE_MAX ||
+    bool full = (c->phase != H1_HEAD && buf_len(&c->in) >= PIPELINE_MAX) ||
                 (c->phase == H1_BODY && c->x && c->dispatched &&
                  buf_len(&c->x->body) >= c->x->body_window);
     stream_want_read(&c->stream, !c->eof && (!full || c->phase == H1_LINGER));
@@ -489,5 +506,7 @@ void h1_recheck(struct h1 *c) {
 }
 
 void h1_cut(struct h1 *c) {
+    if (c->x && c->x->phase == X_DONE) finish(c);
+    stream_flush(&c->stream); /* an answer may have been made at the last moment */
     close_now(c);
 }

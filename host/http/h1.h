@@ -2,7 +2,7 @@
  * into bytes, in order. Keep-alive, pipelining, 100-continue, half-closed clients, the
  * time limits, and an end that does not lose the last answer.
  *
- * Between requests it is some 350 bytes and a timer: no buffer, no exchange, no fiber.
+ * Between requests it is some 450 bytes and a timer: no buffer, no exchange, no fiber.
  * What comes while an answer is being made waits in its input queue, up to a bound,
  * then in the kernel. It is freed at the end of the turn in which it closed. The
  * isolate's thread. */

@@ -80,6 +80,10 @@ static void emptied(struct jobs *j) {
     loop_stop(&h->loop);
 }
 
+static void kept(const struct setting *row) {
+    log_warn("%s has changed: it takes effect when atoll is started again", row->name);
+}
+
 static struct blueprint *fresh(struct jobs *j) {
     struct host *h = j->user;
     struct heritage *from = h->heritage;
@@ -91,7 +95,7 @@ static struct blueprint *fresh(struct jobs *j) {
         free(appdir);
         return NULL;
     }
-    settings_keep(settings, from->settings, NULL);
+    settings_keep(settings, from->settings, kept);
     log_set_level((enum log_level)settings->log_level);
     struct blueprint *b = blueprint_new(settings, true, appdir);
     free(appdir);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -47,8 +48,10 @@ static int take(struct pid_file *f, const char *path, struct problem *p) {
 
 int pid_file_open(struct pid_file *f, const char *path, struct problem *p) {
     char line[32];
-    *f = (struct pid_file){.path = path, .fd = -1};
+    *f = (struct pid_file){.fd = -1};
     if (!*path) return 0;
+    f->path = strdup(path);
+    if (!f->path) return problem_errno(p, EX_OSERR, -ENOMEM, "pid_file");
     do {
         fd_close(&f->fd);
         if (take(f, path, p) < 0) goto fail;
@@ -60,16 +63,18 @@ int pid_file_open(struct pid_file *f, const char *path, struct problem *p) {
     }
     return 0;
 fail:
-    fd_close(&f->fd);
+    pid_file_forget(f);
     return -1;
 }
 
 void pid_file_close(struct pid_file *f) {
     if (f->fd < 0) return;
     if (is_current(f->fd, f->path)) unlink(f->path);
-    fd_close(&f->fd);
+    pid_file_forget(f);
 }
 
 void pid_file_forget(struct pid_file *f) {
     fd_close(&f->fd);
+    free(f->path);
+    f->path = NULL;
 }

@@ -11,8 +11,8 @@
 #include "process/problem.h"
 
 struct pid_file {
-    const char *path; /* borrowed */
-    int fd;           /* -1 when there is none */
+    char *path; /* owned: the settings that it came from are replaced by a reload */
+    int fd;     /* -1 when there is none */
 };
 
 /* "" makes none. EX_UNAVAILABLE when another process holds it, EX_NOPERM, EX_CONFIG. */
