@@ -148,14 +148,9 @@ static int whole_k(lua_State *L, int status, lua_KContext context) {
 static int send_string(lua_State *L, struct request *r, struct answer *a, int index) {
     size_t len, taken;
     const char *text = lua_tolstring(L, index, &len);
-    response_head(L, r, a, (int64_t)len);
-    if (exchange_gone(r->x)) return 0;
-    enum io io = exchange_body(r->x, span_of(text, len), &taken);
-    if (io == IO_FAIL) return 0;
-    if (taken == len) {
-        exchange_end(r->x);
-        return 0;
-    }
+    int err = exchange_answer(r->x, a->status, a->type, span_of(text, len), &taken);
+    if (err && err != ERR_CLOSED) return luaL_error(L, "%s", err_text(err));
+    if (err || taken == len) return 0;
     r->sent = taken;
     return sched_park(L, &r->output, 0, whole_k, index);
 }
@@ -171,17 +166,15 @@ static int send_json(lua_State *L, struct request *r, struct answer *a, int inde
         return send_string(L, r, a, lua_gettop(L));
     }
     size_t taken;
-    response_head(L, r, a, (int64_t)text.len);
-    if (exchange_gone(r->x)) return 0;
-    enum io io = exchange_body(r->x, text, &taken);
-    if (io != IO_FAIL && taken < text.len) {
+    int err = exchange_answer(r->x, a->status, a->type, text, &taken);
+    if (err && err != ERR_CLOSED) return luaL_error(L, "%s", err_text(err));
+    if (!err && taken < text.len) {
         lua_pushlstring(L, text.at + taken, text.len - taken);
         r->sent = 0;
         buf_reset(&r->scratch);
         return sched_park(L, &r->output, 0, whole_k, lua_gettop(L));
     }
     buf_reset(&r->scratch);
-    exchange_end(r->x);
     return 0;
 }
 

@@ -34,7 +34,7 @@ static bool is(char c, int class) {
 }
 
 /* "[" IPv6address "]" or "[v" 1*HEXDIG "." 1*( NAME / ":" ) "]", without brackets. */
-static bool ip_literal(struct span s) {
+__attribute__((noinline)) static bool ip_literal(struct span s) {
     char text[INET6_ADDRSTRLEN];
     struct in6_addr address;
     if (s.len > 0 && ascii_lower(s.at[0]) == 'v') {

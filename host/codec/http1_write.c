@@ -109,13 +109,13 @@ int http1_field(struct buf *out, struct span name, struct span value) {
 }
 
 size_t http1_decimal(char *to, uint64_t n) {
-    char digits[20];
-    size_t count = 0;
-    do digits[count++] = (char)('0' + n % 10);
-    while (n /= 10);
-    for (size_t i = 0; i < count; i++) to[i] = digits[count - 1 - i];
+    size_t count = 1;
+    for (uint64_t power = 10; n >= power && count < 20; power *= 10) count++;
+    for (size_t i = count; i > 0; n /= 10) to[--i] = (char)('0' + n % 10);
     return count;
 }
+
+enum { DATE = 29 }; /* bytes of an IMF-fixdate */
 
 size_t http1_head(char *to, const struct http1_answer *a) {
     char *at = to;
@@ -127,7 +127,10 @@ size_t http1_head(char *to, const struct http1_answer *a) {
         *at++ = ' ';
         at = PUT(put(at, http1_reason(a->status)), "\r\nDate: ");
     }
-    at = PUT(put(at, a->date), "\r\n");
+    if (a->date.len == DATE) /* as it always is: a copy without a call */
+        at = PUT(put(at, span_of(a->date.at, DATE)), "\r\n");
+    else
+        at = PUT(put(at, a->date), "\r\n");
     if (a->type.len) {
         at = PUT(at, "Content-Type: ");
         at = PUT(put(at, a->type), "\r\n");

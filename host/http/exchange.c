@@ -211,6 +211,32 @@ enum io exchange_body(struct exchange *x, struct span piece, size_t *taken) {
     return result;
 }
 
+int exchange_answer(struct exchange *x, int status, struct span type, struct span body,
+                    size_t *taken) {
+    *taken = body.len;
+    if (exchange_gone(x)) return ERR_CLOSED;
+    if (x->phase != X_HEAD) return -EALREADY;
+    if (!http1_bodiless(status) && !span_eq(head_method(&x->head), SPAN("HEAD"))) {
+        x->status = status;
+        x->framing = HTTP1_LENGTH;
+        x->length = body.len;
+        if (x->wire->whole(x, type, body)) {
+            x->length = 0;
+            x->sent = body.len;
+            x->phase = X_DONE;
+            if (x->fields.memory) buf_reset(&x->fields);
+            return 0;
+        }
+    }
+    int err = exchange_head(x, status, type, (int64_t)body.len);
+    if (err) return err;
+    if (exchange_body(x, body, taken) == IO_FAIL)
+        *taken = body.len;
+    else if (*taken == body.len)
+        exchange_end(x);
+    return 0;
+}
+
 void exchange_end(struct exchange *x) {
     if (exchange_gone(x) || x->phase == X_DONE) return;
     CHECK(x->phase == X_SENDING);

@@ -38,6 +38,9 @@ struct http_app {
 struct wire {
     /* Sends the head; x->status, framing, length, fields are set. */
     int (*head)(struct exchange *x, struct span type);
+    /* The head, all of the body and the end in one; false when the long way has to be
+       gone. */
+    bool (*whole)(struct exchange *x, struct span type, struct span body);
     enum io (*body)(struct exchange *x, struct span piece, size_t *taken);
     void (*end)(struct exchange *x);
     void (*abort)(struct exchange *x);
@@ -138,6 +141,13 @@ int exchange_head(struct exchange *x, int status, struct span type, int64_t leng
  * nothing) must wait for drained. IO_FAIL: the client is gone. A body that a HEAD
  * request or the status does not allow is taken and dropped. */
 enum io exchange_body(struct exchange *x, struct span piece, size_t *taken);
+
+/* Sends a whole answer: head and body, and the end when all of the body was taken. If
+ * *taken is less, the rest must wait for drained and go on with exchange_body. When the
+ * body could not be sent *taken is all of it, and what is left is to end. Returns what
+ * exchange_head does. */
+int exchange_answer(struct exchange *x, int status, struct span type, struct span body,
+                    size_t *taken);
 
 /* The response is complete. A stream shorter than its declared length is cut. */
 void exchange_end(struct exchange *x);

@@ -20,14 +20,13 @@ bool h1_body_in_the_way(const struct h1 *c, const struct exchange *x) {
             x->head.content_length - x->body_received > H1_DISCARD_MAX);
 }
 
-static int send_head(struct exchange *x, struct span type) {
+/* The head with its empty line into room for head_room. */
+static inline size_t put_head(struct exchange *x, struct span type, char *to) {
     struct h1 *c = x->conn;
     if (!x->head.keep_alive || c->closing || c->front->draining ||
         h1_body_in_the_way(c, x))
         x->close = true;
     size_t fields = buf_len(&x->fields);
-    char *to = stream_reserve(&c->stream, HTTP1_HEAD_ROOM + type.len + fields + 2);
-    if (!to) return ERR_MEMORY;
     struct http1_answer a = {.status = x->status,
                              .framing = x->framing,
                              .length = x->length,
@@ -40,9 +39,34 @@ static int send_head(struct exchange *x, struct span type) {
     n += fields;
     to[n] = '\r';
     to[n + 1] = '\n';
-    stream_commit(&c->stream, n + 2);
+    return n + 2;
+}
+
+static inline size_t head_room(const struct exchange *x, struct span type) {
+    return HTTP1_HEAD_ROOM + type.len + buf_len(&x->fields) + 2;
+}
+
+static int send_head(struct exchange *x, struct span type) {
+    struct h1 *c = x->conn;
+    char *to = stream_reserve(&c->stream, head_room(x, type));
+    if (!to) return ERR_MEMORY;
+    stream_commit(&c->stream, put_head(x, type, to));
     touch(c);
     return 0;
+}
+
+static bool send_whole(struct exchange *x, struct span type, struct span body) {
+    struct h1 *c = x->conn;
+    struct stream *s = &c->stream;
+    if (body.len >= DIRECT || s->broken || stream_unsent(s) >= STREAM_HIGH)
+        return false;
+    char *to = stream_reserve(s, head_room(x, type) + body.len);
+    if (!to) return false;
+    size_t n = put_head(x, type, to);
+    if (body.len) memcpy(to + n, body.at, body.len);
+    stream_commit(s, n + body.len);
+    touch(c);
+    return true;
 }
 
 static bool append(struct stream *s, const char *at, size_t n) {
@@ -110,7 +134,8 @@ static void want_body(struct exchange *x) {
     touch(c);
 }
 
-const struct wire h1_wire = {send_head, send_body, send_end, send_abort, want_body};
+const struct wire h1_wire = {send_head, send_whole, send_body,
+                             send_end,  send_abort, want_body};
 
 void h1_write_access(struct h1 *c, struct exchange *x) {
     struct front *f = c->front;
