@@ -132,12 +132,13 @@ $(B)/embedded.c: $(B)/flags FORCE
 	@contrib/embed $(LUA_FILES) | contrib/update $@
 
 $(ATOLL): $(OBJS) $(B)/objects
-	$(LINK) $(LUA_LIBS) $(LLHTTP_LIBS) -lev -lcrypto -ldl -lm
+	$(LINK) -Wl,--wrap=luaT_tryconcatTM $(LUA_LIBS) $(LLHTTP_LIBS) -lev -lcrypto -ldl -lm
 
 $(B)/unit-tests: $(UNIT_OBJS) $(B)/objects
 $(FUZZERS): $(B)/%: $(B)/contrib/fuzz/%.o
 $(B)/json_fuzz: $(addprefix $(B)/host/api/,json_read.o json_write.o)
-$(B)/json_fuzz: private LIBS := $(LUA_LIBS) -ldl
+$(B)/pack_fuzz: $(B)/host/isolate/pack.o
+$(B)/json_fuzz $(B)/pack_fuzz: private LIBS := $(LUA_LIBS) -ldl
 $(B)/unit-tests $(FUZZERS): $(PURE_OBJS)
 	$(LINK) $(LLHTTP_LIBS) $(LIBS) -lm
 
