@@ -197,9 +197,8 @@ describe("memory", function()
       list[i]:send "GET /endless HTTP/1.1\r\nHost: a\r\n\r\n"
     end
     for _ = 1, 100 do wire.ask(h, "/probe") end
-    local grown = h:memory() - before
     -- 20 times the high mark, the piece being sent, and Lua's own.
-    assert.is_true(grown < 20 * 512, grown .. " KiB")
+    h:grows_less(20 * 512, before)
     for _, c in ipairs(list) do c:abort() end
   end)
 
@@ -211,8 +210,7 @@ describe("memory", function()
     local requests = ("GET /probe HTTP/1.1\r\nHost: a\r\n\r\n"):rep(1000)
     for _ = 1, 400 do c:send(requests) end
     for _ = 1, 100 do wire.ask(h, "/probe") end
-    local grown = h:memory() - before
-    assert.is_true(grown < 2048, grown .. " KiB")
+    h:grows_less(2048, before)
   end)
 
   -- A client that read just as fast as was sent made the queue run empty in a flush,
@@ -268,7 +266,8 @@ describe("descriptors", function()
     events.wait("answers to those who are in", function()
       served = {}
       for _, c in ipairs(list) do
-        if c.size > 0 and not c.eof then served[#served + 1] = c end
+        -- A few were turned away with 503.
+        if c:got():find "^HTTP/1.1 200" then served[#served + 1] = c end
       end
       return #served >= 10
     end)

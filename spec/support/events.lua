@@ -76,7 +76,7 @@ function M.retry(what, fn, seconds)
     local result = fn()
     if result then return result end
   until M.now() > deadline
-  error("tried in vain for " .. what, 2)
+  error("tried in vain for " .. (type(what) == "function" and what() or what), 2)
 end
 
 -- Calls fn after each span of time until it returns true; for what has no event of its

@@ -6,6 +6,10 @@ local uv = require "luv"
 local M = {}
 
 local program = assert(os.getenv "ATOLL", "ATOLL must name the program")
+
+-- Under a sanitizer, where times say nothing.
+M.SLOW = program:find "address" ~= nil or program:find "thread" ~= nil
+
 local running, directories = {}, {}
 
 local methods = {}
@@ -190,6 +194,13 @@ function methods:memory()
   return tonumber(text:match "VmRSS:%s*(%d+)")
 end
 
+-- Expects that what serves has grown by less than that many KiB since it had `before`.
+-- Sanitizers keep what is freed: under them nothing is expected.
+function methods:grows_less(than, before)
+  local grown = self:memory() - before
+  assert(M.SLOW or grown < than, ("grew by %d KiB"):format(grown))
+end
+
 -- Open descriptors of what serves.
 function methods:descriptors()
   local n = 0
@@ -227,7 +238,7 @@ function methods:ended_well(seconds)
   sound(self)
   assert(code == 0 and signal == 0,
     ("exit code %d, signal %d:\n%s"):format(code, signal, self.log))
-  local left = self.log:match "stopped: %d+ requests served, ([^\n]*)"
+  local left = self.log:match "stopped: %d+ requests served, ([%w, ]*)"
   assert(left, "no word about leftovers:\n" .. self.log)
   local none = "0 connections, 0 fibers, 0 generations, 0 descriptors left"
   assert(left == none, "left over: " .. left .. "\n" .. self.log)

@@ -20,7 +20,7 @@ local function field_problem(response)
   local fields, status = response.fields, response.status
   local framed = count["content-length"] or count["transfer-encoding"]
   if status < 200 then return framed and "an interim answer with a body" end
-  if not fields.date then return "no Date" end
+  if not fields.date and status < 500 then return "no Date" end
   if count["content-length"] and count["transfer-encoding"] then
     return "both Content-Length and Transfer-Encoding"
   end

@@ -1,0 +1,140 @@
+-- Where a host listens, and how newcomers are shared out among its isolates.
+local events = require "support.events"
+local host = require "support.host"
+local wire = require "support.wire"
+
+local APP = [[
+  local host = require "atoll.core.host"
+  app:get("/", function() return "isolate " .. host.isolate() end)
+  app:get("/remote", function(req) return req.remote end)
+  app:get("/busy", function()
+    local over = atoll.now() + 1
+    while atoll.now() < over do end
+    return "was busy"
+  end)]]
+
+local function has_ipv6()
+  local f = io.open "/proc/net/if_inet6"
+  local text = f and f:read "a" or ""
+  if f then f:close() end
+  return text:find(("0"):rep(31) .. "1 ") ~= nil
+end
+
+describe("listener", function()
+  after_each(function()
+    wire.finish()
+    host.finish()
+  end)
+
+  it("on several addresses at a time serves each", function()
+    local dir = host.directory()
+    local listen = { "127.0.0.1:0", "127.0.0.1:0", "unix:" .. dir .. "/a.sock" }
+    if has_ipv6() then table.insert(listen, 3, "[::1]:0") end
+    local h = host.start { app = APP, isolates = 2, listen = listen }
+    assert.equal(#listen, #h.urls)
+    assert.equal("unix:" .. dir .. "/a.sock", h.urls[#h.urls])
+    for _, url in ipairs(h.urls) do
+      local ip, port = url:match "^http://(.*):(%d+)$"
+      local to = { path = url:match "^unix:(.*)$", ip = ip and ip:match "[^%[%]]+",
+        port = tonumber(port) }
+      for _ = 1, 10 do assert.truthy(wire.ask(to, "/").body:find "^isolate") end
+      local remote = wire.ask(to, "/remote").body
+      if to.path then
+        assert.equal("unix:", remote)
+      else
+        assert.equal(ip, remote:match "^(.*):%d+$")
+      end
+    end
+    h:stop()
+    assert.is_nil(io.open(dir .. "/a.sock"))
+  end)
+
+  it("on all addresses takes IPv4 and IPv6", function()
+    local h = host.start { app = APP, listen = { ":0" } }
+    local port = tonumber(h.url:match ":(%d+)$")
+    assert.equal("127.0.0.1", wire.ask({ port = port }, "/remote").body:match "^(.*):")
+    if has_ipv6() then
+      local answer = wire.ask({ port = port, ip = "::1" }, "/remote")
+      assert.equal("[::1]", answer.body:match "^(.*):")
+    end
+  end)
+
+  it("replaces the unix socket of one that was killed", function()
+    local dir = host.directory()
+    local path = dir .. "/a.sock"
+    local h = host.start { app = APP, listen = { "unix:" .. path } }
+    h:signal "sigkill"
+    h:ended()
+    h = host.start { app = APP, listen = { "unix:" .. path } }
+    assert.truthy(wire.ask({ path = path }, "/").body:find "^isolate")
+    h:stop()
+  end)
+
+  -- Connections stay where they began.
+  local function spread(h, count)
+    local list, at = {}, {}
+    for i = 1, count do
+      list[i] = wire.connect(h)
+      local name = list[i]:ask("/").body
+      at[name] = (at[name] or 0) + 1
+    end
+    return at, list
+  end
+
+  for _, isolates in ipairs { 2, 4 } do
+    it("spreads long connections evenly over " .. isolates .. " isolates", function()
+      local h = host.start { app = APP, isolates = isolates }
+      local at = spread(h, 200)
+      local fair = 200 / isolates
+      for name, n in pairs(at) do
+        assert.is_true(math.abs(n - fair) <= 10, ("%s has %d"):format(name, n))
+      end
+    end)
+
+    it("spreads a burst of connections over " .. isolates .. " isolates", function()
+      local h = host.start { app = APP, isolates = isolates }
+      local list, at = {}, {}
+      for i = 1, 200 do
+        list[i] = wire.open(h)
+        list[i].on_connect = function(c) c:send "GET / HTTP/1.1\r\nHost: a\r\n\r\n" end
+      end
+      for _, c in ipairs(list) do
+        c:wait_connected()
+        local name = c:receive().body
+        at[name] = (at[name] or 0) + 1
+      end
+      local fair = 200 / isolates
+      for name, n in pairs(at) do
+        assert.is_true(math.abs(n - fair) <= fair * 0.2, ("%s has %d"):format(name, n))
+      end
+    end)
+  end
+
+  it("does not leave newcomers behind a busy isolate", function()
+    local h = host.start { app = APP, isolates = 2 }
+    wire.ask(h, "/")
+    local busy = wire.connect(h):send "GET /busy HTTP/1.1\r\nHost: a\r\n\r\n"
+    local began, worst = events.now(), 0
+    local n = 0
+    while events.now() - began < 0.5 do
+      local asked = events.now()
+      local c = wire.connect(h)
+      assert.truthy(c:ask("/").body:find "^isolate")
+      c:close()
+      worst = math.max(worst, events.now() - asked)
+      n = n + 1
+    end
+    assert.equal(0, busy.size)
+    assert.is_true(n > 50, n .. " were served")
+    assert.is_true(worst < 0.2, worst .. " s")
+    assert.equal("was busy", busy:receive().body)
+  end)
+
+  it("with reuseport serves on every isolate", function()
+    local h = host.start { app = APP, isolates = 2, set = { reuseport = true } }
+    local at = spread(h, 60)
+    local n = 0
+    for _ in pairs(at) do n = n + 1 end
+    assert.equal(2, n)
+  end)
+end)
