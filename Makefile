@@ -58,6 +58,9 @@ CFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=$(SAN:fuzzer%=fuzzer-no-link%) 
 LDFLAGS += -fsanitize=$(SAN)
 endif
 Q := $(if $(V),,@)
+# --wrap: host/isolate/concat.h
+ATOLL_LINK = -Wl,--wrap=luaT_tryconcatTM $(LUA_LIBS) $(LLHTTP_LIBS) \
+    -lev -lcrypto -ldl -lm
 LINK = $(Q)echo '  ld $@'; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^)
 
 LUA_FILES := $(sort $(filter-out lua/atoll/types/%,$(shell find lua -name '*.lua')))
@@ -124,7 +127,7 @@ install: $(ATOLL) ## build and install (PREFIX=/usr/local, DESTDIR)
 
 # What objects are compiled with and programs linked from; a change remakes them.
 $(B)/flags: private STAMP = $(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(LDFLAGS)
-$(B)/objects: private STAMP = $(OBJS) $(UNIT_OBJS)
+$(B)/objects: private STAMP = $(OBJS) $(UNIT_OBJS) $(ATOLL_LINK)
 $(B)/flags $(B)/objects: FORCE
 	@printf '%s\n' '$(subst ','\'',$(STAMP))' | contrib/update $@
 
@@ -132,7 +135,7 @@ $(B)/embedded.c: $(B)/flags FORCE
 	@contrib/embed $(LUA_FILES) | contrib/update $@
 
 $(ATOLL): $(OBJS) $(B)/objects
-	$(LINK) -Wl,--wrap=luaT_tryconcatTM $(LUA_LIBS) $(LLHTTP_LIBS) -lev -lcrypto -ldl -lm
+	$(LINK) $(ATOLL_LINK)
 
 $(B)/unit-tests: $(UNIT_OBJS) $(B)/objects
 $(FUZZERS): $(B)/%: $(B)/contrib/fuzz/%.o

@@ -12,27 +12,42 @@ static bool passes(struct generation *g, lua_CFunction f) {
     return false;
 }
 
+/* With the function at index and a module's table on top: replaces the function by
+ * "module.name" and is true. */
+static bool name_in(lua_State *L, int function, const char *module) {
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || !lua_rawequal(L, -1, function)) continue;
+        const char *name = lua_tostring(L, -2);
+        if (strcmp(module, LUA_GNAME) == 0)
+            lua_pushstring(L, name);
+        else
+            lua_pushfstring(L, "%s.%s", module, name);
+        lua_replace(L, function);
+        return true;
+    }
+    return false;
+}
+
 /* With a function on top: replaces it by "module.name" and is true, or leaves it. */
 static bool push_global_name(lua_State *L) {
+    /* Other modules may have the same functions under names that say less. */
+    static const char *const first[] = {LUA_GNAME, "string", "table", "coroutine"};
     int function = lua_gettop(L);
+    bool found = false;
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING || !lua_istable(L, -1)) continue;
-        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-            if (lua_type(L, -2) != LUA_TSTRING || !lua_rawequal(L, -1, function))
-                continue;
-            const char *module = lua_tostring(L, -4), *name = lua_tostring(L, -2);
-            if (strcmp(module, LUA_GNAME) == 0)
-                lua_pushstring(L, name);
-            else
-                lua_pushfstring(L, "%s.%s", module, name);
-            lua_replace(L, function);
-            lua_settop(L, function);
-            return true;
-        }
+    for (size_t i = 0; i < sizeof first / sizeof *first && !found; i++) {
+        lua_getfield(L, function + 1, first[i]);
+        found = lua_istable(L, -1) && name_in(L, function, first[i]);
+        lua_settop(L, function + 1);
+    }
+    if (!found) lua_pushnil(L);
+    while (!found && lua_next(L, function + 1)) {
+        if (lua_type(L, -2) == LUA_TSTRING && lua_istable(L, -1))
+            found = name_in(L, function, lua_tostring(L, -2));
+        if (!found) lua_pop(L, 1);
     }
     lua_settop(L, function);
-    return false;
+    return found;
 }
 
 const char *place_push(lua_State *L, lua_State *at) {
