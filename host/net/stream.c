@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -147,6 +148,10 @@ static void ready(struct ev_loop *ev, ev_io *io, int events) {
 
 void stream_detach(struct stream *s) {
     ev_io_stop(s->loop->ev, &s->io);
+    /* libev leaves a stopped descriptor in epoll, trusting that it will be closed: what
+       comes for its next owner would wake this loop. */
+    if (s->loop->epoll_fd >= 0)
+        epoll_ctl(s->loop->epoll_fd, EPOLL_CTL_DEL, s->io.fd, NULL);
     ev_io_set(&s->io, s->io.fd, EV_NONE);
     s->loop = NULL;
 }
