@@ -39,6 +39,7 @@ struct front *front_lighter(struct front *f, unsigned lead) {
         struct front *other =
             atomic_load_explicit(&crew->fronts[i], memory_order_acquire);
         if (!other || other == f) continue;
+        if (!atomic_load_explicit(&other->open, memory_order_acquire)) continue;
         unsigned load = load_of(other);
         if (lead ? load + lead > load_of(f) || load >= least : load >= least) continue;
         if (lead && !atomic_load_explicit(&other->loop->sleeping, memory_order_relaxed))
@@ -153,6 +154,7 @@ int front_listen(struct front *f, const int *fds, unsigned count) {
 
 void front_start(struct front *f) {
     f->accepting = true;
+    atomic_store_explicit(&f->open, true, memory_order_release);
     for (unsigned i = 0; i < f->listener_count; i++)
         acceptor_start(&f->listeners[i], f->crew->exclusive);
     ev_prepare_init(&f->before_sleep, before_sleep);
@@ -179,6 +181,7 @@ static void recheck_all(struct front *f) {
 void front_drain(struct front *f, int64_t grace) {
     if (f->draining) return;
     f->draining = true;
+    atomic_store(&f->open, false);
     f->drain_since = f->loop->now;
     f->drain_grace = grace;
     /* What the kernel has queued would be reset when the last clone is closed. */
@@ -197,9 +200,17 @@ void front_drain(struct front *f, int64_t grace) {
 void front_leave(struct front *f) {
     if (f->leaving) return;
     f->leaving = true;
+    atomic_store(&f->open, false);
     atomic_store(&f->crew->fronts[f->place], NULL);
     stop_listening(f);
     recheck_all(f);
+}
+
+void front_stay(struct front *f) {
+    if (f->draining) return;
+    f->draining = true;
+    f->drain_since = f->loop->now;
+    f->drain_grace = 0;
 }
 
 void front_cut(struct front *f) {

@@ -64,6 +64,7 @@ struct front {
     int64_t drain_since, drain_grace; /* ns */
     void (*drained)(struct front *f); /* the last connection has gone */
     _Alignas(64) atomic_uint load;    /* connections, and those on their way here */
+    atomic_bool open; /* started, not ending: may be handed what others accept */
 };
 
 /* fds: listening sockets to clone. 0 or a negative errno. */
@@ -91,6 +92,8 @@ void front_done(struct front *f);
 void front_leave(struct front *f);
 
 /* ---- for h1 ---- */
+/* It leaves, and there is no other front to go to: the host is stopping. */
+void front_stay(struct front *f);
 void front_closed(struct front *f); /* a connection has gone */
 /* The sleeping front of the crew with the fewest connections that has at least lead
  * fewer than f, or NULL; with lead 0 any other one. */

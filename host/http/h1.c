@@ -338,6 +338,7 @@ static void arrive(struct post *p);
 /* An idle connection goes to another isolate, when this one is to have none. */
 static bool leave(struct h1 *c) {
     struct front *to = front_lighter(c->front, 0);
+    if (!to) front_stay(c->front);
     if (!to || stream_fd(&c->stream) < 0) return false;
     unlink_all(c);
     stream_detach(&c->stream);
