@@ -190,13 +190,11 @@ static int answered(lua_State *L, int status, lua_KContext context) {
     return response_send(L, lua_gettop(L) - (int)context);
 }
 
-/* The first function of a request's fiber: a light userdata, the exchange. In its place
- * on the stack stays the request. Errors end the fiber: nothing is paid for them
- * before. */
+/* The first function of a request's fiber, whose owner is the exchange. First on its
+ * stack stays the request. Errors end the fiber: nothing is paid for them before. */
 static int serve(lua_State *L) {
-    struct exchange *x = lua_touserdata(L, 1);
+    struct exchange *x = fiber_of(L)->owner;
     struct app *app = app_of(L);
-    lua_settop(L, 0);
     request_push(L, x);
     bool found = x->handler != NOT_FOUND;
     lua_rawgeti(L, LUA_REGISTRYINDEX,
@@ -412,8 +410,7 @@ void app_serve(struct exchange *x, struct generation *g) {
         return;
     }
     lua_pushcfunction(f->co, serve);
-    lua_pushlightuserdata(f->co, x);
-    fiber_run(f, 1);
+    fiber_run(f, 0);
 }
 
 const struct http_app app_http = {request, request_woken_body, request_woken_output,

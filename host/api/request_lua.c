@@ -69,10 +69,13 @@ struct request *request_check(lua_State *L, int index, bool alive) {
     return alive ? request_alive(L, index) : r;
 }
 
+static int over(lua_State *L) {
+    return luaL_error(L, "the request is over; keep what you need of it in a local");
+}
+
 static inline struct request *alive(lua_State *L, struct request *r) {
     MAGIC_CHECK(r, MAGIC);
-    if (!r->x)
-        luaL_error(L, "the request is over; keep what you need of it in a local");
+    if (__builtin_expect(!r->x, 0)) over(L);
     return r;
 }
 
@@ -80,8 +83,14 @@ struct request *request_alive(lua_State *L, int index) {
     return alive(L, lua_touserdata(L, index));
 }
 
+/* req.headers; the request keeps it, and tells it when it is over. */
+struct headers {
+    struct exchange *x;
+};
+
 void request_over(struct request *r) {
     r->x = NULL;
+    if (r->headers) r->headers->x = NULL;
     buf_reset(&r->scratch);
 }
 
@@ -120,30 +129,26 @@ static int push_header(lua_State *L, const struct head *h, struct span name) {
         return 1;
     }
     push_span(L, value);
-    const char *comma = span_case_eq(name, SPAN("cookie")) ? "; " : ", ";
     while (head_find(h, name, &from, &next)) {
-        lua_pushstring(L, comma);
+        lua_pushstring(L, span_case_eq(name, SPAN("cookie")) ? "; " : ", ");
         push_span(L, next);
         lua_concat(L, 3);
     }
     return 1;
 }
 
-/* The userdata holds a pointer to the request and has it as user value, so that it
- * lives as long. */
 static void push_headers(lua_State *L, struct request *r) {
-    struct request **to = lua_newuserdatauv(L, sizeof *to, 1);
-    *to = r;
-    lua_pushvalue(L, 1);
-    lua_setiuservalue(L, -2, 1);
+    struct headers *h = lua_newuserdatauv(L, sizeof *h, 0);
+    h->x = r->x;
+    r->headers = h;
     lua_pushvalue(L, lua_upvalueindex(2));
     lua_setmetatable(L, -2);
 }
 
 static struct exchange *headers_of(lua_State *L) {
-    struct request *const *r =
-        lua_touserdata(L, 1); /* the metatable is not to be had */
-    return alive(L, *r)->x;
+    struct headers *h = lua_touserdata(L, 1); /* the metatable is not to be had */
+    if (!h->x) over(L);
+    return h->x;
 }
 
 static int header_index(lua_State *L) {

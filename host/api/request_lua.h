@@ -12,9 +12,12 @@
 
 #include <lua.h>
 
+struct headers;
+
 struct request {
     uint32_t magic;
-    struct exchange *x; /* NULL when it is over */
+    struct exchange *x;      /* NULL when it is over */
+    struct headers *headers; /* NULL until it is asked for */
     struct waiter body, output;
     struct buf scratch; /* an encoded body on its way */
     size_t sent;        /* of the piece being sent */

@@ -51,14 +51,13 @@ __attribute__((noinline)) static bool ip_literal(struct span s) {
 }
 
 static bool port_valid(struct span s) {
-    unsigned number = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned digit = (unsigned char)s.at[i] - (unsigned)'0';
-        if (digit > 9) return false;
-        number = number * 10 + digit;
-        if (number > 65535) number = 65536; /* and it stays above */
-    }
-    return number <= 65535;
+    const char *at = s.at, *end = s.at + s.len;
+    for (; at < end; at++)
+        if ((unsigned char)*at - (unsigned)'0' > 9) return false;
+    if (s.len < 5) return true;
+    for (at = s.at; end - at > 5; at++)
+        if (*at != '0') return false;
+    return memcmp(at, "65535", 5) <= 0;
 }
 
 bool authority_parse(struct span s, struct span *host, struct span *port) {

@@ -6,7 +6,14 @@ static bool is_letter(char c) {
 
 /* As span_case_eq, but quick where the letters are the same. */
 static bool same_name(const char *a, const char *b, size_t len) {
-    for (size_t i = 0; i < len; i++)
+    size_t i = 0;
+    for (uint64_t x, y; i + 8 <= len; i += 8) {
+        memcpy(&x, a + i, 8);
+        memcpy(&y, b + i, 8);
+        if ((x ^ y) & ~UINT64_C(0x2020202020202020)) return false;
+        if (x != y) break;
+    }
+    for (; i < len; i++)
         if (a[i] != b[i] && ((a[i] ^ b[i]) != 0x20 || !is_letter(a[i]))) return false;
     return true;
 }
@@ -23,4 +30,13 @@ bool head_find(const struct head *h, struct span name, unsigned *from,
     }
     *from = h->field_count;
     return false;
+}
+
+bool head_lacks_length(const struct head *h) {
+    struct span method = head_method(h), value;
+    unsigned from = 0;
+    if (h->minor != 0 || h->has_body) return false;
+    return (span_eq(method, SPAN("POST")) || span_eq(method, SPAN("PUT")) ||
+            span_eq(method, SPAN("PATCH"))) &&
+           !head_find(h, SPAN("Content-Length"), &from, &value);
 }

@@ -67,7 +67,14 @@ static uint32_t hash_path(struct span s) {
         h = (h ^ word) * k;
         h ^= h >> 32;
     }
-    for (word = 0; s.len; s.at++, s.len--) word = word << 8 | (unsigned char)*s.at;
+    if (s.len >= 4) { /* two halves that overlap */
+        uint32_t half, other;
+        memcpy(&half, s.at, 4);
+        memcpy(&other, s.at + s.len - 4, 4);
+        word = (uint64_t)half << 32 | other;
+    } else {
+        for (word = 0; s.len; s.at++, s.len--) word = word << 8 | (unsigned char)*s.at;
+    }
     h = (h ^ word) * k;
     return (uint32_t)(h ^ h >> 32);
 }
@@ -177,9 +184,18 @@ static bool method_ok(struct span s) {
     return true;
 }
 
+static bool same(const char *a, const char *b, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (a[i] != b[i]) return false;
+    return true;
+}
+
+/* Methods are short: a call of memcmp would cost more. */
 static uint32_t find_method(const struct router *r, struct span method) {
     for (uint32_t i = 0; i < r->method_count; i++)
-        if (span_eq(r->methods[i], method)) return i;
+        if (r->methods[i].len == method.len &&
+            same(r->methods[i].at, method.at, method.len))
+            return i;
     return NONE;
 }
 

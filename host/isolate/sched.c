@@ -148,7 +148,7 @@ static void recycle(struct sched *s, struct fiber *f) {
     g->fiber_count--;
     g->request_count -= f->kind == FIBER_REQUEST;
     g->host_count -= f->kind == FIBER_HOST;
-    lua_settop(f->co, 0);
+    if (lua_gettop(f->co)) lua_settop(f->co, 0);
     f->cancelled = false;
     f->chain_count = 0;
     f->owner_ops = NULL;
