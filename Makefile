@@ -34,6 +34,7 @@ LLHTTP_OBJS := $(patsubst %,$(B)/llhttp/%.o,api http llhttp)
 ifeq ($(shell $(CC) -dumpmachine | cut -d- -f1),x86_64)
 LLHTTP_FLAGS += -DATOLL_LLHTTP_TWICE
 LLHTTP_OBJS += $(B)/llhttp/sse42.o
+UNUSED := message_begin|(url|method|version|header_field|header_value)_complete
 endif
 endif
 
@@ -161,6 +162,7 @@ $(B)/llhttp/%.o: /usr/share/llhttp/%.c $(B)/flags
 	$(COMPILE)
 $(B)/llhttp/sse42.c: /usr/share/llhttp/llhttp.c
 	@mkdir -p $(@D)
-	@sed 's/llhttp__internal_\(_c_\|init\|execute\)/llhttp_sse42_\1/g' $< >$@
+	@sed -E -e 's/llhttp__internal_(_c_|init|execute)/llhttp_sse42_\1/g' \
+	    -e 's/llhttp__on_($(UNUSED))\(state, p, endp\)/0/' $< >$@
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -3,7 +3,8 @@
  * moved (from the shared read buffer to memory of the exchange's own) by setting
  * `base`.
  *
- * http1_read fills it; the exchange owns it and the array of fields. Field names are
+ * http1_read fills it; the exchange owns it and the array of fields. A new one is all
+ * zero but for these. Field names are
  * compared without regard to case, values come without white space around them, and no
  * value holds CR, LF or NUL. One thread at a time. */
 #ifndef CODEC_HEAD_H
@@ -18,6 +19,8 @@ struct head_field {
     uint32_t value_len;
     uint16_t name_len;
 };
+
+enum { HEAD_KNOWN_HOST = 47 };
 
 struct head {
     const char *base;
@@ -35,6 +38,9 @@ struct head {
     bool expect_unknown;     /* any other expectation: 417 */
     uint64_t content_length; /* bytes; 0 when chunked */
     struct head_field *fields;
+    /* From request to request: a Host that was found valid, not to be parsed again. */
+    uint8_t known_len;
+    char known_host[HEAD_KNOWN_HOST];
 };
 
 static inline struct span head_method(const struct head *h) {
@@ -57,5 +63,9 @@ static inline struct span head_value(const struct head *h, const struct head_fie
  * there is none. Start with *from = 0 and call again for repeated fields. */
 bool head_find(const struct head *h, struct span name, unsigned *from,
                struct span *value);
+
+/* True for a request of HTTP/1.0 that should say its content's length and does not, so
+ * that nobody can tell what is behind the head (RFC 1945 8.3, RFC 9110 15.5.12). */
+bool head_lacks_length(const struct head *h);
 
 #endif

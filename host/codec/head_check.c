@@ -138,7 +138,14 @@ static void take_host(struct head *h, struct gathered *g, const struct head_fiel
     h->authority = f->value;
     h->authority_len = f->value_len;
     /* An empty one is valid: RFC 9112 3.2, "authority component is empty". */
-    if (value.len > 0 && !authority_parse(value, &host, &port)) g->bad_host = true;
+    if (value.len == h->known_len && memcmp(value.at, h->known_host, value.len) == 0)
+        return;
+    if (!authority_parse(value, &host, &port)) {
+        g->bad_host = true;
+    } else if (value.len <= HEAD_KNOWN_HOST) {
+        memcpy(h->known_host, value.at, value.len);
+        h->known_len = (uint8_t)value.len;
+    }
 }
 
 static void take(struct head *h, struct gathered *g, const struct head_field *f) {

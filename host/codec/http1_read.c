@@ -369,8 +369,11 @@ void http1_read_begin(struct http1_reader *r, struct head *head) {
      * looked at by head_check, which lets HTTP/1.2 be read as 1.1. */
     llhttp_init(&r->parser, HTTP_REQUEST, &head_settings);
     r->parser.lenient_flags = LENIENT_VERSION;
-    *head =
-        (struct head){.fields = head->fields, .field_capacity = head->field_capacity};
+    struct head_field *fields = head->fields;
+    uint16_t capacity = head->field_capacity;
+    memset(head, 0, offsetof(struct head, known_len));
+    head->fields = fields;
+    head->field_capacity = capacity;
     r->head = head;
     r->fields_max = head->field_capacity;
     if (r->fields_max > r->limits->header_count_max)

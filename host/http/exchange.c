@@ -18,6 +18,7 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
         x = malloc(sizeof *x + fields * sizeof(struct head_field) + EXCHANGE_LENT);
         if (!x) return NULL;
         x->head.field_capacity = (uint16_t)fields;
+        x->head.known_len = 0;
     }
     f->exchanges++;
     unsigned capacity = x->head.field_capacity;
