@@ -181,6 +181,7 @@ static void recheck_all(struct front *f) {
 void front_drain(struct front *f, int64_t grace) {
     if (f->draining) return;
     f->draining = true;
+    atomic_store(&f->crew->fronts[f->place], NULL); /* nobody hands over to it */
     atomic_store(&f->open, false);
     f->drain_since = f->loop->now;
     f->drain_grace = grace;

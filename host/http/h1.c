@@ -71,16 +71,6 @@ static void dispatch(struct h1 *c) {
     if (c->x == x && x->phase != X_DONE && exchange_own(x) != 0) exchange_abort(x);
 }
 
-/* On HTTP/1.0 a request with content says its length; without it nobody can tell
- * whether there is some behind the head (RFC 1945 8.3, RFC 9110 15.5.12). */
-static bool lacks_length(const struct head *h) {
-    struct span method = head_method(h), value;
-    unsigned from = 0;
-    return (span_eq(method, SPAN("POST")) || span_eq(method, SPAN("PUT")) ||
-            span_eq(method, SPAN("PATCH"))) &&
-           !head_find(h, SPAN("Content-Length"), &from, &value);
-}
-
 static void head_complete(struct h1 *c) {
     struct exchange *x = c->x;
     struct front *f = c->front;
@@ -105,7 +95,7 @@ static void head_complete(struct h1 *c) {
     } else if (x->head.expect_unknown) {
         if (x->head.has_body) c->deaf = x->close = true;
         exchange_fail(x, 417, SPAN(""));
-    } else if (x->head.minor == 0 && !x->head.has_body && lacks_length(&x->head)) {
+    } else if (head_lacks_length(&x->head)) {
         refuse(c, 411, "");
     } else if (x->head.content_length > x->body_max) {
         c->deaf = x->close = true;
@@ -365,12 +355,9 @@ static void settle(struct h1 *c) {
     if (c->aborted) {
         /* Whole answers may be in front of the one that is cut. Where framing tells
            that it was, a reset would only endanger them. */
-        bool hard = c->x && c->x->framing == HTTP1_UNTIL_CLOSE;
         stream_flush(&c->stream);
-        if (hard)
-            reset(c);
-        else
-            close_now(c);
+        if (c->x && c->x->framing == HTTP1_UNTIL_CLOSE) reset(c);
+        close_now(c);
         return;
     }
     if (c->eof && !c->closing) {
@@ -502,7 +489,6 @@ void h1_poke(struct h1 *c) {
 }
 
 void h1_recheck(struct h1 *c) {
-    MAGIC_CHECK(c, MAGIC);
     loop_defer(c->front->loop, &c->turn);
 }
 

@@ -5,7 +5,6 @@
 #include "base/log.h"
 
 #include <fcntl.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 static const int64_t BACKOFF = 100 * 1000000;
@@ -51,11 +50,9 @@ int acceptor_init(struct acceptor *l, struct loop *loop, int fd,
 }
 
 static void unregister(struct acceptor *l) {
-    ev_io_stop(l->loop->ev, &l->io);
-    /* libev leaves a stopped descriptor in epoll until an event comes; an exclusive one
-       would swallow wake-ups meant for other loops. */
-    if (l->loop->epoll_fd >= 0)
-        epoll_ctl(l->loop->epoll_fd, EPOLL_CTL_DEL, l->io.fd, NULL);
+    /* Left in epoll, an exclusive one would swallow wake-ups meant for other loops. */
+    loop_forget(l->loop, &l->io);
+    ev_io_set(&l->io, l->io.fd, EV_READ);
 }
 
 void acceptor_done(struct acceptor *l) {

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/fd.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -158,6 +159,10 @@ void loop_done(struct loop *l) {
     free(l->spare);
 }
 
+void loop_flush(struct loop *l) {
+    run_inbox(l);
+}
+
 void loop_run(struct loop *l) {
     refresh(l);
     l->stopping = false;
@@ -192,6 +197,21 @@ void loop_bury(struct loop *l, struct grave *g) {
 
 struct span loop_date(struct loop *l) {
     return clock_date_at(&l->date, time(NULL));
+}
+
+void loop_forget(struct loop *l, ev_io *io) {
+    int fd = io->fd;
+    ev_io_stop(l->ev, io);
+    if (l->epoll_fd >= 0) {
+        epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+    } else { /* whose epoll it is in is not known: the duplicate is in none */
+        int other = fd_dup(fd);
+        if (other >= 0) {
+            close(fd);
+            fd = other;
+        }
+    }
+    ev_io_set(io, fd, EV_NONE);
 }
 
 int loop_exclusive(struct loop *l, int fd) {

@@ -66,6 +66,9 @@ void loop_done(struct loop *l);
 
 void loop_run(struct loop *l);
 
+/* Runs what has been posted to a loop whose thread has ended. */
+void loop_flush(struct loop *l);
+
 /* Any thread, and from a signal handler: the loop turns once more and looks. */
 void loop_wake(struct loop *l);
 
@@ -81,6 +84,10 @@ void loop_bury(struct loop *l, struct grave *g);
 
 /* Wall-clock seconds that belong to l->now; for the Date header. */
 struct span loop_date(struct loop *l);
+
+/* Stops io and takes its descriptor out of the loop's epoll at once, so that it can go
+ * to another loop (libev would leave it there until an event comes). */
+void loop_forget(struct loop *l, ev_io *io);
 
 /* Turns the registration of fd, on which an ev_io for reading has been started, into
  * one with EPOLLEXCLUSIVE (epoll_ctl(2)), so that of several loops watching clones of

@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { OUT_FIRST = 16 * 1024 };
@@ -147,12 +147,7 @@ static void ready(struct ev_loop *ev, ev_io *io, int events) {
 }
 
 void stream_detach(struct stream *s) {
-    ev_io_stop(s->loop->ev, &s->io);
-    /* libev leaves a stopped descriptor in epoll, trusting that it will be closed: what
-       comes for its next owner would wake this loop. */
-    if (s->loop->epoll_fd >= 0)
-        epoll_ctl(s->loop->epoll_fd, EPOLL_CTL_DEL, s->io.fd, NULL);
-    ev_io_set(&s->io, s->io.fd, EV_NONE);
+    loop_forget(s->loop, &s->io);
     s->loop = NULL;
 }
 
@@ -162,9 +157,12 @@ void stream_attach(struct stream *s, struct loop *l) {
     watch(s);
 }
 
+/* Not read and write themselves: in a program with threads each of them opens and
+ * closes a window for pthread_cancel, with locked instructions, which nobody here uses.
+ */
 static enum io plain_read(struct stream *s, char *to, size_t room, size_t *n) {
     ssize_t got;
-    do got = read(s->io.fd, to, room);
+    do got = syscall(SYS_read, s->io.fd, to, room);
     while (got < 0 && errno == EINTR);
     if (got > 0) {
         *n = (size_t)got;
@@ -178,8 +176,9 @@ static enum io plain_writev(struct stream *s, const struct iovec *pieces, int co
                             size_t *n) {
     ssize_t sent;
     do {
-        sent = count == 1 ? write(s->io.fd, pieces[0].iov_base, pieces[0].iov_len)
-                          : writev(s->io.fd, pieces, count);
+        sent = count == 1
+                   ? syscall(SYS_write, s->io.fd, pieces[0].iov_base, pieces[0].iov_len)
+                   : syscall(SYS_writev, s->io.fd, pieces, count);
     } while (sent < 0 && errno == EINTR);
     if (sent >= 0) {
         *n = (size_t)sent;

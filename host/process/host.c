@@ -34,7 +34,7 @@ static void drain(struct timer *t) {
     /* The workers' clones are the last ones: they accept what is queued and close. */
     sockets_close(&h->heritage->listeners);
     jobs_drain(&h->jobs);
-    double seconds = h->jobs.blueprint->plan.drain_timeout / (double)SECOND;
+    double seconds = h->heritage->settings->drain_timeout;
     if (timer_set(&h->loop, &h->deadline,
                   clock_ns() + (int64_t)(seconds * (double)SECOND)) != 0)
         jobs_cut(&h->jobs);

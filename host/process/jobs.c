@@ -119,14 +119,19 @@ static void succeed(struct jobs *j) {
 
 /* ---- 2. offer, 3. commit or give up ---- */
 
+static void empty_when_done(struct jobs *j) {
+    if (list_empty(&j->alive) && !j->loading) j->callbacks->emptied(j);
+}
+
 static void loaded(struct post *p) {
     struct jobs *j = LIST_OF(p, struct jobs, loaded);
     if (j->loading) pthread_join(j->loader, NULL);
     j->loading = false;
-    if (j->stopping && !j->broken) {
-        for (unsigned i = 0; i < j->target_count; i++) generation_free(j->built[i]);
-        buf_printf(&j->problem, "the host is stopping");
-        j->broken = true;
+    if (j->stopping) { /* the workers are ending, and with the last one all of this */
+        for (unsigned i = 0; i < j->target_count && !j->broken; i++)
+            generation_free(j->built[i]);
+        empty_when_done(j);
+        return;
     }
     if (j->broken) {
         fail(j);
@@ -183,7 +188,7 @@ static struct worker *make_worker(struct jobs *j, struct blueprint *b) {
     struct worker *w =
         worker_new(&j->place, j->index, fds, n, b, j->listeners->count > 0, &err);
     if (w && (err = worker_start(w)) == 0) {
-        j->alive++;
+        list_append(&j->alive, &w->member);
         return w;
     }
     log_error("cannot start an isolate: %s", err_text(err));
@@ -286,19 +291,37 @@ void jobs_remove(struct jobs *j) {
 
 /* ---- reports ---- */
 
-static void drop_worker(struct jobs *j, struct worker *w) {
+static void retire(struct jobs *j, struct worker *w) {
     for (unsigned i = 0; i < j->count; i++) {
         if (j->workers[i] != w) continue;
         j->workers[i] = j->workers[--j->count];
         break;
     }
+    list_unlink(&w->member);
+    worker_join(w);
+    /* Another isolate may be about to hand it a connection: once each of them has come
+       to its next turn, none is. */
+    for (struct link *l = j->alive.next; l != &j->alive; l = l->next) {
+        worker_ask_quiet(LIST_OF(l, struct worker, member), w);
+        w->quiet_wanted++;
+    }
+    if (w->quiet_wanted)
+        list_append(&j->retired, &w->member);
+    else
+        worker_free(w, &j->left_so_far);
+    empty_when_done(j);
+}
+
+static void quiet(struct jobs *j, struct worker *w) {
+    if (--w->quiet_wanted > 0) return;
+    list_unlink(&w->member);
     worker_free(w, &j->left_so_far);
-    j->alive--;
-    if (j->alive == 0) j->callbacks->emptied(j);
 }
 
 static void reported(struct report *r) {
     struct jobs *j = r->worker->place->host;
+    if (j->stopping && (r->event == EVENT_OFFERED || r->event == EVENT_COMMITTED))
+        return;
     switch (r->event) {
     case EVENT_OFFERED: offered(j, r); break;
     case EVENT_COMMITTED:
@@ -314,15 +337,16 @@ static void reported(struct report *r) {
     case EVENT_EXIT:
         if (j->callbacks->exited) j->callbacks->exited(j, r->err);
         break;
-    case EVENT_ENDED: drop_worker(j, r->worker); break;
+    case EVENT_ENDED: retire(j, r->worker); break;
+    case EVENT_QUIET: quiet(j, r->worker); break;
     }
 }
 
 /* ---- the end ---- */
 
 static void ask_all(struct jobs *j, enum step step) {
-    for (unsigned i = 0; i < j->count; i++)
-        worker_ask(j->workers[i], step, NULL, NULL, false);
+    for (struct link *l = j->alive.next; l != &j->alive; l = l->next)
+        worker_ask(LIST_OF(l, struct worker, member), step, NULL, NULL, false);
 }
 
 void jobs_drain(struct jobs *j) {
@@ -333,7 +357,7 @@ void jobs_drain(struct jobs *j) {
 void jobs_cut(struct jobs *j) {
     j->stopping = true;
     ask_all(j, STEP_CUT);
-    if (j->alive == 0) j->callbacks->emptied(j);
+    empty_when_done(j);
 }
 
 int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
@@ -346,6 +370,8 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     j->place.format = s->log_format == LOG_JSON ? ACCESS_JSON : ACCESS_COMBINED;
     j->place.crew.exclusive = !s->reuseport;
     j->loaded.run = loaded;
+    list_init(&j->alive);
+    list_init(&j->retired);
     timer_init(&j->patience, impatient);
     int err = 0;
     /* A script has nobody to keep waiting. */
@@ -357,7 +383,13 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
 }
 
 void jobs_done(struct jobs *j, struct worker_left *left) {
-    if (j->loading) pthread_join(j->loader, NULL);
+    struct link *first;
+    loop_flush(j->place.main); /* reports about workers that are freed next */
+    while ((first = list_first(&j->retired))) {
+        struct worker *w = LIST_OF(first, struct worker, member);
+        list_unlink(first);
+        worker_free(w, &j->left_so_far);
+    }
     if (j->place.slices) slices_stop(j->place.slices);
     if (j->next) blueprint_release(j->next);
     if (j->blueprint) blueprint_release(j->blueprint);

@@ -55,7 +55,8 @@ struct jobs {
 
     bool reload_waits, stopping;
     unsigned adds_wait, removes_wait;
-    unsigned alive; /* workers whose thread runs */
+    struct link alive;   /* workers whose thread runs, those that leave included */
+    struct link retired; /* ended, but maybe still looked at by others */
     struct worker_left left_so_far;
 };
 

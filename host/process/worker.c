@@ -12,6 +12,7 @@ enum {
     SETTLE_MS = 5,        /* between two looks whether a stopping worker is done */
     IDLE_GRACE_MS = 500,  /* a kept-alive client may be about to send */
     LEAVE_GRACE_MS = 100, /* a connection may be on its way from another isolate */
+    DRAIN_GRACE_MS = 20,  /* the same, when all are told to stop */
 };
 
 static void deliver(struct post *p) {
@@ -140,7 +141,7 @@ static void settle(struct timer *t) {
 static void finish(struct worker *w, bool leave) {
     if (w->stopping) return;
     w->stopping = true;
-    w->leaving_looks = leave ? LEAVE_GRACE_MS / SETTLE_MS : 0;
+    w->leaving_looks = (leave ? LEAVE_GRACE_MS : DRAIN_GRACE_MS) / SETTLE_MS;
     if (leave)
         front_leave(&w->front);
     else
@@ -160,6 +161,17 @@ static void cut(struct worker *w) {
 static void run_ask(struct post *p) {
     struct ask *a = (struct ask *)(void *)p;
     struct worker *w = a->worker;
+    if (a->step == STEP_QUIET) {
+        report(a->about, EVENT_QUIET, 0, SPAN(""));
+        free(a);
+        return;
+    }
+    if (w->ended) { /* on the main thread, which takes the inbox apart */
+        if (a->generation) generation_free(a->generation);
+        if (a->blueprint) blueprint_release(a->blueprint);
+        free(a);
+        return;
+    }
     switch (a->step) {
     case STEP_OFFER:
         w->offered = a->generation;
@@ -181,6 +193,7 @@ static void run_ask(struct post *p) {
     case STEP_DRAIN: finish(w, false); break;
     case STEP_LEAVE: finish(w, true); break;
     case STEP_CUT: cut(w); break;
+    case STEP_QUIET: break;
     }
     if (a->blueprint) blueprint_release(a->blueprint);
     free(a);
@@ -197,6 +210,14 @@ void worker_ask(struct worker *w, enum step step, struct generation *g,
                       .blueprint = b,
                       .hand_over = hand_over};
     if (b) atomic_fetch_add(&b->references, 1);
+    loop_post(&w->isolate.loop, &a->post);
+}
+
+void worker_ask_quiet(struct worker *w, struct worker *about) {
+    struct ask *a = calloc(1, sizeof *a);
+    CHECK(a);
+    *a = (struct ask){
+        .post.run = run_ask, .worker = w, .step = STEP_QUIET, .about = about};
     loop_post(&w->isolate.loop, &a->post);
 }
 
@@ -217,6 +238,7 @@ static void end(struct isolate *i) {
     if (place->slices) slices_unwatch(place->slices, i);
     timer_clear(&i->loop, &w->settle);
     front_cut(&w->front);
+    w->ended = true;
     report(w, EVENT_ENDED, 0, SPAN(""));
 }
 
@@ -229,6 +251,7 @@ struct worker *worker_new(struct workplace *place, int index, const int *fds,
     w->serves = serves;
     w->new = true;
     timer_init(&w->settle, settle);
+    list_init(&w->member);
     if ((*err = isolate_init(&w->isolate, index, &place->serving)) != 0) {
         free(w);
         return NULL;
@@ -250,8 +273,13 @@ int worker_start(struct worker *w) {
     return isolate_start(&w->isolate);
 }
 
-void worker_free(struct worker *w, struct worker_left *left) {
+void worker_join(struct worker *w) {
     isolate_join(&w->isolate);
+    loop_flush(&w->isolate.loop);
+    front_cut(&w->front); /* what was handed over too late */
+}
+
+void worker_free(struct worker *w, struct worker_left *left) {
     left->requests += w->front.requests;
     left->connections += atomic_load(&w->front.load);
     left->fibers += (unsigned)(w->isolate.sched.started - w->isolate.sched.ended);

@@ -23,6 +23,7 @@ enum step {
     STEP_DRAIN,   /* finish what is there and stop */
     STEP_LEAVE,   /* the same, but give the connections to the others */
     STEP_CUT,     /* the time for that is over */
+    STEP_QUIET,   /* say so: what was looked at in a turn before is not any more */
 };
 
 struct ask {
@@ -32,6 +33,7 @@ struct ask {
     struct generation *generation; /* of an offer */
     struct blueprint *blueprint;   /* of a commit: its limits; a reference */
     bool hand_over;                /* run on("reload") in the current one first */
+    struct worker *about;          /* of STEP_QUIET: who has ended */
 };
 
 enum event {
@@ -40,6 +42,7 @@ enum event {
     EVENT_MEMORY, /* Lua ran out of memory in the current generation */
     EVENT_EXIT,   /* a script has ended or called os.exit; err is the code */
     EVENT_ENDED,  /* drained and stopped: to be joined */
+    EVENT_QUIET,  /* the worker (which has ended) is not looked at by this one */
 };
 
 struct report {
@@ -62,7 +65,10 @@ struct worker {
     bool serves;             /* HTTP: else it runs a script */
     bool stopping;           /* draining or leaving */
     bool stopped;            /* on("stop") has been run */
+    bool ended;              /* its thread is over, or about to be */
     unsigned leaving_looks;  /* how often it must still be found idle */
+    unsigned quiet_wanted;   /* of how many others before it may be freed */
+    struct link member;      /* the main thread's, of those alive or those retired */
     bool replacing, leaving; /* the main thread's notes */
 };
 
@@ -86,13 +92,20 @@ int worker_start(struct worker *w);
 void worker_ask(struct worker *w, enum step step, struct generation *g,
                 struct blueprint *b, bool hand_over);
 
-/* After EVENT_ENDED: waits for the thread and frees all. *left counts what should not
- * be there any more. */
+/* After EVENT_ENDED: waits for the thread, and does what had been posted to it. Others
+ * may still be looking at its load or posting to its loop. */
+void worker_join(struct worker *w);
+
 struct worker_left {
     unsigned connections, fibers, generations;
     uint64_t requests;
 };
+/* After worker_join, when no other thread can know of it: frees all. *left counts what
+ * should not be there any more. */
 void worker_free(struct worker *w, struct worker_left *left);
+
+/* Asks to report EVENT_QUIET about one that has ended. */
+void worker_ask_quiet(struct worker *w, struct worker *about);
 
 /* Makes the options' calls into reports of the worker that the generation is on. */
 void worker_options(struct app_options *o);
