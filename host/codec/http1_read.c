@@ -43,7 +43,7 @@ static struct http1_reader *reader_of(llhttp_t *p) {
 /* Parts come in pieces when bytes do. A piece that does not continue the one before is
  * ignored: the part then does not fill its place, and head_check refuses the head. */
 static int on_url(llhttp_t *p, const char *at, size_t len) {
-    struct head *h = reader_of(p)->head;
+    struct head *h = p->data;
     uint32_t offset = (uint32_t)(at - h->base);
     if (h->target == 0) h->target = offset;
     if (h->target + h->target_len == offset) h->target_len += (uint32_t)len;
@@ -72,11 +72,13 @@ static int surplus(llhttp_t *p) {
 }
 
 static int on_name(llhttp_t *p, const char *at, size_t len) {
-    struct head *h = reader_of(p)->head;
+    struct head *h = p->data;
     uint32_t offset = (uint32_t)(at - h->base);
     struct head_field *f = h->fields + h->field_count - 1;
     if (h->field_count == 0 || f->value > 0) {
-        if (h->field_count == reader_of(p)->fields_max) return surplus(p);
+        if (h->field_count == h->field_capacity ||
+            h->field_count >= reader_of(p)->limits->header_count_max)
+            return surplus(p);
         h->field_count++;
         *++f = (struct head_field){.name = offset};
     }
@@ -86,7 +88,7 @@ static int on_name(llhttp_t *p, const char *at, size_t len) {
 }
 
 static int on_value(llhttp_t *p, const char *at, size_t len) {
-    struct head *h = reader_of(p)->head;
+    struct head *h = p->data;
     uint32_t offset = (uint32_t)(at - h->base);
     struct head_field *f = h->fields + h->field_count - 1;
     if (f->value == 0) f->value = offset;
@@ -147,7 +149,7 @@ static enum http1_event read_method(struct http1_reader *r, const char *at,
 }
 
 static enum http1_event head_complete(struct http1_reader *r, size_t *used) {
-    struct head *h = r->head;
+    struct head *h = r->parser.data;
     const char *reason = NULL;
     struct head_framing framing = {
         .content_length = r->parser.content_length,
@@ -161,8 +163,8 @@ static enum http1_event head_complete(struct http1_reader *r, size_t *used) {
     if (h->method == HTTP_CONNECT)
         h->has_body = h->chunked = false, h->content_length = 0;
     *used += h->len;
-    r->head = NULL;
-    r->left = h->content_length;
+    r->parser.data = NULL;
+    r->parser.content_length = h->content_length;
     r->state = h->has_body ? LENGTH : IDLE;
     if (h->chunked) {
         r->state = CHUNK_LINE;
@@ -177,7 +179,7 @@ static enum http1_event head_complete(struct http1_reader *r, size_t *used) {
  * is met first does not depend on how the bytes come. */
 static enum http1_event read_head(struct http1_reader *r, const char *at, size_t len,
                                   size_t *used) {
-    struct head *h = r->head;
+    struct head *h = r->parser.data;
     const char *reason = NULL;
     bool line_ends = false;
     if (r->parsed == 0) {
@@ -223,10 +225,11 @@ static enum http1_event read_head(struct http1_reader *r, const char *at, size_t
 
 static enum http1_event read_length(struct http1_reader *r, const char *at, size_t len,
                                     size_t *used, struct span *body) {
-    size_t n = len < r->left ? len : (size_t)r->left;
+    uint64_t *left = &r->parser.content_length;
+    size_t n = len < *left ? len : (size_t)*left;
     if (n == 0) return HTTP1_MORE;
-    r->left -= n;
-    if (r->left == 0) r->state = ENDING;
+    *left -= n;
+    if (*left == 0) r->state = ENDING;
     *used = n;
     *body = span_of(at, n);
     return HTTP1_BODY;
@@ -256,12 +259,12 @@ static enum http1_event read_chunk_line(struct http1_reader *r, const char *at,
     if (err == HPE_OK)
         return r->parsed < max ? HTTP1_MORE : bad(r, 400, "chunk line too long");
 
-    r->left = r->parser.content_length;
+    uint64_t size = r->parser.content_length;
     /* Zeros before the size are free as long as the line is short. */
     if (r->parsed > CHUNK_LINE_FREE || (r->detail & EXTENDED))
-        r->extra += r->parsed - plain_line(r->left, r->detail & FIRST);
+        r->extra += r->parsed - plain_line(size, r->detail & FIRST);
     if (r->extra > CHUNK_EXTRA_MAX) return bad(r, 400, "chunk extensions too long");
-    r->state = r->left > 0 ? CHUNK_DATA : TRAILERS;
+    r->state = size > 0 ? CHUNK_DATA : TRAILERS;
     r->parsed = r->detail = 0;
     if (r->state == TRAILERS) r->extra = 0;
     return HTTP1_MORE;
@@ -269,12 +272,12 @@ static enum http1_event read_chunk_line(struct http1_reader *r, const char *at,
 
 static enum http1_event read_chunk_data(struct http1_reader *r, const char *at,
                                         size_t len, size_t *used, struct span *body) {
-    size_t n = len < r->left ? len : (size_t)r->left;
+    uint64_t left = r->parser.content_length;
+    size_t n = len < left ? len : (size_t)left;
     if (n == 0) return HTTP1_MORE;
     llhttp_resume(&r->parser);
     if (execute(&r->parser, at, n) != HPE_OK) return bad(r, 400, "malformed chunk");
-    r->left -= n;
-    if (r->left == 0) r->state = CHUNK_LINE;
+    if (n == left) r->state = CHUNK_LINE; /* else llhttp has counted */
     *used = n;
     *body = span_of(at, n);
     return HTTP1_BODY;
@@ -374,10 +377,7 @@ void http1_read_begin(struct http1_reader *r, struct head *head) {
     memset(head, 0, offsetof(struct head, known_len));
     head->fields = fields;
     head->field_capacity = capacity;
-    r->head = head;
-    r->fields_max = head->field_capacity;
-    if (r->fields_max > r->limits->header_count_max)
-        r->fields_max = (uint16_t)r->limits->header_count_max;
+    r->parser.data = head;
     r->parsed = r->line = r->extra = 0;
     r->detail = 0;
     r->state = HEAD;

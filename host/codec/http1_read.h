@@ -34,16 +34,16 @@ enum http1_event {
 };
 
 struct http1_reader {
-    llhttp_t parser;   /* first, since its callbacks get only this */
-    struct head *head; /* lent by http1_read_begin until HTTP1_HEAD */
+    /* First, since its callbacks get only this. Its data is the head, lent by
+       http1_read_begin until HTTP1_HEAD; its content_length counts the bytes to come of
+       the body or of its current chunk. */
+    llhttp_t parser;
     const struct http1_limits *limits;
     const char *reason; /* of HTTP1_BAD: a short sentence; static storage */
-    uint64_t left;      /* bytes to come of the body or of its current chunk */
     uint32_t parsed;    /* bytes seen of the head, the chunk line or the trailers */
     uint32_t line;      /* bytes of the request line with its CRLF; 0 while unknown */
     uint32_t extra;     /* bytes of chunk extensions so far, then lines of trailers */
     uint16_t status;    /* of HTTP1_BAD: 400, 414, 431, 501 or 505 */
-    uint16_t fields_max;
     uint8_t state;
     uint8_t detail; /* empty lines skipped; first chunk line; place in the trailers */
 };
