@@ -45,7 +45,7 @@ struct pipe {
 /* ---- the transport ---- */
 
 static enum io memory_read(struct stream *s, char *to, size_t room, size_t *n) {
-    struct pipe *p = s->context;
+    struct pipe *p = s->io.data;
     size_t len = buf_len(&p->in);
     if (!len) return IO_AGAIN;
     *n = len < room ? len : room;
@@ -57,7 +57,7 @@ static enum io memory_read(struct stream *s, char *to, size_t room, size_t *n) {
 
 static enum io memory_writev(struct stream *s, const struct iovec *pieces, int count,
                              size_t *n) {
-    struct pipe *p = s->context;
+    struct pipe *p = s->io.data;
     *n = 0;
     for (int i = 0; i < count; i++) {
         if (buf_append(&p->out, pieces[i].iov_base, pieces[i].iov_len) != 0)
@@ -68,13 +68,13 @@ static enum io memory_writev(struct stream *s, const struct iovec *pieces, int c
 }
 
 static void memory_shutdown(struct stream *s) {
-    struct pipe *p = s->context;
+    struct pipe *p = s->io.data;
     /* The answer is whole; what the front still waits for will not come. */
     loop_defer(p->loop, &p->poke);
 }
 
 static void memory_close(struct stream *s) {
-    struct pipe *p = s->context;
+    struct pipe *p = s->io.data;
     p->conn = NULL;
     sched_wake(&p->closed, WAKE_EVENT);
 }
@@ -246,7 +246,7 @@ static int exchange(lua_State *L) {
     if (buf_append(&p->in, bytes, len) != 0 ||
         !(p->conn = h1_open_memory(&h->front, &memory)))
         return luaL_error(L, "not enough memory");
-    p->conn->stream.context = p;
+    p->conn->stream.io.data = p;
     loop_defer(p->loop, &p->poke);
     return sched_park(L, &p->closed, p->loop->now + PATIENCE, answered, 0);
 }

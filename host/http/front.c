@@ -242,7 +242,7 @@ void front_done(struct front *f) {
     empty_pool(f);
     while (f->spare) {
         struct h1 *c = f->spare;
-        f->spare = c->next_spare;
+        f->spare = c->last.spare;
         free(c);
     }
     free(f->listeners);
@@ -258,7 +258,7 @@ void front_closed(struct front *f) {
 struct h1 *front_take_spare(struct front *f) {
     struct h1 *c = f->spare;
     if (!c) return malloc(sizeof *c);
-    f->spare = c->next_spare;
+    f->spare = c->last.spare;
     f->spare_count--;
     return c;
 }
@@ -269,7 +269,7 @@ void front_keep_spare(struct front *f, struct h1 *c) {
         free(c);
         return;
     }
-    c->next_spare = f->spare;
+    c->last.spare = f->spare;
     f->spare = c;
     f->spare_count++;
 }

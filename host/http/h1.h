@@ -45,8 +45,8 @@ struct h1 {
     union {
         struct grave grave; /* closed */
         struct post post;   /* on the way to another front */
+        struct h1 *spare;   /* the next of the front's */
     } last;
-    struct h1 *next_spare;
     uint32_t discarded;
     uint16_t family, port; /* of the client; AF_UNSPEC when unknown */
     uint8_t address[16];

@@ -15,11 +15,10 @@ static void ready(struct ev_loop *ev, ev_io *io, int events);
 void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_ops *ops,
                  const struct stream_user *user) {
     ev_io_init(&s->io, ready, fd, EV_NONE);
-    s->io.data = s;
+    s->io.data = NULL;
     s->loop = l;
     s->ops = ops;
     s->user = user;
-    s->context = NULL;
     buf_init(&s->out);
     s->written = l->now;
     s->reading = s->above = s->broken = s->shut = false;
@@ -131,7 +130,7 @@ void stream_shutdown(struct stream *s) {
 
 static void ready(struct ev_loop *ev, ev_io *io, int events) {
     (void)ev;
-    struct stream *s = io->data;
+    struct stream *s = LIST_OF(io, struct stream, io);
     if (events & EV_WRITE && (buf_len(&s->out) || s->above)) {
         size_t taken;
         enum io result = stream_send(s, NULL, 0, &taken);

@@ -37,11 +37,10 @@ enum {
 };
 
 struct stream {
-    ev_io io;
+    ev_io io; /* its data is the transport's own; not used by stream_plain */
     struct loop *loop;
     const struct stream_ops *ops;
     const struct stream_user *user;
-    void *context; /* of the transport; NULL with stream_plain */
     struct buf out;
     int64_t written; /* loop time of the last progress in sending, ns */
     bool reading;    /* the user wants readable */
