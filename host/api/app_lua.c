@@ -259,6 +259,9 @@ static void over(struct exchange *x) {
 
 static void exhausted(struct generation *g) {
     struct app *app = g->app;
+    /* What the handler had gathered is garbage now, and may be all the memory there is:
+       without it not even the next state can be made. */
+    lua_gc(g->L, LUA_GCCOLLECT);
     if (app->options->out_of_memory) app->options->out_of_memory(g);
 }
 

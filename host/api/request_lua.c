@@ -92,6 +92,9 @@ void request_over(struct request *r) {
     r->x = NULL;
     if (r->headers) r->headers->x = NULL;
     buf_reset(&r->scratch);
+    /* Tasks that still wait for it are told so, or they would wait forever. */
+    sched_wake(&r->body, WAKE_EVENT);
+    sched_wake(&r->output, WAKE_EVENT);
 }
 
 void request_woken_body(struct exchange *x) {
@@ -391,11 +394,26 @@ static int read_some(lua_State *L) {
     return read_k(L, LUA_OK, (lua_KContext)n);
 }
 
+/* A loop has no place for an error value: half a body must not look like a whole one.
+ */
+static int next_chunk_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    struct request *r = request_check(L, 1, true);
+    struct exchange *x = r->x;
+    if (exchange_gone(x) && !x->body_complete && !buf_len(&x->body))
+        return luaL_error(L, "the client left in the middle of the body");
+    if (buf_len(&x->body) || x->body_complete || x->body_status)
+        return read_k(L, LUA_OK, CHUNK);
+    exchange_body_want(x, BODY_WINDOW);
+    return sched_park(L, &r->body, 0, next_chunk_k, 0);
+}
+
 /* The loop's control value, the chunk before, is no number of bytes. */
 static int next_chunk(lua_State *L) {
     request_check(L, 1, true);
     lua_settop(L, 1);
-    return read_k(L, LUA_OK, CHUNK);
+    return next_chunk_k(L, LUA_OK, 0);
 }
 
 static int chunks(lua_State *L) {
