@@ -179,41 +179,36 @@ static int send_json(lua_State *L, struct request *r, struct answer *a, int inde
 }
 
 /* The function at index `context` is called for pieces until it returns nil. On the
- * stack behind it is the piece being sent. */
-static int pieces_called(lua_State *L, int status, lua_KContext context);
-
-static int pieces_sent(lua_State *L, int status, lua_KContext context) {
+ * stack behind it is the piece being sent, r->sent of it sent. A loop: calls that go on
+ * from here to here would fill the C stack with frames. */
+static int pieces_k(lua_State *L, int status, lua_KContext context) {
     (void)status;
     struct request *r = request_alive(L, 1);
     int fn = (int)context;
-    size_t len = 0, taken;
-    const char *piece = lua_tolstring(L, fn + 1, &len);
-    while (r->sent < len) {
-        enum io io =
-            exchange_body(r->x, span_of(piece + r->sent, len - r->sent), &taken);
-        if (io == IO_FAIL) return 0;
-        r->sent += taken;
-        if (io == IO_AGAIN) return sched_park(L, &r->output, 0, pieces_sent, context);
+    for (;;) {
+        size_t len, taken;
+        if (lua_isnil(L, fn + 1)) {
+            exchange_end(r->x);
+            return 0;
+        }
+        const char *piece = lua_tolstring(L, fn + 1, &len);
+        if (!piece)
+            return luaL_error(L,
+                              "a body's function returned a %s; it has to be a string, "
+                              "or nil at the end",
+                              luaL_typename(L, fn + 1));
+        while (r->sent < len) {
+            enum io io =
+                exchange_body(r->x, span_of(piece + r->sent, len - r->sent), &taken);
+            if (io == IO_FAIL) return 0;
+            r->sent += taken;
+            if (io == IO_AGAIN) return sched_park(L, &r->output, 0, pieces_k, context);
+        }
+        lua_settop(L, fn);
+        lua_pushvalue(L, fn);
+        r->sent = 0;
+        lua_callk(L, 0, 1, context, pieces_k);
     }
-    lua_settop(L, fn);
-    lua_pushvalue(L, fn);
-    lua_callk(L, 0, 1, context, pieces_called);
-    return pieces_called(L, LUA_OK, context);
-}
-
-static int pieces_called(lua_State *L, int status, lua_KContext context) {
-    struct request *r = request_alive(L, 1);
-    if (lua_isnil(L, -1)) {
-        exchange_end(r->x);
-        return 0;
-    }
-    if (!lua_isstring(L, -1))
-        return luaL_error(L,
-                          "a body's function returned a %s; it has to be a string, "
-                          "or nil at the end",
-                          luaL_typename(L, -1));
-    r->sent = 0;
-    return pieces_sent(L, status, context);
 }
 
 static int send_pieces(lua_State *L, struct request *r, struct answer *a, int index) {
@@ -226,8 +221,9 @@ static int send_pieces(lua_State *L, struct request *r, struct answer *a, int in
     lua_pushvalue(L, index);
     int fn = lua_gettop(L);
     lua_pushvalue(L, fn);
-    lua_callk(L, 0, 1, fn, pieces_called);
-    return pieces_called(L, LUA_OK, fn);
+    r->sent = 0;
+    lua_callk(L, 0, 1, fn, pieces_k);
+    return pieces_k(L, LUA_OK, fn);
 }
 
 static int ran(lua_State *L, int status, lua_KContext context) {

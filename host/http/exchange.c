@@ -194,7 +194,8 @@ int exchange_head(struct exchange *x, int status, struct span type, int64_t leng
 
 enum io exchange_body(struct exchange *x, struct span piece, size_t *taken) {
     *taken = piece.len;
-    if (exchange_gone(x)) return IO_FAIL;
+    /* Who waited here may find that another fiber has ended the answer. */
+    if (exchange_gone(x) || x->phase == X_DONE) return IO_FAIL;
     CHECK(x->phase == X_SENDING);
     if (x->framing == HTTP1_NO_BODY || piece.len == 0) return IO_OK;
     if (x->framing == HTTP1_LENGTH) {

@@ -1,0 +1,75 @@
+-- Answers that end in unusual ways: after very many pieces, from inside their own body,
+-- and while a task still waits for the client.
+local host = require "support.host"
+local wire = require "support.wire"
+
+describe("an answer", function()
+  local h
+
+  setup(function()
+    h = host.start { files = {
+      ["app.lua"] = [[
+local atoll = require "atoll"
+local app, task = atoll.app()
+app:get("/pieces", function()
+  local n = 0
+  return function()
+    n = n + 1
+    return n <= 300000 and "x" or nil
+  end
+end)
+app:get("/finish", function(_, res)
+  local n = 0
+  return function()
+    n = n + 1
+    if n == 2 then res:finish() end
+    return "x"
+  end
+end)
+app:post("/read", function(req)
+  task = atoll.spawn(function() return req:text() end):quiet()
+  atoll.sleep(0)
+  return "over"
+end)
+app:get("/write", function(_, res)
+  local text = ("x"):rep(65536)
+  task = atoll.spawn(function()
+    for _ = 1, 1000 do res:write(text) end
+  end):quiet()
+  repeat atoll.sleep(0.001) until task:status() == "waiting"
+  res:finish()
+end)
+app:get("/task", function()
+  local _, message = task:join(10)
+  return tostring(message)
+end)
+app:get("/", function() return "probe" end)
+return app
+]],
+    }, isolates = 1 }
+  end)
+  teardown(host.finish)
+  after_each(wire.finish)
+
+  -- Each piece left a frame on the C stack: some 130,000 ended the host.
+  it("may come in very many pieces", function()
+    assert.equal(300000, #wire.ask(h, "/pieces").body)
+  end)
+
+  -- The piece that was returned then met an answer that was done: the host ended.
+  it("may be finished by the function that makes its pieces", function()
+    local c = wire.connect(h)
+    assert.equal("x", c:ask("/finish").body)
+    assert.equal("probe", c:ask("/").body)
+  end)
+
+  -- Nobody woke them, and so they and their generation lived forever.
+  it("that is over ends the waits of tasks for its request", function()
+    local c = wire.connect(h)
+    c:send "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+    assert.truthy(wire.ask(h, "/task").body:find "the request is over")
+    c = wire.connect_deaf(h)
+    c:send "GET /write HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert.truthy(wire.ask(h, "/task").body:find "the request is over")
+  end)
+end)
