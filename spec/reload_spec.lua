@@ -138,6 +138,47 @@ describe("reload", function()
     h:log_wait "reload: generation 2"
   end)
 
+  -- What is made after a failed reload is of the generation that serves: with another
+  -- number the next reload would be served before it was ready.
+  it("waits as well when an isolate was added after a reload that failed", function()
+    local h = host.start { app = version(1), isolates = 1 }
+    local c = wire.connect(h)
+    h:write_app "error 'broken'"
+    fails(h, "broken")
+    h:write_app(version(1))
+    h:signal "sigttin"
+    h:log_wait "2 isolates after"
+    assert.equal("v1", c:ask("/").body)
+    h:write_app('app:on("start", function() atoll.sleep(0.2) error "not today" end) '
+      .. version(2))
+    h:hup()
+    local until_then = events.now() + 0.15
+    while events.now() < until_then do assert.equal("v1", c:ask("/").body) end
+    h:log_wait "reload failed"
+    for _ = 1, 20 do assert.equal("v1", wire.ask(h, "/").body) end
+    assert.equal("v1", c:ask("/").body)
+    h:write_app(version(3))
+    assert.equal(4, succeeds(h))
+    assert.equal("v3", c:ask("/").body)
+  end)
+
+  it("goes on after an isolate that could not be added", function()
+    local h = host.start { app = version(1), isolates = 1 }
+    h:write_app [[app:on("start", function()
+      warn "@on" warn "starting" atoll.sleep(0.1) error "not today"
+    end)]]
+    h:signal "sigttin"
+    h:log_wait "starting"
+    h:hup()
+    h:log_wait "one isolate more failed: [^\n]*not today"
+    h:log_wait "reload failed[^\n]*not today"
+    h:write_app(version(2))
+    assert.equal(3, succeeds(h))
+    assert.equal("v2", wire.ask(h, "/").body)
+    h:signal "sigttou"
+    h:log_wait "the last isolate stays"
+  end)
+
   it("hands state over", function()
     local body = [[
       local count, from = 0, "nobody"

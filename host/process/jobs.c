@@ -49,7 +49,11 @@ static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
     j->answers = 0;
     j->began = clock_ns();
     buf_reset(&j->problem);
-    if (kind == JOB_FIRST || kind == JOB_RELOAD) j->number++;
+    /* A reload that failed has used its number up: what joins those that serve has
+       theirs. */
+    j->number = kind == JOB_FIRST || kind == JOB_RELOAD
+                    ? ++j->last
+                    : atomic_load_explicit(&j->place.serving, memory_order_relaxed);
     if (pthread_create(&j->loader, NULL, load, j) == 0) {
         j->loading = true;
         return;
@@ -60,10 +64,21 @@ static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
 
 /* ---- 4. the end of a job ---- */
 
+static void remove_worker(struct jobs *j, const struct worker *w) {
+    for (unsigned i = 0; i < j->count; i++) {
+        if (j->workers[i] != w) continue;
+        j->workers[i] = j->workers[--j->count];
+        break;
+    }
+}
+
+/* The next job is not to count on them. */
 static void forget_new_workers(struct jobs *j) {
     if (j->kind != JOB_FIRST && j->kind != JOB_ADD) return;
-    for (unsigned i = 0; i < j->target_count; i++)
+    for (unsigned i = 0; i < j->target_count; i++) {
+        remove_worker(j, j->targets[i]);
         worker_ask(j->targets[i], STEP_CUT, NULL, NULL, false);
+    }
 }
 
 static void fail(struct jobs *j) {
@@ -85,7 +100,6 @@ static void fail(struct jobs *j) {
     blueprint_release(j->next);
     j->next = NULL;
     j->kind = JOB_NONE;
-    timer_clear(j->place.main, &j->patience);
     if (kind == JOB_FIRST)
         j->callbacks->failed(j, EX_CONFIG);
     else
@@ -95,7 +109,6 @@ static void fail(struct jobs *j) {
 static void succeed(struct jobs *j) {
     enum job_kind kind = j->kind;
     double ms = ms_since(j->began);
-    timer_clear(j->place.main, &j->patience);
     for (unsigned i = 0; i < j->target_count; i++) j->targets[i]->replacing = false;
     if (kind == JOB_FIRST || kind == JOB_RELOAD) {
         if (j->blueprint) blueprint_release(j->blueprint);
@@ -145,15 +158,19 @@ static void loaded(struct post *p) {
 
 static void impatient(struct timer *t) {
     struct jobs *j = LIST_OF(t, struct jobs, patience);
-    log_warn(
-        "%s: on(\"start\") or on(\"reload\") has not ended for %.0f s; it is given up",
-        job_name(j->kind), (double)PATIENCE / 1e9);
+    /* Whoever succeeds yet may have lost tasks of its own: it is too late. */
+    if (!j->broken)
+        buf_printf(&j->problem,
+                   "on(\"start\") or on(\"reload\") has not ended for %.0f s",
+                   (double)PATIENCE / 1e9);
+    j->broken = true;
     for (unsigned i = 0; i < j->target_count; i++)
         worker_ask(j->targets[i], STEP_GIVE_UP, NULL, NULL, false);
 }
 
 static void all_offered(struct jobs *j) {
     j->answers = 0;
+    timer_clear(j->place.main, &j->patience);
     if (j->broken) {
         for (unsigned i = 0; i < j->target_count; i++)
             worker_ask(j->targets[i], STEP_REJECT, NULL, NULL, false);
@@ -292,11 +309,7 @@ void jobs_remove(struct jobs *j) {
 /* ---- reports ---- */
 
 static void retire(struct jobs *j, struct worker *w) {
-    for (unsigned i = 0; i < j->count; i++) {
-        if (j->workers[i] != w) continue;
-        j->workers[i] = j->workers[--j->count];
-        break;
-    }
+    remove_worker(j, w);
     list_unlink(&w->member);
     worker_join(w);
     /* Another isolate may be about to hand it a connection: once each of them has come
@@ -349,13 +362,18 @@ static void ask_all(struct jobs *j, enum step step) {
         worker_ask(LIST_OF(l, struct worker, member), step, NULL, NULL, false);
 }
 
-void jobs_drain(struct jobs *j) {
+static void stop(struct jobs *j) {
     j->stopping = true;
+    timer_clear(j->place.main, &j->patience); /* the targets may be gone by then */
+}
+
+void jobs_drain(struct jobs *j) {
+    stop(j);
     ask_all(j, STEP_DRAIN);
 }
 
 void jobs_cut(struct jobs *j) {
-    j->stopping = true;
+    stop(j);
     ask_all(j, STEP_CUT);
     empty_when_done(j);
 }

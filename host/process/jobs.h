@@ -38,9 +38,10 @@ struct jobs {
     unsigned count;              /* that serve, or are about to */
     int index;                   /* of the last worker made */
     struct blueprint *blueprint; /* in force */
-    uint64_t number;             /* of the last generation made */
+    uint64_t last;               /* number of the last generation made */
 
     enum job_kind kind; /* under way */
+    uint64_t number;    /* of the generation that it makes */
     struct blueprint *next;
     struct worker *targets[WORKERS_MAX];
     struct generation *built[WORKERS_MAX];
