@@ -33,8 +33,7 @@ static int reloaded(lua_State *L, int status, lua_KContext context) {
     (void)status;
     struct call *c = (struct call *)context;
     lua_settop(L, 1);
-    if (!lua_isnil(L, 1))
-        pack_write_named(L, 1, "on(\"reload\")", &c->text);
+    if (!lua_isnil(L, 1)) pack_write_named(L, 1, "on(\"reload\")", &c->text);
     return 0;
 }
 
