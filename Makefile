@@ -23,20 +23,7 @@ SPECS := spec $(wildcard apps/*/spec)
 # program is broken: make spec BUSTED='busted --lua=lua5.4'
 BUSTED = $(ATOLL) test
 
-# llhttp: the library from 9.2.1 on; else Debian's sources, safe only in strict mode.
-ifneq ($(shell pkg-config --exists 'libllhttp >= 9.2.1' 2>/dev/null && echo yes),)
-LLHTTP_FLAGS := -DATOLL_LLHTTP_PACKAGED $(shell pkg-config --cflags libllhttp)
-LLHTTP_LIBS := $(shell pkg-config --libs libllhttp)
-else
-LLHTTP_FLAGS := -DLLHTTP_STRICT_MODE=1 -isystem /usr/share/include/llhttp
-LLHTTP_OBJS := $(patsubst %,$(B)/llhttp/%.o,api http llhttp)
-# Compiled twice: codec/http1_read takes what the processor can do.
-ifeq ($(shell $(CC) -dumpmachine | cut -d- -f1),x86_64)
-LLHTTP_FLAGS += -DATOLL_LLHTTP_TWICE
-LLHTTP_OBJS += $(B)/llhttp/sse42.o
-UNUSED := message_begin|(url|method|version|header_field|header_value)_complete
-endif
-endif
+include contrib/llhttp.mk # LLHTTP_FLAGS, LLHTTP_LIBS, LLHTTP_OBJS
 
 # Lua is linked whole and its API exported: C modules look for it in the program.
 LUA_FLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags lua5.4 2>/dev/null))
@@ -147,8 +134,6 @@ $(B)/unit-tests $(FUZZERS): $(PURE_OBJS)
 	$(LINK) $(LLHTTP_LIBS) $(LIBS) -lm
 
 $(B)/contrib/fuzz/%.o: private WARNINGS += -Wno-missing-prototypes
-$(B)/llhttp/%.o: private WARNINGS := -w
-$(B)/llhttp/sse42.o: private CFLAGS += -msse4.2
 define COMPILE
 @mkdir -p $(@D); echo '  cc $<'
 $(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -MMD -MP -c -o $@ $<
@@ -158,11 +143,5 @@ $(B)/%.o: %.c $(B)/flags
 	$(COMPILE)
 $(B)/%.o: $(B)/%.c $(B)/flags
 	$(COMPILE)
-$(B)/llhttp/%.o: /usr/share/llhttp/%.c $(B)/flags
-	$(COMPILE)
-$(B)/llhttp/sse42.c: /usr/share/llhttp/llhttp.c
-	@mkdir -p $(@D)
-	@sed -E -e 's/llhttp__internal_(_c_|init|execute)/llhttp_sse42_\1/g' \
-	    -e 's/llhttp__on_($(UNUSED))\(state, p, endp\)/0/' $< >$@
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
