@@ -43,6 +43,18 @@ app:get("/task", function()
   local _, message = task:join(10)
   return tostring(message)
 end)
+local seen, go_on
+app:get("/look", function(req, res)
+  res:write("x")
+  res:finish()
+  while not go_on do atoll.sleep(0.001) end
+  seen = req.target .. " " .. tostring(req.headers["x-name"])
+end)
+app:get("/seen", function()
+  go_on = true
+  while not seen do atoll.sleep(0.001) end
+  return seen
+end)
 app:get("/", function() return "probe" end)
 return app
 ]],
@@ -71,5 +83,15 @@ return app
     c = wire.connect_deaf(h)
     c:send "GET /write HTTP/1.1\r\nHost: a\r\n\r\n"
     assert.truthy(wire.ask(h, "/task").body:find "the request is over")
+  end)
+
+  -- The head was left in the read buffer, and others' bytes were seen instead.
+  it("that is over leaves the request as it was", function()
+    local c = wire.connect(h)
+    c:send "GET /look HTTP/1.1\r\nHost: a\r\nX-Name: its own\r\n\r\n"
+    assert.equal("x", c:receive().body)
+    local filler = "GET / HTTP/1.1\r\nHost: a\r\nX-Other: " .. ("y"):rep(99)
+    assert.equal("probe", wire.ask(h, filler .. "\r\n\r\n").body)
+    assert.equal("/look its own", wire.ask(h, "/seen").body)
   end)
 end)

@@ -93,7 +93,13 @@ static void follow(struct span *s, const struct head *h, const char *to) {
 int exchange_own(struct exchange *x) {
     if (x->owned) return 0;
     struct span copy = arena_copy(&x->arena, span_of(x->head.base, x->head.len));
-    if (!copy.at) return ERR_MEMORY;
+    if (!copy.at) { /* what is there now is about to be overwritten */
+        x->head.base = "";
+        x->head.len = x->head.method_len = x->head.target = x->head.target_len = 0;
+        x->head.field_count = x->param_count = 0;
+        x->target = (struct target){0};
+        return ERR_MEMORY;
+    }
     follow(&x->target.path, &x->head, copy.at);
     follow(&x->target.query, &x->head, copy.at);
     follow(&x->target.authority, &x->head, copy.at);

@@ -100,8 +100,8 @@ struct exchange {
 struct exchange *exchange_new(struct front *f, const struct wire *wire, void *conn);
 /* The wire has nothing to do with it any more. */
 void exchange_part(struct exchange *x);
-/* Moves the head's bytes, and what points into them, into the arena; 0 or ERR_MEMORY.
- */
+/* Moves the head's bytes, and what points into them, into the arena; 0, or ERR_MEMORY
+ * with an empty head. */
 int exchange_own(struct exchange *x);
 /* Splits the target; 0 or ERR_SYNTAX with *why. */
 int exchange_target(struct exchange *x, const char **why);
