@@ -68,7 +68,8 @@ static void dispatch(struct h1 *c) {
     c->dispatched = true;
     x->held = true;
     c->front->app->request(x);
-    if (c->x == x && x->phase != X_DONE && exchange_own(x) != 0) exchange_abort(x);
+    /* Also when it is answered: a handler may go on and look at its request. */
+    if (c->x == x && x->held && exchange_own(x) != 0) exchange_abort(x);
 }
 
 static void head_complete(struct h1 *c) {
@@ -346,7 +347,10 @@ static void arrive(struct post *p) {
     stream_attach(&c->stream, c->front->loop);
     list_append(&c->front->conns, &c->member);
     c->since = c->front->loop->now;
-    settle(c);
+    if (c->front->over)
+        close_now(c);
+    else
+        settle(c);
 }
 
 /* After input or output has gone on: sends, and decides what comes next. */
@@ -441,7 +445,11 @@ static void drained(struct stream *s) {
     struct h1 *c = LIST_OF(s, struct h1, stream);
     if (c->phase == H1_CLOSED) return;
     if (c->x && c->dispatched && c->x->held && !s->broken) c->front->app->drained(c->x);
-    run(c, NULL, 0);
+    /* The stream looks for input next: it must not be another loop's by then. */
+    if (c->front->leaving)
+        loop_defer(c->front->loop, &c->turn);
+    else
+        run(c, NULL, 0);
 }
 
 static const struct stream_user user = {readable, drained};
