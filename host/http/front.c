@@ -21,7 +21,12 @@ struct handover {
 
 static void take_over(struct post *p) {
     struct handover *h = (struct handover *)(void *)p;
-    h1_open(h->to, h->fd, &stream_plain, &h->peer);
+    if (h->to->over) { /* no code is left to answer it */
+        close(h->fd);
+        front_closed(h->to);
+    } else {
+        h1_open(h->to, h->fd, &stream_plain, &h->peer);
+    }
     free(h);
 }
 
@@ -39,7 +44,6 @@ struct front *front_lighter(struct front *f, unsigned lead) {
         struct front *other =
             atomic_load_explicit(&crew->fronts[i], memory_order_acquire);
         if (!other || other == f) continue;
-        if (!atomic_load_explicit(&other->open, memory_order_acquire)) continue;
         unsigned load = load_of(other);
         if (lead ? load + lead > load_of(f) || load >= least : load >= least) continue;
         if (lead && !atomic_load_explicit(&other->loop->sleeping, memory_order_relaxed))
@@ -126,15 +130,13 @@ int front_init(struct front *f, struct loop *l, struct crew *crew,
     list_init(&f->conns);
     if (getrandom(&f->id_base, sizeof f->id_base, 0) < 0) f->id_base = (uint64_t)l->now;
     for (unsigned i = 0; i < CREW_MAX; i++) {
-        struct front *none = NULL;
-        if (!atomic_compare_exchange_strong(&crew->fronts[i], &none, f)) continue;
+        if (crew->taken[i]) continue;
+        crew->taken[i] = true;
         f->place = i;
-        unsigned count = atomic_load(&crew->count);
-        while (count < i + 1 &&
-               !atomic_compare_exchange_weak(&crew->count, &count, i + 1))
-            ;
+        if (atomic_load(&crew->count) <= i) atomic_store(&crew->count, i + 1);
         return 0;
     }
+    f->place = CREW_MAX;
     return -EAGAIN;
 }
 
@@ -154,7 +156,7 @@ int front_listen(struct front *f, const int *fds, unsigned count) {
 
 void front_start(struct front *f) {
     f->accepting = true;
-    atomic_store_explicit(&f->open, true, memory_order_release);
+    atomic_store_explicit(&f->crew->fronts[f->place], f, memory_order_release);
     for (unsigned i = 0; i < f->listener_count; i++)
         acceptor_start(&f->listeners[i], f->crew->exclusive);
     ev_prepare_init(&f->before_sleep, before_sleep);
@@ -175,14 +177,12 @@ static void recheck_all(struct front *f) {
         next = l->next;
         h1_recheck(LIST_OF(l, struct h1, member));
     }
-    if (list_empty(&f->conns) && f->drained) f->drained(f);
 }
 
 void front_drain(struct front *f, int64_t grace) {
     if (f->draining) return;
     f->draining = true;
     atomic_store(&f->crew->fronts[f->place], NULL); /* nobody hands over to it */
-    atomic_store(&f->open, false);
     f->drain_since = f->loop->now;
     f->drain_grace = grace;
     /* What the kernel has queued would be reset when the last clone is closed. */
@@ -201,7 +201,6 @@ void front_drain(struct front *f, int64_t grace) {
 void front_leave(struct front *f) {
     if (f->leaving) return;
     f->leaving = true;
-    atomic_store(&f->open, false);
     atomic_store(&f->crew->fronts[f->place], NULL);
     stop_listening(f);
     recheck_all(f);
@@ -216,6 +215,8 @@ void front_stay(struct front *f) {
 
 void front_cut(struct front *f) {
     struct link *first;
+    f->over = true;
+    if (f->place < CREW_MAX) atomic_store(&f->crew->fronts[f->place], NULL);
     stop_listening(f);
     if (ev_is_active(&f->before_sleep)) ev_prepare_stop(f->loop->ev, &f->before_sleep);
     while ((first = list_first(&f->conns))) h1_cut(LIST_OF(first, struct h1, member));
@@ -237,8 +238,7 @@ void front_limit(struct front *f, const struct front_limits *limits) {
 }
 
 void front_done(struct front *f) {
-    struct front *self = f;
-    atomic_compare_exchange_strong(&f->crew->fronts[f->place], &self, NULL);
+    if (f->place < CREW_MAX) f->crew->taken[f->place] = false;
     empty_pool(f);
     while (f->spare) {
         struct h1 *c = f->spare;
@@ -251,8 +251,6 @@ void front_done(struct front *f) {
 
 void front_closed(struct front *f) {
     atomic_fetch_sub_explicit(&f->load, 1, memory_order_relaxed);
-    /* The connection is unlinked before or right after this call. */
-    if ((f->draining || f->leaving) && load_of(f) == 0 && f->drained) f->drained(f);
 }
 
 struct h1 *front_take_spare(struct front *f) {

@@ -32,8 +32,9 @@ enum { CREW_MAX = 1024, HAND_OVER_LEAD = 5, ACCEPT_BATCH = 16 };
 
 /* Shared by all fronts; made before any and freed after all. */
 struct crew {
-    _Atomic(struct front *) fronts[CREW_MAX];
-    atomic_uint count;   /* places in use, holes included */
+    _Atomic(struct front *) fronts[CREW_MAX]; /* that accept; others are NULL */
+    bool taken[CREW_MAX];                     /* places; of who makes the fronts */
+    atomic_uint count;                        /* places in use, holes included */
     atomic_uint backlog; /* some front has left connections in a queue */
     bool exclusive;      /* one listening socket for all, EPOLLEXCLUSIVE */
 };
@@ -60,14 +61,17 @@ struct front {
     bool accepting;
     bool draining;                    /* answers say Connection: close */
     bool leaving;                     /* idle connections go to other fronts */
+    bool over;                        /* cut: nothing can be served any more */
     int64_t full_told;                /* ns; not before then again */
     int64_t drain_since, drain_grace; /* ns */
-    void (*drained)(struct front *f); /* the last connection has gone */
     _Alignas(64) atomic_uint load;    /* connections, and those on their way here */
-    atomic_bool open; /* started, not ending: may be handed what others accept */
 };
 
-/* fds: listening sockets to clone. 0 or a negative errno. */
+/* All fronts of a crew are made and done by one thread; others know of one from its
+ * start until it drains, leaves or is cut, and may still be looking at it in the turn
+ * in which they learn that.
+ *
+ * fds: listening sockets to clone. 0 or a negative errno. */
 int front_init(struct front *f, struct loop *l, struct crew *crew,
                const struct front_limits *limits, const struct http_app *app,
                void *app_data);
@@ -77,18 +81,18 @@ int front_listen(struct front *f, const int *fds, unsigned count);
 void front_start(struct front *f);
 
 /* Accepts what is queued, then no more; answers say Connection: close; idle connections
- * are closed after grace ns. drained is called once none is left. */
+ * are closed after grace ns. */
 void front_drain(struct front *f, int64_t grace);
 
 /* Other limits from now on. */
 void front_limit(struct front *f, const struct front_limits *limits);
 
-/* Closes whatever is left. */
+/* Closes whatever is left, and what may still be handed over. */
 void front_cut(struct front *f);
 void front_done(struct front *f);
 
 /* Gives all connections that are idle to others of the crew, and those that become idle
- * later; stops accepting. drained is called when none is left. */
+ * later; stops accepting. */
 void front_leave(struct front *f);
 
 /* ---- for h1 ---- */
