@@ -165,8 +165,8 @@ void loop_flush(struct loop *l) {
 
 void loop_run(struct loop *l) {
     refresh(l);
-    l->stopping = false;
     ev_run(l->ev, 0);
+    l->stopping = false;
 }
 
 void loop_wake(struct loop *l) {

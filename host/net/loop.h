@@ -72,7 +72,8 @@ void loop_flush(struct loop *l);
 /* Any thread, and from a signal handler: the loop turns once more and looks. */
 void loop_wake(struct loop *l);
 
-/* The loop's thread: loop_run returns at the end of this turn. */
+/* The loop's thread: loop_run returns at the end of this turn, or, when it has not yet
+ * been called, of its first. */
 void loop_stop(struct loop *l);
 
 /* Any thread: p->run is called on the loop's thread, in the order of posting. */

@@ -209,7 +209,10 @@ static struct worker *make_worker(struct jobs *j, struct blueprint *b) {
         return w;
     }
     log_error("cannot start an isolate: %s", err_text(err));
-    if (w) worker_free(w, &j->left_so_far);
+    if (w) {
+        worker_join(w);
+        worker_free(w, &j->left_so_far);
+    }
     return NULL;
 }
 
@@ -370,6 +373,7 @@ static void stop(struct jobs *j) {
 void jobs_drain(struct jobs *j) {
     stop(j);
     ask_all(j, STEP_DRAIN);
+    empty_when_done(j);
 }
 
 void jobs_cut(struct jobs *j) {

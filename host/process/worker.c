@@ -263,6 +263,7 @@ struct worker *worker_new(struct workplace *place, int index, const int *fds,
                       &w->isolate);
     if (*err == 0) *err = front_listen(&w->front, fds, count);
     if (*err == 0) return w;
+    front_cut(&w->front);
     front_done(&w->front);
     isolate_done(&w->isolate);
     free(w);
