@@ -171,16 +171,32 @@ int app_open(lua_State *L, struct generation *g, void *data) {
 
 /* ---- a request's fiber ---- */
 
-static void log_failure(struct exchange *x, struct span text) {
+/* True when the first line of text says file:line: by itself. */
+static bool has_place(struct span text) {
+    for (size_t i = 0; i + 2 < text.len && text.at[i] != '\n'; i++) {
+        size_t digits = 0;
+        if (text.at[i] != ':') continue;
+        while (i + 1 + digits < text.len && text.at[i + 1 + digits] >= '0' &&
+               text.at[i + 1 + digits] <= '9')
+            digits++;
+        if (digits && i + 1 + digits < text.len && text.at[i + 1 + digits] == ':')
+            return true;
+    }
+    return false;
+}
+
+static void log_failure(const struct app *app, struct exchange *x, struct span text) {
     char id[16];
     struct buf line;
+    struct span method = head_method(&x->head), target = head_target(&x->head);
+    const char *source = NULL;
+    if (x->handler < app->count && !has_place(text)) source = app->sources[x->handler];
     buf_init(&line);
     exchange_id(x, id);
-    struct span method = head_method(&x->head), target = head_target(&x->head);
-    if (buf_append(&line, method.at, method.len) == 0 &&
-        buf_append(&line, " ", 1) == 0 &&
-        buf_append(&line, target.at, target.len) == 0 &&
-        buf_append(&line, ": ", 2) == 0 && buf_append(&line, text.at, text.len) == 0)
+    if (buf_printf(&line, "%.*s %.*s: %s%s", (int)method.len, method.at,
+                   (int)target.len, target.at, source ? source : "",
+                   source ? ": " : "") == 0 &&
+        buf_append(&line, text.at, text.len) == 0)
         log_lines(LEVEL_ERROR, span_of(id, sizeof id), buf_span(&line));
     buf_reset(&line);
 }
@@ -275,7 +291,7 @@ static void rescued(struct fiber *f, void *owner, int status, lua_State *co,
         buf_init(&text);
         if (status != ERR_CANCELLED) {
             gate_describe(co, -1, co, &text);
-            log_failure(x, buf_span(&text));
+            log_failure(f->generation->app, x, buf_span(&text));
         }
         buf_reset(&text);
         exchange_fail(x, status == ERR_LUA ? 500 : 503, SPAN(""));
@@ -313,7 +329,7 @@ static bool failed(struct generation *g, struct exchange *x, int status,
     struct buf text;
     buf_init(&text);
     gate_describe(co, -1, co, &text);
-    log_failure(x, buf_span(&text));
+    log_failure(app, x, buf_span(&text));
     bool hook = status == ERR_LUA && app->on_error != LUA_NOREF && r &&
                 x->phase == X_HEAD && !exchange_gone(x);
     if (hook) {
