@@ -168,6 +168,5 @@ void *alloc_lua(void *data, void *block, size_t old_size, size_t new_size) {
     void *result = old_size ? resize(a, block, old_size, new_size) : take(a, new_size);
     if (!result) return NULL;
     a->used += new_size - old_size;
-    if (a->used > a->peak) a->peak = a->used;
     return result;
 }

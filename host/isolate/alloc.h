@@ -27,8 +27,7 @@ enum { ALLOC_CLASSES = 32, ALLOC_STEP = 16 };
 struct alloc_chunk;
 
 struct alloc {
-    size_t used; /* bytes that Lua holds */
-    size_t peak;
+    size_t used;  /* bytes that Lua holds */
     size_t limit; /* what used may not exceed; 0 for none */
     void *spare[ALLOC_CLASSES];
     struct alloc_chunk *chunks;

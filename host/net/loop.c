@@ -71,7 +71,6 @@ static void awake(struct ev_loop *ev, ev_check *w, int events) {
     (void)events;
     struct loop *l = w->data;
     atomic_store_explicit(&l->sleeping, false, memory_order_relaxed);
-    atomic_fetch_add_explicit(&l->turns, 1, memory_order_relaxed);
     refresh(l);
 }
 

@@ -55,7 +55,6 @@ struct loop {
     ev_async wake;
     _Alignas(64) _Atomic(struct post *) inbox; /* the last posted first */
     atomic_bool sleeping;                      /* in, or about to enter, epoll_wait */
-    atomic_uint turns;
 };
 
 /* 0 or a negative errno. The loop may be made on one thread and run on another. */
