@@ -374,7 +374,10 @@ static void options_answer(struct exchange *x, const struct app *app, int status
     } else if (exchange_field(x, SPAN("Allow"), span_of(allow, n)) == 0) {
         exchange_head(x, 204, SPAN(""), 0);
     }
-    exchange_end(x);
+    if (x->phase == X_HEAD)
+        exchange_abort(x); /* no memory */
+    else
+        exchange_end(x);
 }
 
 static void request(struct exchange *x) {

@@ -22,15 +22,6 @@ static struct json *self(lua_State *L) {
     return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-void json_encode_to(lua_State *L, int index, struct buf *out) {
-    if (!json_write(L, index, out, &json_write_strict)) lua_error(L);
-}
-
-int json_decode_span(lua_State *L, struct span text) {
-    if (!json_read(L, text, &json_read_strict)) lua_error(L);
-    return 1;
-}
-
 /* The message on top, the lua-cjson way. */
 static int failed(lua_State *L, const struct json *j) {
     if (j->safe) {
