@@ -59,6 +59,7 @@ void stream_want_read(struct stream *s, bool want) {
 }
 
 char *stream_reserve(struct stream *s, size_t n) {
+    if (buf_len(&s->out) == 0) s->written = s->loop->now; /* no progress was due */
     if (!s->out.memory && n <= OUT_FIRST) {
         s->out.memory = s->loop->spare ? s->loop->spare : malloc(OUT_FIRST);
         s->loop->spare = NULL;
