@@ -95,9 +95,13 @@ static const struct jobs_user user = {committed, failed, emptied, NULL, exited};
 static void signalled(struct ev_loop *ev, ev_io *io, int events) {
     (void)ev;
     (void)events;
+    struct runner *r = io->data;
     struct signalfd_siginfo info;
-    while (read(io->fd, &info, sizeof info) == sizeof info)
-        finish(io->data, 128 + (int)info.ssi_signo);
+    while (read(io->fd, &info, sizeof info) == sizeof info) {
+        /* A script that never waits hears of nothing. */
+        if (r->over) _exit(128 + (int)info.ssi_signo);
+        finish(r, 128 + (int)info.ssi_signo);
+    }
 }
 
 static int watch_signals(struct runner *r) {
