@@ -78,6 +78,12 @@ app:get("/co", function()
   local co = coroutine.wrap(function() error "inside a coroutine" end)
   return co()
 end)
+app:get("/tostring", function()
+  error(setmetatable({}, { __tostring = function()
+    atoll.sleep(0.3)
+    return "slept"
+  end }))
+end)
 return app
 ]],
       ["lib/deep.lua"] = "local M = {}\nfunction M.fail()\n  error 'in a module'\nend\n"
@@ -124,6 +130,7 @@ return app
     fails("/nil", "could not")
     fails("/table", "table")
     fails("/overflow", "stack overflow")
+    fails("/tostring", "__tostring failed") -- it blocked the isolate
     fails("/close", "first")
     assert.equal("true", wire.ask(h, "/closed").body)
   end)

@@ -43,7 +43,10 @@ static int slept(lua_State *L, int status, lua_KContext context) {
 static int sleep_for(lua_State *L) {
     int64_t deadline = timer_check_deadline(L, 1);
     struct sched *s = sched_of(L);
-    if (s && s->current) return sched_park(L, NULL, deadline, slept, 0);
+    /* Only the loader's thread may block. On an isolate's, without a fiber, are the
+       __tostring of an error and the finalizers of a state that is closed: refused. */
+    if (s || generation_of(L)->state == GEN_CLOSING)
+        return sched_park(L, NULL, deadline, slept, 0);
     block(L, deadline);
     return 0;
 }
