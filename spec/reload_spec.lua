@@ -179,6 +179,17 @@ describe("reload", function()
     h:log_wait "the last isolate stays"
   end)
 
+  -- The app under test took the place of the one that was starting: the host ended.
+  it("lets on('start') test an app", function()
+    local h = host.start { app = version(1) }
+    h:write_app([[app:on("start", function()
+      local app = require "atoll.testing".load(os.getenv "PWD" .. "/apps/hello")
+      app:request("GET", "/") app:close()
+    end)]] .. version(2))
+    assert.equal(2, succeeds(h))
+    assert.equal("v2", wire.ask(h, "/").body)
+  end)
+
   it("hands state over", function()
     local body = [[
       local count, from = 0, "nobody"

@@ -205,8 +205,10 @@ static int load(lua_State *L) {
     }
     struct isolate *i = mine->isolate;
     /* On this isolate, but none that its own requests go to. */
-    isolate_adopt(i, g);
+    struct generation *next = i->next;
     i->next = NULL;
+    isolate_adopt(i, g);
+    i->next = next;
     if (front_init(&h->front, &i->loop, &h->crew, &limits, &app, h) != 0) {
         generation_free(g);
         return luaL_error(L, "not enough memory");
