@@ -63,7 +63,7 @@ return app
   teardown(host.finish)
   after_each(wire.finish)
 
-  -- Each piece left a frame on the C stack: some 130,000 ended the host.
+  -- Each piece left a frame on the C stack: 20,000 of them ended the host.
   it("may come in very many pieces", function()
     assert.equal(300000, #wire.ask(h, "/pieces").body)
   end)
