@@ -7,11 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum {
-    MAGIC = 0x68747031,
-    PIPELINE_MAX =
-        64 * 1024, /* bytes of further requests kept here, not in the kernel */
-};
+/* PIPELINE_MAX: bytes of further requests that are kept here, not in the kernel. */
+enum { MAGIC = 0x68747031, PIPELINE_MAX = 64 * 1024 };
 
 static const int64_t LINGER = 2000000000;
 
@@ -347,10 +344,8 @@ static void arrive(struct post *p) {
     stream_attach(&c->stream, c->front->loop);
     list_append(&c->front->conns, &c->member);
     c->since = c->front->loop->now;
-    if (c->front->over)
-        close_now(c);
-    else
-        settle(c);
+    if (c->front->over) c->aborted = true;
+    settle(c);
 }
 
 /* After input or output has gone on: sends, and decides what comes next. */
@@ -445,11 +440,8 @@ static void drained(struct stream *s) {
     struct h1 *c = LIST_OF(s, struct h1, stream);
     if (c->phase == H1_CLOSED) return;
     if (c->x && c->dispatched && c->x->held && !s->broken) c->front->app->drained(c->x);
-    /* The stream looks for input next: it must not be another loop's by then. */
-    if (c->front->leaving)
-        loop_defer(c->front->loop, &c->turn);
-    else
-        run(c, NULL, 0);
+    /* Later: the stream looks for input next, and must not have left its loop. */
+    loop_defer(c->front->loop, &c->turn);
 }
 
 static const struct stream_user user = {readable, drained};
