@@ -6,6 +6,9 @@ local files = require "atoll.files"
 local host = require "atoll.core.host"
 local misuse = require "atoll.misuse"
 local routes = require "atoll.routes"
+-- What they add to req and res is there also for an app that does not require "atoll".
+require "atoll.request"
+require "atoll.response"
 
 local M = {}
 
