@@ -30,6 +30,7 @@ struct harness {
     struct waiter started;
     bool is_started;
     struct buf problem;
+    struct grave grave;
 };
 
 /* A connection between exchange() and the front. */
@@ -110,35 +111,44 @@ static void request(struct exchange *x) {
 static const struct http_app app = {request, request_woken_body, request_woken_output,
                                     request_gone};
 
-static void close_harness(struct harness *h) {
-    if (!h->generation) return;
-    struct generation *g = h->generation;
-    front_cut(&h->front);
-    front_done(&h->front);
-    h->generation = NULL;
-    generation_free(g);
+static void bury(struct grave *grave) {
+    struct harness *h = LIST_OF(grave, struct harness, grave);
     buf_reset(&h->problem);
+    front_done(&h->front);
+    free(h);
 }
 
-static struct harness *check(lua_State *L, bool open) {
+/* Its connections are in their graves before it is, and need the front there. */
+static void close_harness(struct harness **handle) {
+    struct harness *h = *handle;
+    if (!h) return;
+    *handle = NULL;
+    buf_reset(&h->problem);
+    if (!h->generation) { /* it was never loaded */
+        free(h);
+        return;
+    }
+    struct loop *l = h->front.loop;
+    front_cut(&h->front);
+    generation_free(h->generation);
+    h->generation = NULL;
+    h->grave.done = bury;
+    loop_bury(l, &h->grave);
+}
+
+static struct harness *check(lua_State *L) {
     struct harness *h = *(struct harness **)luaL_checkudata(L, 1, HARNESS_NAME);
-    if (open && (!h || !h->generation)) luaL_error(L, "the app is closed");
+    if (!h || !h->generation) luaL_error(L, "the app is closed");
     return h;
 }
 
 static int harness_gc(lua_State *L) {
-    struct harness **h = luaL_checkudata(L, 1, HARNESS_NAME);
-    if (!*h) return 0;
-    close_harness(*h);
-    free(*h);
-    *h = NULL;
+    close_harness(luaL_checkudata(L, 1, HARNESS_NAME));
     return 0;
 }
 
 static int harness_close(lua_State *L) {
-    struct harness *h = check(L, false);
-    if (h) close_harness(h);
-    return 0;
+    return harness_gc(L);
 }
 
 static void started(struct generation *g, int err, struct span text, void *data) {
@@ -153,12 +163,12 @@ static void started(struct generation *g, int err, struct span text, void *data)
 static int loaded(lua_State *L, int status, lua_KContext context) {
     (void)status;
     (void)context;
-    struct harness *h = *(struct harness **)lua_touserdata(L, -1);
+    struct harness **handle = lua_touserdata(L, -1), *h = *handle;
     if (!h->is_started) return sched_park(L, &h->started, 0, loaded, 0);
     if (buf_len(&h->problem)) {
         lua_pushnil(L);
         lua_pushlstring(L, buf_data(&h->problem), buf_len(&h->problem));
-        close_harness(h);
+        close_harness(handle);
         return 2;
     }
     return 1;
@@ -234,7 +244,7 @@ static int answered(lua_State *L, int status, lua_KContext context) {
 }
 
 static int exchange(lua_State *L) {
-    struct harness *h = check(L, true);
+    struct harness *h = check(L);
     size_t len;
     const char *bytes = luaL_checklstring(L, 2, &len);
     sched_check_waitable(L);

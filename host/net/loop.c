@@ -49,6 +49,7 @@ static void free_graves(struct loop *l) {
     while (l->graves) {
         struct grave *g = l->graves;
         l->graves = g->next;
+        if (!l->graves) l->graves_end = &l->graves;
         g->done(g);
     }
 }
@@ -131,6 +132,7 @@ int loop_init(struct loop *l) {
         return -ENOMEM;
     }
     list_init(&l->deferred);
+    l->graves_end = &l->graves;
     timers_start(&l->timers, l);
     ev_async_init(&l->wake, woken);
     ev_async_start(l->ev, &l->wake);
@@ -190,8 +192,9 @@ void loop_defer(struct loop *l, struct deferred *d) {
 }
 
 void loop_bury(struct loop *l, struct grave *g) {
-    g->next = l->graves;
-    l->graves = g;
+    g->next = NULL;
+    *l->graves_end = g;
+    l->graves_end = &g->next;
 }
 
 struct span loop_date(struct loop *l) {

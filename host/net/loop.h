@@ -43,9 +43,9 @@ struct loop {
     int64_t now; /* monotonic ns, refreshed once a turn */
     struct timers timers;
     struct link deferred;
-    struct grave *graves;
-    struct clock_date date; /* the Date header's text */
-    char *scratch;          /* LOOP_SCRATCH bytes: the shared read buffer */
+    struct grave *graves, **graves_end; /* in the order of burying */
+    struct clock_date date;             /* the Date header's text */
+    char *scratch;                      /* LOOP_SCRATCH bytes: the shared read buffer */
     char *spare;  /* a block for the output of whichever stream needs one next */
     int epoll_fd; /* libev's, or -1 when it could not be found */
     bool stopping;
