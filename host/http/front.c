@@ -1,6 +1,7 @@
 #include "http/front.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "http/h1.h"
@@ -10,6 +11,10 @@
 #include <unistd.h>
 
 enum { MAGIC = 0x66726e74, SPARE_MAX = 64 };
+
+/* ns */
+static const int64_t LOOK_AGAIN = 20 * 1000000; /* for a surplus */
+static const int64_t PROMPT = 1000000; /* awake for less: it will soon look around */
 
 /* A connection that was accepted by one front for another. */
 struct handover {
@@ -34,7 +39,16 @@ static unsigned load_of(const struct front *f) {
     return atomic_load_explicit(&f->load, memory_order_relaxed);
 }
 
-struct front *front_lighter(struct front *f, unsigned lead) {
+/* Asleep, or awake for less than patience ns: not in a handler that goes on and on. */
+static bool is_free(struct loop *l, int64_t patience) {
+    int64_t since = atomic_load_explicit(&l->awake_since, memory_order_relaxed);
+    return !since || (patience && clock_ns() - since < patience);
+}
+
+/* The front of the crew with the fewest connections that has at least lead fewer than f
+ * and that sleeps, or has been awake for less than patience ns; or NULL. With lead 0
+ * any other one. */
+static struct front *lighter(struct front *f, unsigned lead, int64_t patience) {
     struct crew *crew = f->crew;
     unsigned count = atomic_load_explicit(&crew->count, memory_order_acquire);
     unsigned least = lead ? load_of(f) : ~0u;
@@ -46,8 +60,7 @@ struct front *front_lighter(struct front *f, unsigned lead) {
         if (!other || other == f) continue;
         unsigned load = load_of(other);
         if (lead ? load + lead > load_of(f) || load >= least : load >= least) continue;
-        if (lead && !atomic_load_explicit(&other->loop->sleeping, memory_order_relaxed))
-            continue;
+        if (lead && !is_free(other->loop, patience)) continue;
         best = other;
         least = load;
     }
@@ -55,7 +68,7 @@ struct front *front_lighter(struct front *f, unsigned lead) {
 }
 
 static void welcome(struct front *f, int fd, const struct sockaddr_storage *peer) {
-    struct front *to = front_lighter(f, HAND_OVER_LEAD);
+    struct front *to = lighter(f, HAND_OVER_LEAD, 0);
     struct handover *h = to ? malloc(sizeof *h) : NULL;
     if (h) {
         *h =
@@ -108,12 +121,32 @@ static void acceptable(struct acceptor *l) {
     }
 }
 
+/* How many of f's connections would be elsewhere if all fronts had the same number. */
+static unsigned surplus(const struct front *f) {
+    unsigned load = load_of(f), total = 0, fronts = 0;
+    unsigned count = atomic_load_explicit(&f->crew->count, memory_order_acquire);
+    for (unsigned i = 0; i < count; i++) {
+        struct front *other =
+            atomic_load_explicit(&f->crew->fronts[i], memory_order_acquire);
+        if (!other) continue;
+        total += load_of(other);
+        fronts++;
+    }
+    if (!fronts) return 0;
+    unsigned fair = total / fronts;
+    return load >= fair + MOVE_LEAD + fair / 64 ? load - fair : 0;
+}
+
 static void before_sleep(struct ev_loop *ev, ev_prepare *w, int events) {
     (void)ev;
     (void)events;
     struct front *f = w->data;
-    if (!f->accepting || !atomic_load_explicit(&f->crew->backlog, memory_order_relaxed))
-        return;
+    if (!f->accepting) return;
+    if (f->loop->now >= f->look_again && load_of(f) >= MOVE_LEAD) {
+        f->look_again = f->loop->now + LOOK_AGAIN;
+        f->surplus = surplus(f);
+    }
+    if (!atomic_load_explicit(&f->crew->backlog, memory_order_relaxed)) return;
     for (unsigned i = 0; i < f->listener_count; i++)
         if (!f->listeners[i].paused) acceptable(&f->listeners[i]);
 }
@@ -182,6 +215,7 @@ static void recheck_all(struct front *f) {
 void front_drain(struct front *f, int64_t grace) {
     if (f->draining) return;
     f->draining = true;
+    if (!f->leaving) f->surplus = 0;
     atomic_store(&f->crew->fronts[f->place], NULL); /* nobody hands over to it */
     f->drain_since = f->loop->now;
     f->drain_grace = grace;
@@ -201,16 +235,25 @@ void front_drain(struct front *f, int64_t grace) {
 void front_leave(struct front *f) {
     if (f->leaving) return;
     f->leaving = true;
+    f->surplus = ~0u;
     atomic_store(&f->crew->fronts[f->place], NULL);
     stop_listening(f);
     recheck_all(f);
 }
 
-void front_stay(struct front *f) {
+/* It leaves, and there is no other front to go to: the host is stopping. */
+static void stay(struct front *f) {
     if (f->draining) return;
     f->draining = true;
     f->drain_since = f->loop->now;
     f->drain_grace = 0;
+}
+
+struct front *front_elsewhere(struct front *f) {
+    struct front *to = f->leaving ? lighter(f, 0, 0) : lighter(f, MOVE_LEAD, PROMPT);
+    if (!to && f->leaving) stay(f);
+    if (!f->leaving) f->surplus = to ? f->surplus - 1 : 0;
+    return to;
 }
 
 void front_cut(struct front *f) {

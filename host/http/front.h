@@ -4,7 +4,8 @@
  *
  * Accepting is fair: one isolate is woken for each connection (EPOLLEXCLUSIVE), takes
  * one at a time, and hands it to a sleeping isolate that has clearly fewer; while it
- * works, others look for themselves at what it has left in the queue. The isolate's
+ * works, others look for themselves at what it has left in the queue. Connections that
+ * have piled up all the same go elsewhere when they have been answered. The isolate's
  * thread, but for what says otherwise. */
 #ifndef HTTP_FRONT_H
 #define HTTP_FRONT_H
@@ -28,7 +29,7 @@ struct front_limits {
     uint32_t connections_max; /* of the whole crew; 0: no limit */
 };
 
-enum { CREW_MAX = 1024, HAND_OVER_LEAD = 5, ACCEPT_BATCH = 16 };
+enum { CREW_MAX = 1024, HAND_OVER_LEAD = 5, MOVE_LEAD = 2, ACCEPT_BATCH = 16 };
 
 /* Shared by all fronts; made before any and freed after all. */
 struct crew {
@@ -62,6 +63,8 @@ struct front {
     bool draining;                    /* answers say Connection: close */
     bool leaving;                     /* idle connections go to other fronts */
     bool over;                        /* cut: nothing can be served any more */
+    unsigned surplus;                 /* connections to give away when they are idle */
+    int64_t look_again;               /* at the surplus, ns */
     int64_t full_told;                /* ns; not before then again */
     int64_t drain_since, drain_grace; /* ns */
     _Alignas(64) atomic_uint load;    /* connections, and those on their way here */
@@ -96,12 +99,9 @@ void front_done(struct front *f);
 void front_leave(struct front *f);
 
 /* ---- for h1 ---- */
-/* It leaves, and there is no other front to go to: the host is stopping. */
-void front_stay(struct front *f);
 void front_closed(struct front *f); /* a connection has gone */
-/* The sleeping front of the crew with the fewest connections that has at least lead
- * fewer than f, or NULL; with lead 0 any other one. */
-struct front *front_lighter(struct front *f, unsigned lead);
+/* Where an idle connection of f, which has a surplus, is to go, or NULL. */
+struct front *front_elsewhere(struct front *f);
 /* An h1's memory, and back. */
 struct h1 *front_take_spare(struct front *f);
 void front_keep_spare(struct front *f, struct h1 *c);

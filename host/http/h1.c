@@ -323,10 +323,9 @@ static void late(struct timer *t) {
 
 static void arrive(struct post *p);
 
-/* An idle connection goes to another isolate, when this one is to have none. */
+/* An idle connection goes to another isolate. */
 static bool leave(struct h1 *c) {
-    struct front *to = front_lighter(c->front, 0);
-    if (!to) front_stay(c->front);
+    struct front *to = front_elsewhere(c->front);
     if (!to || stream_fd(&c->stream) < 0) return false;
     unlink_all(c);
     stream_detach(&c->stream);
@@ -381,7 +380,7 @@ static void settle(struct h1 *c) {
         end(c);
         if (c->phase == H1_CLOSED) return;
     }
-    if (c->front->leaving && c->phase == H1_IDLE && sent == IO_OK && !c->closing &&
+    if (c->front->surplus && c->phase == H1_IDLE && sent == IO_OK && !c->closing &&
         buf_len(&c->in) == 0 && leave(c))
         return;
     bool full = (c->phase != H1_HEAD && buf_len(&c->in) >= PIPELINE_MAX) ||

@@ -71,8 +71,8 @@ static void awake(struct ev_loop *ev, ev_check *w, int events) {
     (void)ev;
     (void)events;
     struct loop *l = w->data;
-    atomic_store_explicit(&l->sleeping, false, memory_order_relaxed);
     refresh(l);
+    atomic_store_explicit(&l->awake_since, l->now, memory_order_relaxed);
 }
 
 /* The end of a turn: all events have been handled, sleep comes next. */
@@ -90,7 +90,7 @@ static void settle(struct ev_loop *ev, ev_prepare *w, int events) {
     if (list_empty(&l->deferred)) {
         if (ev_is_active(&l->idle)) ev_idle_stop(ev, &l->idle);
         timers_arm(l);
-        atomic_store_explicit(&l->sleeping, true, memory_order_seq_cst);
+        atomic_store_explicit(&l->awake_since, 0, memory_order_seq_cst);
     } else if (!ev_is_active(&l->idle)) {
         ev_idle_start(ev, &l->idle); /* something is deferred anew: do not sleep */
     }

@@ -54,7 +54,8 @@ struct loop {
     ev_idle idle;
     ev_async wake;
     _Alignas(64) _Atomic(struct post *) inbox; /* the last posted first */
-    atomic_bool sleeping;                      /* in, or about to enter, epoll_wait */
+    /* When this turn began, monotonic ns; 0 in, or about to enter, epoll_wait. */
+    atomic_llong awake_since;
 };
 
 /* 0 or a negative errno. The loop may be made on one thread and run on another. */
