@@ -11,6 +11,8 @@ const char *err_name(int err) {
     case ERR_CANCELLED: return "ECANCELED";
     case ERR_LUA: return "ELUA";
     case ERR_MEMORY: return "ENOMEM";
+    case ERR_NOT_FOUND: return "ENOTFOUND";
+    case ERR_TLS: return "ETLS";
     }
     const char *name = strerrorname_np(err < 0 ? -err : err);
     return name ? name : "EUNKNOWN";
@@ -25,6 +27,8 @@ const char *err_text(int err) {
     case ERR_CANCELLED: return "cancelled";
     case ERR_LUA: return "Lua error";
     case ERR_MEMORY: return "not enough memory";
+    case ERR_NOT_FOUND: return "host not found";
+    case ERR_TLS: return "TLS failed";
     }
     const char *text = strerrordesc_np(err < 0 ? -err : err);
     return text ? text : "unknown error";

@@ -17,6 +17,8 @@ enum {
     ERR_CANCELLED = -10004, /* the waiting was called off */
     ERR_LUA = -10005,       /* a Lua error; the text travels beside the code */
     ERR_MEMORY = -10006,    /* Lua ran out of memory */
+    ERR_NOT_FOUND = -10007, /* no host of that name */
+    ERR_TLS = -10008,       /* TLS failed; the sentence travels beside the code */
 };
 
 enum io { IO_OK, IO_AGAIN, IO_EOF, IO_FAIL };

@@ -51,7 +51,7 @@ struct generation {
     unsigned request_count, host_count; /* of fiber_count, those of that kind */
     const char *stack_base;             /* where the thread's stack was at the entry */
     lua_CFunction passing[GEN_PASSING]; /* C functions that a park passes through */
-    bool slept;                         /* outside a fiber; it was logged */
+    bool slept, waited;                 /* outside a fiber; it was logged */
     bool warns;                         /* warn("@on") */
     struct buf warning;                 /* the pieces so far */
     int64_t retired;                    /* monotonic ns when it began to drain */
