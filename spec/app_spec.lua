@@ -165,6 +165,8 @@ describe("app", function()
         end)
       ]], 200, "1,2,3,", "text/plain; charset=utf-8" },
       nothing = { [[return]], 204, "" },
+      halted_with_nothing = { [[atoll.halt()]], 204, "" },
+      reset_content = { [[return 205, "never sent"]], 205, "" },
       failed_call = { [[return nil, "no such table"]], 500 },
       raised = { [[error "boom"]], 500 },
       raised_table = { [[error { "boom" }]], 500 },

@@ -116,6 +116,22 @@ describe("drain", function()
     assert.is_true(events.now() - began < 3)
   end)
 
+  it("is no longer than drain_timeout for an isolate that leaves", function()
+    local h = host.start { isolates = 2, set = { drain_timeout = 0.3 }, app = [[
+      local host = require "atoll.core.host"
+      app:get("/", function() return "isolate " .. host.isolate() end)
+      app:get("/long", function() atoll.sleep(60) end)
+    ]] }
+    local c
+    repeat c = wire.connect(h) until c:ask("/").body == "isolate 2"
+    c:send(get "/long")
+    h:signal "sigttou"
+    h:log_wait "requests were left when drain_timeout was over"
+    c:wait_end()
+    assert.equal("isolate 1", wire.ask(h, "/").body)
+    h:stop()
+  end)
+
   it("keeps serving for drain_delay", function()
     local h = start { drain_delay = 0.3 }
     local c = wire.connect(h)

@@ -83,9 +83,10 @@ static void add_fields(lua_State *L, struct exchange *x, int index, struct answe
             if (!http1_is_value(a->type))
                 luaL_error(L, "header 'Content-Type' has a value with a control byte");
         } else if (lua_istable(L, -1)) {
-            lua_Integer count = luaL_len(L, -1);
+            /* No metamethod: it could take away the Content-Type found before. */
+            lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
             for (lua_Integer i = 1; i <= count; i++) {
-                lua_geti(L, -1, i);
+                lua_rawgeti(L, -1, i);
                 add_field(L, x, span_of(name, len), lua_gettop(L));
                 lua_pop(L, 1);
             }

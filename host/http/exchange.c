@@ -181,6 +181,10 @@ int exchange_head(struct exchange *x, int status, struct span type, int64_t leng
     if (http1_bodiless(status)) {
         x->framing = HTTP1_NO_BODY;
         type.len = 0;
+    } else if (status == 205) { /* a body's length is told, and is 0: 15.3.6 */
+        head_only = true;
+        x->framing = HTTP1_LENGTH;
+        x->length = 0;
     } else if (length >= 0) {
         /* What HEAD leaves out may have a length of its own that the app knows. */
         if (!(head_only && x->framing == HTTP1_LENGTH && length == 0))
@@ -224,7 +228,8 @@ int exchange_answer(struct exchange *x, int status, struct span type, struct spa
     *taken = body.len;
     if (exchange_gone(x)) return ERR_CLOSED;
     if (x->phase != X_HEAD) return -EALREADY;
-    if (!http1_bodiless(status) && !span_eq(head_method(&x->head), SPAN("HEAD"))) {
+    if (!http1_bodiless(status) && status != 205 &&
+        !span_eq(head_method(&x->head), SPAN("HEAD"))) {
         x->status = status;
         x->framing = HTTP1_LENGTH;
         x->length = body.len;

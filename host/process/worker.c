@@ -119,6 +119,15 @@ static void stop_done(struct generation *g, int err, struct span text, void *dat
     loop_stop(&w->isolate.loop);
 }
 
+static void cut(struct worker *w) {
+    unsigned load = atomic_load_explicit(&w->front.load, memory_order_relaxed);
+    if (load || requests_left(w))
+        log_warn("%u connections and %u requests were left when drain_timeout was over",
+                 load, requests_left(w));
+    w->stopped = true;
+    loop_stop(&w->isolate.loop);
+}
+
 static void settle(struct timer *t) {
     struct worker *w = LIST_OF(t, struct worker, settle);
     unsigned load = atomic_load_explicit(&w->front.load, memory_order_relaxed);
@@ -131,10 +140,12 @@ static void settle(struct timer *t) {
                 hook_run(w->isolate.current, HOOK_STOP, SPAN(""), stop_done, w);
             else
                 loop_stop(&w->isolate.loop);
-            return;
+            if (!w->leave_by) return;
         }
     }
-    if (timer_set(&w->isolate.loop, t, w->isolate.loop.now + SETTLE_MS * MS) != 0)
+    if (w->leave_by && w->isolate.loop.now >= w->leave_by)
+        cut(w);
+    else if (timer_set(&w->isolate.loop, t, w->isolate.loop.now + SETTLE_MS * MS) != 0)
         loop_stop(&w->isolate.loop);
 }
 
@@ -142,20 +153,14 @@ static void finish(struct worker *w, bool leave) {
     if (w->stopping) return;
     w->stopping = true;
     w->leaving_looks = (leave ? LEAVE_GRACE_MS : DRAIN_GRACE_MS) / SETTLE_MS;
-    if (leave)
+    if (leave) {
+        struct generation *g = w->isolate.current;
+        if (g) w->leave_by = w->isolate.loop.now + g->plan->drain_timeout;
         front_leave(&w->front);
-    else
+    } else {
         front_drain(&w->front, IDLE_GRACE_MS * MS);
+    }
     settle(&w->settle);
-}
-
-static void cut(struct worker *w) {
-    unsigned load = atomic_load_explicit(&w->front.load, memory_order_relaxed);
-    if (load || requests_left(w))
-        log_warn("%u connections and %u requests were left when drain_timeout was over",
-                 load, requests_left(w));
-    w->stopped = true;
-    loop_stop(&w->isolate.loop);
 }
 
 static void run_ask(struct post *p) {

@@ -67,6 +67,7 @@ struct worker {
     bool stopped;            /* on("stop") has been run */
     bool ended;              /* its thread is over, or about to be */
     unsigned leaving_looks;  /* how often it must still be found idle */
+    int64_t leave_by;        /* what is left then is cut, ns; 0: the host decides */
     unsigned quiet_wanted;   /* of how many others before it may be freed */
     struct link member;      /* the main thread's, of those alive or those retired */
     bool replacing, leaving; /* the main thread's notes */

@@ -78,11 +78,9 @@ end
 
 -- Ends the handler at once with these return values, from any depth.
 function M.halt(...)
-  local count = select("#", ...)
-  if count == 0 then misuse.raise("atoll.halt() needs what a handler would return") end
   local first = ...
   if type(first) == "number" then check(first, nil, "halt") end
-  error(setmetatable({ n = count, ... }, core.halt_metatable), 0)
+  error(setmetatable({ n = select("#", ...), ... }, core.halt_metatable), 0)
 end
 
 -- res:cookie(name, value[, options]): atoll.cookie says what the options are. A nil
