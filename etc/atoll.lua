@@ -42,6 +42,14 @@ return {
   -- Where a line for each request goes: stdout, stderr, off or a file.
   -- access_log = "stdout",
 
+  -- Name servers to ask, as IP, IP:PORT or [IPV6]:PORT, in place of those in
+  -- /etc/resolv.conf.
+  -- resolver = {},
+
+  -- Time after which a silent name server is asked again; a name server is
+  -- asked three times, waiting twice as long each time.
+  -- resolver_timeout = 2,
+
   -- Writing a global in a handler is an error.
   -- strict = true,
 

@@ -5,6 +5,7 @@
 static const luaL_Reg modules[] = {
     {"atoll.core.host", luaopen_atoll_core_host},
     {"atoll.core.request", luaopen_atoll_core_request},
+    {"atoll.core.resolve", luaopen_atoll_core_resolve},
     {"atoll.core.response", luaopen_atoll_core_response},
     {"atoll.core.spawn", luaopen_atoll_core_spawn},
     {"atoll.core.task", luaopen_atoll_task},

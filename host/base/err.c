@@ -13,6 +13,7 @@ const char *err_name(int err) {
     case ERR_MEMORY: return "ENOMEM";
     case ERR_NOT_FOUND: return "ENOTFOUND";
     case ERR_TLS: return "ETLS";
+    case ERR_NAMES: return "EAI_AGAIN";
     }
     const char *name = strerrorname_np(err < 0 ? -err : err);
     return name ? name : "EUNKNOWN";
@@ -29,6 +30,7 @@ const char *err_text(int err) {
     case ERR_MEMORY: return "not enough memory";
     case ERR_NOT_FOUND: return "host not found";
     case ERR_TLS: return "TLS failed";
+    case ERR_NAMES: return "the name servers failed";
     }
     const char *text = strerrordesc_np(err < 0 ? -err : err);
     return text ? text : "unknown error";

@@ -66,16 +66,18 @@ static int left_ms(int64_t deadline) {
     return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
+void fd_wait_say_blocks(lua_State *L) {
+    struct generation *g = generation_of(L);
+    if (g->waited) return;
+    g->waited = true;
+    luaL_where(L, 1);
+    log_warn("%snetwork calls outside a fiber block the thread", lua_tostring(L, -1));
+    lua_pop(L, 1);
+}
+
 bool fd_wait_block(lua_State *L, const struct fd_wait *w, int events,
                    int64_t deadline) {
-    struct generation *g = generation_of(L);
-    if (!g->waited) {
-        g->waited = true;
-        luaL_where(L, 1);
-        log_warn("%snetwork calls outside a fiber block the thread",
-                 lua_tostring(L, -1));
-        lua_pop(L, 1);
-    }
+    fd_wait_say_blocks(L);
     struct pollfd p = {w->fd, events == EV_READ ? POLLIN : POLLOUT, 0};
     for (;;) {
         int n = poll(&p, 1, left_ms(deadline));

@@ -51,8 +51,10 @@ int fd_wait_park(lua_State *L, struct fd_wait *w, int events, int64_t deadline,
 /* Where there is no fiber because the app is being loaded: the thread has to wait. */
 bool fd_wait_must_block(lua_State *L);
 
-/* Waits with poll(2). False when the deadline came first. Said once per state in the
- * log. */
+/* Says so in the log, once per state. */
+void fd_wait_say_blocks(lua_State *L);
+
+/* Waits with poll(2). False when the deadline came first. Says that it does. */
 bool fd_wait_block(lua_State *L, const struct fd_wait *w, int events, int64_t deadline);
 
 #endif

@@ -13,6 +13,7 @@
 #include "isolate/alloc.h"
 #include "isolate/coro.h"
 #include "isolate/sched.h"
+#include "net/dns.h"
 
 enum generation_state {
     GEN_BUILT,
@@ -35,6 +36,7 @@ struct generation_plan {
     void *data;
     bool generational;     /* collector mode; incremental otherwise */
     int64_t drain_timeout; /* ns */
+    struct dns_options names;
 };
 
 struct generation {

@@ -75,6 +75,7 @@ void isolate_done(struct isolate *i) {
     MAGIC_CHECK(i, MAGIC);
     CHECK(!i->started && list_empty(&i->generations));
     sched_done(&i->sched);
+    if (i->resolver) resolver_free(i->resolver);
     loop_done(&i->loop);
     i->magic = 0;
 }
@@ -128,6 +129,7 @@ void isolate_switch(struct isolate *i) {
     i->current = i->next;
     i->next = NULL;
     i->current->state = GEN_SERVING;
+    if (i->resolver) resolver_set(i->resolver, &i->current->plan->names);
     if (!old) return;
     old->state = GEN_DRAINING;
     old->retired = clock_ns();
@@ -136,6 +138,13 @@ void isolate_switch(struct isolate *i) {
     else if (timer_set(&i->loop, &old->drain, old->retired + old->plan->drain_timeout))
         log_warn("generation %llu may drain without a limit: not enough memory",
                  (unsigned long long)old->number);
+}
+
+struct resolver *isolate_resolver(struct isolate *i) {
+    MAGIC_CHECK(i, MAGIC);
+    const struct generation *g = i->current ? i->current : i->next;
+    if (!i->resolver) i->resolver = resolver_new(&i->loop, g ? &g->plan->names : NULL);
+    return i->resolver;
 }
 
 void isolate_reject(struct isolate *i, struct generation *g) {

@@ -10,6 +10,7 @@
 
 #include "isolate/generation.h"
 #include "net/loop.h"
+#include "net/resolve.h"
 
 #include <pthread.h>
 
@@ -18,6 +19,7 @@ struct isolate {
     int index; /* 1.. */
     struct loop loop;
     struct sched sched;
+    struct resolver *resolver; /* NULL until it is asked for */
     struct generation *current;
     struct generation *next; /* adopted and started, not yet current */
     struct link generations; /* all on this isolate */
@@ -66,6 +68,10 @@ static inline struct generation *isolate_generation(struct isolate *i) {
 /* The isolate's thread: gives up an adopted generation that will not be served; it is
  * freed at the end of the turn. */
 void isolate_reject(struct isolate *i, struct generation *g);
+
+/* The isolate's thread: asks for names as the current generation wants it. NULL without
+ * memory. */
+struct resolver *isolate_resolver(struct isolate *i);
 
 /* Used by sched: a fiber of g, which drains, has ended. */
 void isolate_drained(struct generation *g);

@@ -7,7 +7,9 @@
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -168,6 +170,63 @@ int addr_resolve(const char *text, struct addr *out, size_t max, char why[ADDR_W
     return (int)count;
 }
 
+static bool read_scope(const char *zone, uint32_t *scope) {
+    char *end;
+    *scope = if_nametoindex(zone);
+    if (*scope) return true;
+    unsigned long n = strtoul(zone, &end, 10);
+    *scope = (uint32_t)n;
+    return *zone >= '0' && *zone <= '9' && *end == 0 && n > 0 && n <= UINT32_MAX;
+}
+
+bool addr_literal(const char *host, unsigned port, struct addr *out) {
+    char bare[INET6_ADDRSTRLEN];
+    size_t len = strcspn(host, "%");
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&out->at;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&out->at;
+    *out = (struct addr){0};
+    if (len >= sizeof bare) return false;
+    memcpy(bare, host, len);
+    bare[len] = 0;
+    if (!host[len] && inet_pton(AF_INET, bare, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((in_port_t)port);
+        out->len = sizeof *v4;
+        return true;
+    }
+    if (inet_pton(AF_INET6, bare, &v6->sin6_addr) != 1) return false;
+    if (host[len] && !read_scope(host + len + 1, &v6->sin6_scope_id)) return false;
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons((in_port_t)port);
+    out->len = sizeof *v6;
+    return true;
+}
+
+int addr_numeric(const char *text, unsigned port, struct addr *out,
+                 char why[ADDR_WHY]) {
+    char host[HOST_MAX];
+    const char *start = text, *end = text + strlen(text), *colon = strchr(text, ':');
+    const char *bracket = *text == '[' ? strchr(text, ']') : NULL;
+    if (bracket) {
+        start = text + 1;
+        end = bracket;
+        colon = bracket + 1;
+    } else if (colon && !strchr(colon + 1, ':')) {
+        end = colon;
+    } else {
+        colon = end;
+    }
+    size_t len = (size_t)(end - start);
+    memcpy(host, start, len < sizeof host ? len : 0);
+    host[len < sizeof host ? len : 0] = 0;
+    if ((*colon && *colon != ':') || !addr_literal(host, port, out))
+        return refuse(why, "it must be an IP address, such as 10.0.0.1 or [::1]:53");
+    if (*colon == 0) return 0;
+    if (split_port(colon + 1, &port, why) < 0) return -EINVAL;
+    addr_literal(host, port, out);
+    return 0;
+}
+
 int addr_of_socket(int fd, struct addr *out) {
     *out = (struct addr){.len = sizeof out->at};
     if (getsockname(fd, (struct sockaddr *)&out->at, &out->len) < 0) return -errno;
@@ -185,28 +244,32 @@ const char *addr_path(const struct addr *a) {
     return addr_is_unix(a) ? ((const struct sockaddr_un *)&a->at)->sun_path : NULL;
 }
 
-static void text_of_v6(const struct sockaddr_in6 *v6, char *out) {
+char *addr_host(const struct addr *a, char out[ADDR_TEXT]) {
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a->at;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a->at;
     char host[INET6_ADDRSTRLEN], zone[IF_NAMESIZE] = "";
-    inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-    if (v6->sin6_scope_id && !if_indextoname(v6->sin6_scope_id, zone))
-        snprintf(zone, sizeof zone, "%u", (unsigned)v6->sin6_scope_id);
-    snprintf(out, ADDR_TEXT, "[%s%s%s]:%u", host, zone[0] ? "%" : "", zone,
-             ntohs(v6->sin6_port));
+    switch (a->at.ss_family) {
+    case AF_UNIX: snprintf(out, ADDR_TEXT, "unix:%s", addr_path(a)); break;
+    case AF_INET: inet_ntop(AF_INET, &v4->sin_addr, out, ADDR_TEXT); break;
+    case AF_INET6:
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+        if (v6->sin6_scope_id && !if_indextoname(v6->sin6_scope_id, zone))
+            snprintf(zone, sizeof zone, "%u", (unsigned)v6->sin6_scope_id);
+        snprintf(out, ADDR_TEXT, "%s%s%s", host, zone[0] ? "%" : "", zone);
+        break;
+    default: snprintf(out, ADDR_TEXT, "unknown"); break;
+    }
+    return out;
 }
 
 char *addr_text(const struct addr *a, char out[ADDR_TEXT]) {
-    switch (a->at.ss_family) {
-    case AF_UNIX: snprintf(out, ADDR_TEXT, "unix:%s", addr_path(a)); break;
-    case AF_INET6: text_of_v6((const struct sockaddr_in6 *)&a->at, out); break;
-    case AF_INET: {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a->at;
-        char host[INET_ADDRSTRLEN];
-        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-        snprintf(out, ADDR_TEXT, "%s:%u", host, ntohs(v4->sin_port));
-        break;
-    }
-    default: snprintf(out, ADDR_TEXT, "unknown"); break;
-    }
+    bool is_v6 = a->at.ss_family == AF_INET6;
+    char host[ADDR_TEXT];
+    addr_host(a, host);
+    if (!is_v6 && a->at.ss_family != AF_INET) return strcpy(out, host);
+    /* The port is at the same place in both. */
+    unsigned port = ntohs(((const struct sockaddr_in *)&a->at)->sin_port);
+    snprintf(out, ADDR_TEXT, is_v6 ? "[%.100s]:%u" : "%.100s:%u", host, port);
     return out;
 }
 

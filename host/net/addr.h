@@ -31,6 +31,14 @@ int addr_check(const char *text, char why[ADDR_WHY]);
  * most max. Their number (at least 1), or a negative errno with a sentence in why. */
 int addr_resolve(const char *text, struct addr *out, size_t max, char why[ADDR_WHY]);
 
+/* Whether host is an IP address, without brackets, with a scope or without
+ * ("fe80::1%eth0"); then *out is that with the port. */
+bool addr_literal(const char *host, unsigned port, struct addr *out);
+
+/* The IP address that text stands for: "10.0.0.1", "10.0.0.1:53", "::1", "[::1]",
+ * "[::1]:53"; without a port that one. 0, or -EINVAL with a sentence in why. */
+int addr_numeric(const char *text, unsigned port, struct addr *out, char why[ADDR_WHY]);
+
 /* The address that the socket is bound to; 0 or a negative errno. */
 int addr_of_socket(int fd, struct addr *out);
 
@@ -43,6 +51,10 @@ const char *addr_path(const struct addr *a);
 
 /* "127.0.0.1:8080", "[::1]:8080", "unix:/path"; returns out. */
 char *addr_text(const struct addr *a, char out[ADDR_TEXT]);
+
+/* "127.0.0.1", "::1", "fe80::1%eth0": without port and brackets; a unix address as by
+ * addr_text. */
+char *addr_host(const struct addr *a, char out[ADDR_TEXT]);
 
 /* "http://127.0.0.1:8080" with that scheme; a unix address as by addr_text. */
 char *addr_url(const struct addr *a, const char *scheme, char out[ADDR_TEXT]);

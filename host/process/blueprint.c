@@ -25,6 +25,16 @@ static void app_closed(const struct app_options *o) {
     blueprint_release(o->owner);
 }
 
+/* The settings have been checked. */
+static struct dns_options names(const struct settings *s) {
+    struct dns_options o = {.patience = ns(s->resolver_timeout)};
+    char why[ADDR_WHY];
+    for (size_t i = 0; i < s->resolver.count && o.count < DNS_SERVERS; i++)
+        if (addr_numeric(s->resolver.at[i], 53, &o.servers[o.count], why) == 0)
+            o.count++;
+    return o;
+}
+
 struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir) {
     struct blueprint *b = calloc(1, sizeof *b);
     CHECK(b);
@@ -44,6 +54,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .data = &b->options,
         .generational = s->gc == GC_GENERATIONAL,
         .drain_timeout = ns(s->drain_timeout),
+        .names = names(s),
     };
     b->limits = (struct front_limits){
         .head = {.request_line_max = bounded(s->request_line_max),

@@ -47,6 +47,7 @@ const char *setting_expects(const struct setting *row) {
     case SETTING_PATH: return "a path";
     case SETTING_CHOICE: return "a word";
     case SETTING_ADDRESSES: return "addresses";
+    case SETTING_SERVERS: return "IP addresses";
     }
     return "";
 }
@@ -203,7 +204,10 @@ static int add_address(struct settings *s, const struct setting *row, const char
     char why[ADDR_WHY];
     const char *kept = copy(s, text, len);
     if (!kept) return no_memory(p);
-    if (addr_check(kept, why) < 0)
+    struct addr ignored;
+    int err = row->kind == SETTING_SERVERS ? addr_numeric(kept, 0, &ignored, why)
+                                           : addr_check(kept, why);
+    if (err < 0)
         return problem_set(p, EX_CONFIG, "%s: '%.200s': %s", row->name, kept, why);
     if ((double)list->count >= row->most)
         return problem_set(p, EX_CONFIG, "%s has more than %.0f addresses", row->name,
@@ -262,6 +266,7 @@ int setting_set(struct settings *s, const struct setting *row, const char *text,
     case SETTING_TEXT:
     case SETTING_PATH: err = set_text(s, row, text, field, p); break;
     case SETTING_ADDRESSES:
+    case SETTING_SERVERS:
         err = set_addresses(s, row, text, s->layer[id] != layer, field, p);
         break;
     }
@@ -303,7 +308,8 @@ char *setting_text(const struct settings *s, const struct setting *row, char *ou
     case SETTING_CHOICE:
         text_of_choice(row->words, *(const int *)field, out, size);
         break;
-    case SETTING_ADDRESSES: text_of_list(field, out, size); break;
+    case SETTING_ADDRESSES:
+    case SETTING_SERVERS: text_of_list(field, out, size); break;
     }
     return out;
 }

@@ -17,14 +17,15 @@
 #include <stdio.h>
 
 enum setting_kind {
-    SETTING_COUNT,    /* a whole number; its first word, where it has any, is 0 */
-    SETTING_BOOL,     /* true, false; yes, no; on, off; 1, 0 */
-    SETTING_SECONDS,  /* 1.5, and with a unit 100ms, 30s, 5m, 1h */
-    SETTING_SIZE,     /* bytes; 64K, 16M, 1G by 1024 */
-    SETTING_TEXT,     /* never NULL; "" when there is none */
-    SETTING_PATH,     /* likewise */
-    SETTING_CHOICE,   /* the position of the word */
-    SETTING_ADDRESSES /* a list; in one text separated by commas or blanks */
+    SETTING_COUNT,     /* a whole number; its first word, where it has any, is 0 */
+    SETTING_BOOL,      /* true, false; yes, no; on, off; 1, 0 */
+    SETTING_SECONDS,   /* 1.5, and with a unit 100ms, 30s, 5m, 1h */
+    SETTING_SIZE,      /* bytes; 64K, 16M, 1G by 1024 */
+    SETTING_TEXT,      /* never NULL; "" when there is none */
+    SETTING_PATH,      /* likewise */
+    SETTING_CHOICE,    /* the position of the word */
+    SETTING_ADDRESSES, /* a list; in one text separated by commas or blanks */
+    SETTING_SERVERS    /* the same of IP addresses, without a port the default one */
 };
 
 struct setting_list {
@@ -40,6 +41,7 @@ struct setting_list {
 #define FIELD_PATH const char *
 #define FIELD_CHOICE int
 #define FIELD_ADDRESSES struct setting_list
+#define FIELD_SERVERS struct setting_list
 
 /* SET_listen and so on: the rows' numbers. */
 enum setting_id {

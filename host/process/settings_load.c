@@ -58,7 +58,8 @@ static int load_entry(struct settings *s, const struct settings_entry *e,
     if (e->wrong)
         err = problem_set(p, EX_CONFIG, "%s must be %s, not %s", e->key,
                           setting_expects(row), e->wrong);
-    else if (e->listed && row->kind != SETTING_ADDRESSES)
+    else if (e->listed && row->kind != SETTING_ADDRESSES &&
+             row->kind != SETTING_SERVERS)
         err = problem_set(p, EX_CONFIG, "%s must be %s, not a table", e->key,
                           setting_expects(row));
     else

@@ -20,6 +20,7 @@ static void print_kind(FILE *out, const struct setting *row) {
     case SETTING_PATH: fputs("path", out); break;
     case SETTING_CHOICE: fputs(row->words, out); break;
     case SETTING_ADDRESSES: fputs("addresses", out); break;
+    case SETTING_SERVERS: fputs("IP addresses", out); break;
     }
 }
 
@@ -65,13 +66,20 @@ void settings_print_file(FILE *out) {
         out);
     for (size_t i = 0; i < SETTINGS; i++) {
         const struct setting *row = &settings_table[i];
-        bool list = row->kind == SETTING_ADDRESSES;
-        const char *quote = is_quoted(row) ? "\"" : "";
+        bool list = row->kind == SETTING_ADDRESSES || row->kind == SETTING_SERVERS;
+        bool none = list && !*row->fallback;
+        const char *quote = is_quoted(row) && !none ? "\"" : "";
         if (i > 0) fputc('\n', out);
         wrap_text(out, "  -- ", row->help);
         if (row->kind == SETTING_CHOICE) fprintf(out, "  -- One of %s.\n", row->words);
-        fprintf(out, "  -- %s = %s%s%s%s%s,\n", row->name, list ? "{ " : "", quote,
-                row->fallback, quote, list ? " }" : "");
+        fprintf(out, "  -- %s = %s%s%s%s%s,\n", row->name,
+                none   ? "{"
+                : list ? "{ "
+                       : "",
+                quote, row->fallback, quote,
+                none   ? "}"
+                : list ? " }"
+                       : "");
     }
     fputs("}\n", out);
 }
