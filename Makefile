@@ -131,7 +131,7 @@ $(B)/json_fuzz: $(addprefix $(B)/host/api/,json_read.o json_write.o)
 $(B)/pack_fuzz: $(B)/host/isolate/pack.o
 $(B)/json_fuzz $(B)/pack_fuzz: private LIBS := $(LUA_LIBS) -ldl
 $(B)/unit-tests $(FUZZERS): $(PURE_OBJS)
-	$(LINK) $(LLHTTP_LIBS) $(LIBS) -lm
+	$(LINK) $(LLHTTP_LIBS) $(LIBS) -lz -lm
 
 $(B)/contrib/fuzz/%.o: private WARNINGS += -Wno-missing-prototypes
 define COMPILE
