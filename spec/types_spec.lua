@@ -7,8 +7,7 @@ local testing = require "atoll.testing"
 
 -- Functions that only say that they are not there yet, and those that the host calls.
 local hidden = {
-  all = true, any = true, after = true, every = true, semaphore = true,
-  channel = true, websocket = true, parts = true, transfer = true, on_abort = true,
+  websocket = true, parts = true, transfer = true, on_abort = true,
   make_query = true, make_cookies = true,
 }
 
@@ -47,7 +46,7 @@ describe("types", function()
 
   it("have all of an app", function()
     local methods = getmetatable(app.new()).__index
-    assert.same(functions_of(methods, { websocket = true, every = true }),
+    assert.same(functions_of(methods, { websocket = true }),
       declared("app", "app:"))
   end)
 

@@ -13,6 +13,8 @@
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
 
+struct once;
+
 /* What app_open is given as plan->data; borrowed. */
 struct app_options {
     const char *appdir; /* absolute; NULL for a script */
@@ -22,6 +24,7 @@ struct app_options {
     char **argv;
     bool strict, compat_path, dev;
     const char *version;
+    struct once *once; /* the host's jobs; NULL when it has none to share */
     /* Lua ran out of memory in a request; called on the isolate's thread, outside Lua.
      */
     void (*out_of_memory)(struct generation *g);

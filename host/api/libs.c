@@ -3,13 +3,16 @@
 #include <lauxlib.h>
 
 static const luaL_Reg modules[] = {
+    {"atoll.core.channel", luaopen_atoll_channel},
     {"atoll.core.host", luaopen_atoll_core_host},
     {"atoll.core.request", luaopen_atoll_core_request},
     {"atoll.core.resolve", luaopen_atoll_core_resolve},
     {"atoll.core.response", luaopen_atoll_core_response},
+    {"atoll.core.semaphore", luaopen_atoll_semaphore},
     {"atoll.core.spawn", luaopen_atoll_core_spawn},
     {"atoll.core.task", luaopen_atoll_task},
     {"atoll.core.testing", luaopen_atoll_core_testing},
+    {"atoll.core.ticker", luaopen_atoll_ticker},
     {"atoll.json", luaopen_atoll_json},
     {"cjson", luaopen_cjson},
     {"cjson.safe", luaopen_cjson_safe},

@@ -17,7 +17,10 @@ int luaopen_atoll_core_host(lua_State *L);
 int luaopen_atoll_core_request(lua_State *L);
 int luaopen_atoll_core_resolve(lua_State *L);
 int luaopen_atoll_core_response(lua_State *L);
+int luaopen_atoll_channel(lua_State *L);
+int luaopen_atoll_semaphore(lua_State *L);
 int luaopen_atoll_task(lua_State *L);
+int luaopen_atoll_ticker(lua_State *L);
 int luaopen_atoll_core_spawn(lua_State *L);
 int luaopen_atoll_core_testing(lua_State *L);
 

@@ -16,6 +16,7 @@ enum { MAGIC = 0x7461736b, OUTCOME = 1 };
 
 static const char TASK[] = "atoll.task";
 static const char JOINER[] = "atoll.task.joiner";
+static const char GROUP[] = "atoll.task.group";
 static const char SCOPE[] = "atoll.timeout";
 
 enum state { RUNNING, DONE, FAILED, CANCELLED };
@@ -31,10 +32,22 @@ struct task {
     bool quiet;
 };
 
-/* In one fiber that joins. */
+struct group;
+
+/* Told of one task's end: a fiber that joins, or a member of a group. */
 struct joiner {
+    struct link link; /* of the task's; in none when told */
     struct waiter waiter;
-    struct link link;
+    struct group *group; /* NULL when the fiber waits here itself */
+};
+
+/* Tasks of which one fiber awaits each end, in the order in which they come. Its user
+ * value is the list of them. */
+struct group {
+    struct waiter waiter;
+    unsigned count, ended, told;
+    unsigned *order; /* the places of those that ended; behind the members */
+    struct joiner members[];
 };
 
 static struct task *check_task(lua_State *L) {
@@ -45,19 +58,25 @@ static struct task *check_task(lua_State *L) {
 
 static bool is_awaited(struct task *t) {
     bool is = false;
-    for (struct link *l = t->joiners.next; l != &t->joiners && !is; l = l->next)
-        is = waiter_is_set(&LIST_OF(l, struct joiner, link)->waiter);
+    for (struct link *l = t->joiners.next; l != &t->joiners && !is; l = l->next) {
+        struct joiner *j = LIST_OF(l, struct joiner, link);
+        is = j->group || waiter_is_set(&j->waiter);
+    }
     return is;
+}
+
+static void tell(struct joiner *j) {
+    struct group *g = j->group;
+    list_unlink(&j->link);
+    if (g) g->order[g->ended++] = (unsigned)(j - g->members);
+    sched_wake(g ? &g->waiter : &j->waiter, WAKE_EVENT);
 }
 
 static void ended(struct task *t, enum state state) {
     t->state = state;
     t->fiber = NULL;
     struct link *first;
-    while ((first = list_first(&t->joiners))) {
-        list_unlink(first);
-        sched_wake(&LIST_OF(first, struct joiner, link)->waiter, WAKE_EVENT);
-    }
+    while ((first = list_first(&t->joiners))) tell(LIST_OF(first, struct joiner, link));
 }
 
 /* The fiber's function, called with the task, the program's function and its
@@ -135,12 +154,15 @@ static void fiber_ended(struct fiber *f, void *owner, int status, lua_State *co,
 
 static const struct fiber_owner owner_ops = {fiber_ended};
 
-static int spawn(lua_State *L) {
+/* Starts the program's function at 1 in a fiber whose own is first. */
+static int start(lua_State *L, const char *name, lua_CFunction first) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     struct generation *g = generation_of(L);
     if (!g->isolate)
-        return luaL_error(L, "atoll.spawn cannot be called while the app loads; "
-                             "call it in on(\"start\")");
+        return luaL_error(L,
+                          "atoll.%s cannot be called while the app loads; "
+                          "call it in on(\"start\")",
+                          name);
     struct task *t = lua_newuserdatauv(L, sizeof *t, OUTCOME);
     *t = (struct task){.magic = MAGIC, .state = DONE};
     list_init(&t->joiners);
@@ -155,13 +177,39 @@ static int spawn(lua_State *L) {
         fiber_kill(f);
         return luaL_error(L, "not enough memory for a fiber");
     }
-    lua_pushcfunction(f->co, run);
+    lua_pushcfunction(f->co, first);
     lua_xmove(L, f->co, count + 1);
     t->fiber = f;
     t->state = RUNNING;
     fiber_queue(f, count + 1);
     lua_settop(L, 1);
     return 1;
+}
+
+static int spawn(lua_State *L) {
+    return start(L, "spawn", run);
+}
+
+/* atoll.after: the deadline is the program's first argument. */
+
+static int slept(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    return run(L);
+}
+
+static int run_later(lua_State *L) {
+    int64_t at = (int64_t)lua_tointeger(L, 3);
+    lua_remove(L, 3);
+    return sched_park(L, NULL, at, slept, 0);
+}
+
+static int after(lua_State *L) {
+    int64_t at = timer_check_deadline(L, 1);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_remove(L, 1);
+    lua_pushinteger(L, at);
+    lua_insert(L, 2);
+    return start(L, "after", run_later);
 }
 
 static int outcome(lua_State *L) {
@@ -217,7 +265,7 @@ static int task_join(lua_State *L) {
     if (t->fiber == sched_of(L)->current)
         return luaL_error(L, "a task cannot join itself");
     struct joiner *j = lua_newuserdatauv(L, sizeof *j, 0);
-    *j = (struct joiner){0};
+    *j = (struct joiner){.group = NULL};
     list_init(&j->link);
     luaL_setmetatable(L, JOINER);
     list_append(&t->joiners, &j->link);
@@ -228,6 +276,81 @@ static int joiner_gc(lua_State *L) {
     struct joiner *j = luaL_checkudata(L, 1, JOINER);
     list_unlink(&j->link);
     return 0;
+}
+
+/* A group, for atoll.all and atoll.any. */
+
+static struct task *task_at(lua_State *L, int list, unsigned i) {
+    lua_rawgeti(L, list, i + 1);
+    struct task *t = luaL_testudata(L, -1, TASK);
+    if (!t) luaL_error(L, "a group is of tasks");
+    lua_pop(L, 1);
+    return t;
+}
+
+/* At 1 the list. */
+static int group(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    unsigned count = (unsigned)lua_rawlen(L, 1);
+    size_t members = count * sizeof(struct joiner);
+    struct group *g =
+        lua_newuserdatauv(L, sizeof *g + members + count * sizeof *g->order, 1);
+    *g = (struct group){.count = count};
+    g->order = (unsigned *)(void *)&g->members[count];
+    for (unsigned i = 0; i < count; i++) {
+        g->members[i] = (struct joiner){.group = g};
+        list_init(&g->members[i].link);
+    }
+    luaL_setmetatable(L, GROUP);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    for (unsigned i = 0; i < count; i++) {
+        struct task *t = task_at(L, 1, i);
+        if (t->fiber && t->fiber == sched_of(L)->current)
+            return luaL_error(L, "a task cannot wait for itself");
+        list_append(&t->joiners, &g->members[i].link);
+        if (t->state != RUNNING) tell(&g->members[i]);
+    }
+    return 1;
+}
+
+static int group_told(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct group *g = lua_touserdata(L, 1);
+    lua_pushinteger(L, g->order[g->told++] + 1);
+    return 1;
+}
+
+/* group:next() is the place of the task that ended next; nil after the last one. */
+static int group_next(lua_State *L) {
+    struct group *g = luaL_checkudata(L, 1, GROUP);
+    lua_settop(L, 1);
+    if (g->told == g->count) return 0;
+    if (g->told < g->ended) return group_told(L, LUA_OK, 0);
+    return sched_park(L, &g->waiter, 0, group_told, 0);
+}
+
+static int group_gc(lua_State *L) {
+    struct group *g = luaL_checkudata(L, 1, GROUP);
+    for (unsigned i = 0; i < g->count; i++) list_unlink(&g->members[i].link);
+    return 0;
+}
+
+/* Nobody is interested in those that still run. */
+static int group_close(lua_State *L) {
+    struct group *g = luaL_checkudata(L, 1, GROUP);
+    lua_settop(L, 1);
+    lua_getiuservalue(L, 1, 1);
+    for (unsigned i = 0; i < g->count; i++) {
+        struct task *t = task_at(L, 2, i);
+        if (t->state == RUNNING) fiber_cancel(t->fiber);
+    }
+    return group_gc(L);
+}
+
+static int is_task(lua_State *L) {
+    lua_pushboolean(L, luaL_testudata(L, 1, TASK) != NULL);
+    return 1;
 }
 
 static int task_cancel(lua_State *L) {
@@ -318,10 +441,16 @@ static const luaL_Reg task_methods[] = {
     {NULL, NULL},
 };
 
-static const luaL_Reg functions[] = {
-    {"spawn", spawn},
-    {"timeout", timeout},
+static const luaL_Reg group_methods[] = {
+    {"next", group_next},
+    {"__gc", group_gc},
+    {"__close", group_close},
     {NULL, NULL},
+};
+
+static const luaL_Reg functions[] = {
+    {"after", after}, {"group", group},     {"is_task", is_task},
+    {"spawn", spawn}, {"timeout", timeout}, {NULL, NULL},
 };
 
 static void new_finalized(lua_State *L, const char *name, lua_CFunction gc) {
@@ -331,12 +460,17 @@ static void new_finalized(lua_State *L, const char *name, lua_CFunction gc) {
     lua_pop(L, 1);
 }
 
-int luaopen_atoll_task(lua_State *L) {
-    luaL_newmetatable(L, TASK);
-    luaL_setfuncs(L, task_methods, 0);
+static void new_class(lua_State *L, const char *name, const luaL_Reg *methods) {
+    luaL_newmetatable(L, name);
+    luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
+}
+
+int luaopen_atoll_task(lua_State *L) {
+    new_class(L, TASK, task_methods);
+    new_class(L, GROUP, group_methods);
     new_finalized(L, JOINER, joiner_gc);
     new_finalized(L, SCOPE, scope_gc);
     generation_lets_through(generation_of(L), timeout);

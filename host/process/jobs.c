@@ -45,6 +45,7 @@ static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
     j->kind = kind;
     j->next = b;
     worker_options(&b->options);
+    b->options.once = &j->place.once;
     j->broken = false;
     j->answers = 0;
     j->began = clock_ns();
@@ -392,6 +393,7 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     j->place.format = s->log_format == LOG_JSON ? ACCESS_JSON : ACCESS_COMBINED;
     j->place.crew.exclusive = !s->reuseport;
     j->loaded.run = loaded;
+    once_init(&j->place.once);
     list_init(&j->alive);
     list_init(&j->retired);
     timer_init(&j->patience, impatient);
@@ -413,6 +415,7 @@ void jobs_done(struct jobs *j, struct worker_left *left) {
         worker_free(w, &j->left_so_far);
     }
     if (j->place.slices) slices_stop(j->place.slices);
+    once_done(&j->place.once);
     if (j->next) blueprint_release(j->next);
     if (j->blueprint) blueprint_release(j->blueprint);
     buf_reset(&j->problem);

@@ -151,7 +151,7 @@ static void settle(struct timer *t) {
 
 static void finish(struct worker *w, bool leave) {
     if (w->stopping) return;
-    w->stopping = true;
+    w->stopping = w->isolate.leaving = true;
     w->leaving_looks = (leave ? LEAVE_GRACE_MS : DRAIN_GRACE_MS) / SETTLE_MS;
     if (leave) {
         struct generation *g = w->isolate.current;

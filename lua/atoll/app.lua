@@ -18,6 +18,7 @@ function M.new()
   return setmetatable({
     entries = {}, -- routes, uses, mounts and statics in the order of their calls
     hooks = {},   -- event -> list of { call =, where = }
+    timers = {},  -- of app:every: list of { seconds =, call =, once = }
   }, metatable)
 end
 
@@ -169,7 +170,16 @@ function methods:on(event, fn)
   return self
 end
 
-for _, name in ipairs { "websocket", "every" } do
+-- Calls fn every so many seconds while this code serves, in each isolate or, with
+-- { once = "host" }, in one of them.
+function methods:every(seconds, fn, options)
+  check_self(self, "every")
+  local once = require("atoll.timers").check("app:every()", seconds, fn, options)
+  self.timers[#self.timers + 1] = { seconds = seconds, call = fn, once = once }
+  return self
+end
+
+for _, name in ipairs { "websocket" } do
   methods[name] = function(self)
     check_self(self, name)
     misuse.raise("app:%s() is not available in this version", name)

@@ -3,6 +3,7 @@
 -- around the handlers, and a handler without middleware is the very function that the
 -- program registered.
 local pattern = require "atoll.pattern"
+local timers = require "atoll.timers"
 local response = require "atoll.core.response"
 
 local M = {}
@@ -158,6 +159,7 @@ local function collect_hooks(out, app)
       table.insert(out[event], hook.call)
     end
   end
+  table.move(app.timers, 1, #app.timers, #out.timers + 1, out.timers)
   local reload = app.hooks.reload and app.hooks.reload[1]
   if reload and out.reload then
     fail(reload.where, "app:on(\"reload\") is there already, at %s", out.reload.where)
@@ -265,7 +267,7 @@ end
 function M.compile(app, more, files, public)
   local out = {
     routes = {}, seen = {}, late = {}, scopes = {}, within = {}, error_hooks = {},
-    start = {}, stop = {}, reload = nil, files = files,
+    start = {}, stop = {}, reload = nil, files = files, timers = {},
   }
   local root = walk(out, nil, app, "")
   for _, entry in ipairs(more) do entry_kinds.route(out, root, entry) end
@@ -274,6 +276,7 @@ function M.compile(app, more, files, public)
       add_route(out, late.route, late.error_hook)
     end
   end
+  if #out.timers > 0 then table.insert(out.start, timers.starter(out.timers)) end
   return {
     routes = out.routes,
     not_found = not_found(out.scopes, public),

@@ -2,11 +2,13 @@
 local app = require "atoll.app"
 local events = require "atoll.events"
 local files = require "atoll.files"
+local gather = require "atoll.gather"
 local host = require "atoll.core.host"
 local json = require "atoll.json"
 local misuse = require "atoll.misuse"
 local response = require "atoll.response"
 local task = require "atoll.core.task"
+local timers = require "atoll.timers"
 require "atoll.request"
 
 local atoll = {
@@ -20,6 +22,16 @@ local atoll = {
   halt = response.halt,
   file = files.file,
   events = events.events,
+  now = task.now,
+  sleep = task.sleep,
+  spawn = task.spawn,
+  timeout = task.timeout,
+  all = gather.all,
+  any = gather.any,
+  after = task.after,
+  every = timers.every,
+  semaphore = require "atoll.core.semaphore",
+  channel = require "atoll.core.channel",
   log = {},
 }
 
@@ -40,15 +52,6 @@ for _, level in ipairs { "debug", "info", "warn", "error" } do
       text = result
     end
     host.log(level, text)
-  end
-end
-
-for name, fn in pairs(task) do atoll[name] = fn end
-
--- Named in the guide, not yet there: better a clear message than a call of nil.
-for _, name in ipairs { "all", "any", "after", "every", "semaphore", "channel" } do
-  atoll[name] = atoll[name] or function()
-    misuse.raise("atoll.%s() is not available in this version", name)
   end
 end
 

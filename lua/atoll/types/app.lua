@@ -86,6 +86,14 @@ function app:static(prefix, directory) end
 ---@return atoll.app
 function app:events(pattern, fn) end
 
+---Calls fn every so many seconds while this code serves, after on("start"); in each
+---isolate or, with once = "host", in one of them.
+---@param seconds number
+---@param fn fun()
+---@param options? { once: "host"? }
+---@return atoll.app
+function app:every(seconds, fn, options) end
+
 ---Calls fn when something happens. What an error or not_found hook returns is an answer,
 ---with status 500 or 404 unless it names another.
 ---@param event "start"|"stop"|"reload"|"error"|"not_found"

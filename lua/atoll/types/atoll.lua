@@ -145,4 +145,106 @@ function atoll.timeout(seconds, fn, ...) end
 ---@field warn fun(text: any, ...: any)
 ---@field error fun(text: any, ...: any)
 
+---Runs all at once: the first result of each, at its key. The first that fails (it
+---raises, or returns nil and a message) ends the others: nil, message, code.
+---@async
+---@param list table<any, (fun(): ...)|atoll.task>
+---@return table?, string?, string?
+function atoll.all(list) end
+
+---Runs all at once: the first result of the first that succeeds, and its key; the
+---others are ended. nil, and message and code of the last, when all have failed.
+---@async
+---@param list table<any, (fun(): ...)|atoll.task>
+---@return any, any, string?
+function atoll.any(list) end
+
+---Runs fn in a fiber of its own, later.
+---@param seconds number
+---@param fn fun(...)
+---@param ... any
+---@return atoll.task
+function atoll.after(seconds, fn, ...) end
+
+---@class atoll.timer
+local timer = {}
+
+---Its function is not called again; false when it would not have been anyway.
+---@return boolean
+function timer:cancel() end
+
+---Calls fn every so many seconds while this code serves; in one isolate of the host
+---with once = "host".
+---@param seconds number
+---@param fn fun()
+---@param options? { once: "host"? }
+---@return atoll.timer
+function atoll.every(seconds, fn, options) end
+
+---@class atoll.semaphore
+local semaphore = {}
+
+---Waits for a permit: the semaphore, which as a `<close>` variable releases; nil, a
+---message and a code after so many seconds.
+---@async
+---@param seconds? number
+---@return atoll.semaphore?, string?, string?
+function semaphore:acquire(seconds) end
+
+---The same without waiting; the code is "EAGAIN".
+---@return atoll.semaphore?, string?, string?
+function semaphore:try_acquire() end
+
+function semaphore:release() end
+
+---What fn returns, called with a permit.
+---@async
+---@param fn fun(...): ...
+---@param ... any
+---@return any ...
+function semaphore:with(fn, ...) end
+
+---At most so many fibers of this isolate at a time.
+---@param permits integer
+---@return atoll.semaphore
+---@nodiscard
+function atoll.semaphore(permits) end
+
+---@class atoll.channel
+local channel = {}
+
+---Waits while as many values are under way as the channel holds.
+---@async
+---@param value any  not nil
+---@param seconds? number
+---@return true?, string?, string?
+function channel:send(value, seconds) end
+
+---@async
+---@param seconds? number
+---@return any, string?, string?
+function channel:receive(seconds) end
+
+---Without waiting; the code is "EAGAIN".
+---@param value any
+---@return true?, string?, string?
+function channel:try_send(value) end
+
+---@return any, string?, string?
+function channel:try_receive() end
+
+---What is received until the channel is closed and empty.
+---@return async fun(): any
+function channel:values() end
+
+---Nothing can be sent any more; what was sent can be received.
+function channel:close() end
+
+---Values from fiber to fiber of this isolate; the sender of one more than it holds (0)
+---waits.
+---@param holds? integer
+---@return atoll.channel
+---@nodiscard
+function atoll.channel(holds) end
+
 return atoll
