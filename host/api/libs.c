@@ -1,5 +1,7 @@
 #include "api/libs.h"
 
+#include "api/net_lua.h"
+
 #include <lauxlib.h>
 
 static const luaL_Reg modules[] = {
@@ -14,6 +16,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.testing", luaopen_atoll_core_testing},
     {"atoll.core.ticker", luaopen_atoll_ticker},
     {"atoll.json", luaopen_atoll_json},
+    {"atoll.net", luaopen_atoll_net},
     {"cjson", luaopen_cjson},
     {"cjson.safe", luaopen_cjson_safe},
     {NULL, NULL},

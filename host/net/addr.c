@@ -14,12 +14,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { HOST_MAX = 254 }; /* a DNS name of 253 bytes and its NUL */
-
 struct parts {
     bool is_unix, bracketed;
     const char *path;
-    char host[HOST_MAX]; /* empty: all addresses */
+    char host[ADDR_NAME]; /* empty: all addresses */
     unsigned port;
 };
 
@@ -77,7 +75,7 @@ static int split(const char *text, struct parts *p, char *why) {
         if ((unsigned char)p->host[i] <= ' ' || strchr("/@?#\x7f", p->host[i]))
             return refuse(why, "the name has a character that no name has");
     /* A zone is checked for existence when it is resolved. */
-    char bare[HOST_MAX];
+    char bare[ADDR_NAME];
     memcpy(bare, p->host, sizeof bare);
     bare[strcspn(bare, "%")] = 0;
     struct in6_addr ignored;
@@ -204,7 +202,7 @@ bool addr_literal(const char *host, unsigned port, struct addr *out) {
 
 int addr_numeric(const char *text, unsigned port, struct addr *out,
                  char why[ADDR_WHY]) {
-    char host[HOST_MAX];
+    char host[ADDR_NAME];
     const char *start = text, *end = text + strlen(text), *colon = strchr(text, ':');
     const char *bracket = *text == '[' ? strchr(text, ']') : NULL;
     if (bracket) {
@@ -227,6 +225,25 @@ int addr_numeric(const char *text, unsigned port, struct addr *out,
     return 0;
 }
 
+int addr_parse(const char *text, struct addr *out, char name[ADDR_NAME], uint16_t *port,
+               char why[ADDR_WHY]) {
+    struct parts p;
+    int err = split(text, &p, why);
+    if (err) return err;
+    if (p.is_unix) {
+        make_unix(p.path, out);
+    } else if (p.host[0] == 0) {
+        make_all(p.port, out);
+    } else if (!addr_literal(p.host, p.port, out)) {
+        /* In brackets stands an IPv6 address: only its zone can be wrong. */
+        if (p.bracketed) return refuse(why, "no network interface of that name");
+        memcpy(name, p.host, ADDR_NAME);
+        *port = (uint16_t)p.port;
+        return 0;
+    }
+    return 1;
+}
+
 int addr_of_socket(int fd, struct addr *out) {
     *out = (struct addr){.len = sizeof out->at};
     if (getsockname(fd, (struct sockaddr *)&out->at, &out->len) < 0) return -errno;
@@ -238,6 +255,11 @@ int addr_of_socket(int fd, struct addr *out) {
         out->both = !only && IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
     }
     return 0;
+}
+
+int addr_of_peer(int fd, struct addr *out) {
+    *out = (struct addr){.len = sizeof out->at};
+    return getpeername(fd, (struct sockaddr *)&out->at, &out->len) < 0 ? -errno : 0;
 }
 
 const char *addr_path(const struct addr *a) {

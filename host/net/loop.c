@@ -33,10 +33,10 @@ static void run_inbox(struct loop *l) {
     }
 }
 
-static void run_deferred(struct loop *l) {
+static void run_batch(struct link *deferred) {
     struct link batch;
     list_init(&batch);
-    list_splice(&batch, &l->deferred);
+    list_splice(&batch, deferred);
     struct link *first;
     while ((first = list_first(&batch))) {
         list_unlink(first);
@@ -81,13 +81,14 @@ static void settle(struct ev_loop *ev, ev_prepare *w, int events) {
     struct loop *l = w->data;
     run_inbox(l);
     timers_run(l);
-    run_deferred(l);
+    run_batch(&l->deferred);
+    run_batch(&l->last);
     free_graves(l);
     if (l->stopping) {
         ev_break(ev, EVBREAK_ALL);
         return;
     }
-    if (list_empty(&l->deferred)) {
+    if (list_empty(&l->deferred) && list_empty(&l->last)) {
         if (ev_is_active(&l->idle)) ev_idle_stop(ev, &l->idle);
         timers_arm(l);
         atomic_store_explicit(&l->awake_since, 0, memory_order_seq_cst);
@@ -132,6 +133,8 @@ int loop_init(struct loop *l) {
         return -ENOMEM;
     }
     list_init(&l->deferred);
+    list_init(&l->last);
+    list_init(&l->debts);
     l->graves_end = &l->graves;
     timers_start(&l->timers, l);
     ev_async_init(&l->wake, woken);
@@ -152,7 +155,13 @@ int loop_init(struct loop *l) {
 
 void loop_done(struct loop *l) {
     run_inbox(l);
-    while (!list_empty(&l->deferred)) run_deferred(l);
+    while (!list_empty(&l->deferred)) run_batch(&l->deferred);
+    for (struct link *first; (first = list_first(&l->debts));) {
+        list_unlink(first);
+        struct debt *d = LIST_OF(first, struct debt, link);
+        d->give_up(d);
+    }
+    while (!list_empty(&l->last)) run_batch(&l->last);
     free_graves(l);
     ev_loop_destroy(l->ev);
     timers_done(&l->timers);
@@ -189,6 +198,10 @@ void loop_post(struct loop *l, struct post *p) {
 
 void loop_defer(struct loop *l, struct deferred *d) {
     if (list_empty(&d->link)) list_append(&l->deferred, &d->link);
+}
+
+void loop_defer_last(struct loop *l, struct deferred *d) {
+    if (list_empty(&d->link)) list_append(&l->last, &d->link);
 }
 
 void loop_bury(struct loop *l, struct grave *g) {

@@ -4,7 +4,8 @@
  * all events were read, is deferred.
  *
  * loop_run turns until loop_stop. Each turn: sleep, events, inbox, timers, deferred
- * calls, graves. A deferred call made while those run is run before the loop sleeps.
+ * calls, the last calls, graves. A deferred call made while those run is run before the
+ * loop sleeps.
  * Only loop_post, loop_wake and the atomics may be used from another thread; all else
  * from the loop's own. */
 #ifndef NET_LOOP_H
@@ -30,6 +31,13 @@ struct deferred {
     void (*run)(struct deferred *self);
 };
 
+/* Who still has something to send. Whoever ends a loop waits until nobody has, for as
+ * long as that is worth; loop_done tells those who are left. */
+struct debt {
+    struct link link;
+    void (*give_up)(struct debt *self);
+};
+
 /* Freed at the end of the turn by calling done. */
 struct grave {
     struct grave *next;
@@ -42,7 +50,8 @@ struct loop {
     struct ev_loop *ev;
     int64_t now; /* monotonic ns, refreshed once a turn */
     struct timers timers;
-    struct link deferred;
+    struct link deferred, last;
+    struct link debts;
     struct grave *graves, **graves_end; /* in the order of burying */
     struct clock_date date;             /* the Date header's text */
     char *scratch;                      /* LOOP_SCRATCH bytes: the shared read buffer */
@@ -80,6 +89,10 @@ void loop_stop(struct loop *l);
 void loop_post(struct loop *l, struct post *p);
 
 void loop_defer(struct loop *l, struct deferred *d);
+
+/* After the deferred calls of this turn, those that run fibers among them: what they
+ * have written can then be sent together. */
+void loop_defer_last(struct loop *l, struct deferred *d);
 
 void loop_bury(struct loop *l, struct grave *g);
 

@@ -20,15 +20,17 @@ void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_o
     s->ops = ops;
     s->user = user;
     buf_init(&s->out);
-    s->written = l->now;
+    s->written = l ? l->now : 0;
     s->reading = s->above = s->broken = s->shut = false;
+    s->error = 0;
 }
 
 /* Most streams of a loop need an output queue only for the moment of one answer: one
  * block goes from hand to hand. */
 static void drop_out(struct stream *s) {
-    if (s->out.memory && !s->loop->spare && s->out.capacity == OUT_FIRST) {
-        s->loop->spare = s->out.memory;
+    struct loop *l = s->loop;
+    if (s->out.memory && l && !l->spare && s->out.capacity == OUT_FIRST) {
+        l->spare = s->out.memory;
         buf_init(&s->out);
     } else {
         buf_reset(&s->out);
@@ -39,14 +41,15 @@ static void watch(struct stream *s) {
     /* Who waits for drained is told from the loop, even if a flush has sent all. */
     bool writing = buf_len(&s->out) || s->above;
     int events = (s->reading ? EV_READ : 0) | (writing ? EV_WRITE : 0);
-    if (s->io.fd < 0 || events == (s->io.events & (EV_READ | EV_WRITE))) return;
+    if (s->io.fd < 0 || events == (s->io.events & (EV_READ | EV_WRITE)) || !s->loop)
+        return;
     ev_io_stop(s->loop->ev, &s->io);
     ev_io_set(&s->io, s->io.fd, events);
     if (events) ev_io_start(s->loop->ev, &s->io);
 }
 
 void stream_done(struct stream *s) {
-    if (s->io.fd >= 0) ev_io_stop(s->loop->ev, &s->io);
+    if (s->io.fd >= 0 && s->loop) ev_io_stop(s->loop->ev, &s->io);
     drop_out(s);
     s->ops->close(s);
     s->io.fd = -1;
@@ -59,18 +62,20 @@ void stream_want_read(struct stream *s, bool want) {
 }
 
 char *stream_reserve(struct stream *s, size_t n) {
-    if (buf_len(&s->out) == 0) s->written = s->loop->now; /* no progress was due */
+    struct loop *l = s->loop;
+    if (l && buf_len(&s->out) == 0) s->written = l->now; /* no progress was due */
     if (!s->out.memory && n <= OUT_FIRST) {
-        s->out.memory = s->loop->spare ? s->loop->spare : malloc(OUT_FIRST);
-        s->loop->spare = NULL;
+        s->out.memory = l && l->spare ? l->spare : malloc(OUT_FIRST);
+        if (l) l->spare = NULL;
         if (!s->out.memory) return NULL;
         s->out.capacity = OUT_FIRST;
     }
     return buf_reserve(&s->out, n);
 }
 
-static enum io fail(struct stream *s) {
+static enum io fail(struct stream *s, int error) {
     s->broken = true;
+    s->error = error;
     drop_out(s);
     watch(s);
     return IO_FAIL;
@@ -86,11 +91,11 @@ enum io stream_send(struct stream *s, const char *body, size_t n, size_t *taken)
     if (n) pieces[count++] = (struct iovec){(void *)(uintptr_t)body, n};
     if (!count) return IO_OK;
     enum io result = s->ops->writev(s, pieces, count, &sent);
-    if (result == IO_FAIL) return fail(s);
-    if (result == IO_OK)
-        s->written = s->loop->now;
-    else
+    if (result == IO_FAIL) return fail(s, errno);
+    if (result != IO_OK)
         sent = 0;
+    else if (s->loop)
+        s->written = s->loop->now;
     if (sent < queued) {
         buf_consume(&s->out, sent);
     } else {
@@ -101,7 +106,7 @@ enum io stream_send(struct stream *s, const char *body, size_t n, size_t *taken)
         size_t more = STREAM_HIGH - buf_len(&s->out);
         if (more > n - *taken) more = n - *taken;
         char *to = stream_reserve(s, more);
-        if (!to) return fail(s);
+        if (!to) return fail(s, ENOMEM);
         memcpy(to, body + *taken, more);
         stream_commit(s, more);
         *taken += more;
@@ -115,6 +120,38 @@ enum io stream_send(struct stream *s, const char *body, size_t n, size_t *taken)
         s->above = true;
     watch(s);
     return IO_AGAIN;
+}
+
+enum io stream_write(struct stream *s, const struct iovec *pieces, int count) {
+    struct iovec all[STREAM_PIECES + 1];
+    size_t queued = buf_len(&s->out), sent = 0;
+    if (s->broken) return IO_FAIL;
+    if (!(s->io.events & EV_WRITE)) { /* else it is known to take nothing */
+        int n = 0;
+        if (queued) all[n++] = (struct iovec){buf_data(&s->out), queued};
+        for (int i = 0; i < count; i++) all[n++] = pieces[i];
+        enum io result = s->ops->writev(s, all, n, &sent);
+        if (result == IO_FAIL) return fail(s, errno);
+        if (result != IO_OK)
+            sent = 0;
+        else if (s->loop)
+            s->written = s->loop->now;
+    }
+    buf_consume(&s->out, sent < queued ? sent : queued);
+    sent -= sent < queued ? sent : queued;
+    for (int i = 0; i < count; i++) {
+        size_t skip = sent < pieces[i].iov_len ? sent : pieces[i].iov_len;
+        size_t n = pieces[i].iov_len - skip;
+        sent -= skip;
+        if (n == 0) continue;
+        char *to = stream_reserve(s, n);
+        if (!to) return fail(s, ENOMEM);
+        memcpy(to, (const char *)pieces[i].iov_base + skip, n);
+        stream_commit(s, n);
+    }
+    if (buf_len(&s->out) == 0) drop_out(s);
+    watch(s);
+    return buf_len(&s->out) ? IO_AGAIN : IO_OK;
 }
 
 bool stream_full(struct stream *s) {
@@ -147,6 +184,7 @@ static void ready(struct ev_loop *ev, ev_io *io, int events) {
 }
 
 void stream_detach(struct stream *s) {
+    if (!s->loop) return;
     loop_forget(s->loop, &s->io);
     s->loop = NULL;
 }

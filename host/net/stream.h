@@ -17,7 +17,9 @@
 
 struct stream;
 
-/* The transport. n is set with IO_OK; errno with IO_FAIL. */
+/* The transport. n is set with IO_OK; errno with IO_FAIL. A read that gives less than
+ * there was room for has taken all that is at hand: the next is tried when the
+ * descriptor is readable. */
 struct stream_ops {
     enum io (*read)(struct stream *s, char *to, size_t room, size_t *n);
     enum io (*writev)(struct stream *s, const struct iovec *pieces, int count,
@@ -34,11 +36,12 @@ struct stream_user {
 enum {
     STREAM_HIGH = 128 * 1024, /* a writer with more than this unsent has to wait */
     STREAM_LOW = 32 * 1024,
+    STREAM_PIECES = 15, /* at most, in one stream_write */
 };
 
 struct stream {
-    ev_io io; /* its data is the transport's own; not used by stream_plain */
-    struct loop *loop;
+    ev_io io;          /* its data is the transport's own; not used by stream_plain */
+    struct loop *loop; /* NULL while it belongs to none: then nothing is told */
     const struct stream_ops *ops;
     const struct stream_user *user;
     struct buf out;
@@ -47,11 +50,13 @@ struct stream {
     bool above;      /* the high mark was passed; drained is owed */
     bool broken;     /* writing has failed: what is queued is dropped */
     bool shut;
+    int error; /* why it is broken: an errno */
 };
 
 extern const struct stream_ops stream_plain;
 
-/* Takes fd, which is non-blocking. No event comes before stream_want_read. */
+/* Takes fd, which is non-blocking. No event comes before stream_want_read. The loop may
+ * be NULL until stream_attach. */
 void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_ops *ops,
                  const struct stream_user *user);
 
@@ -87,6 +92,10 @@ static inline enum io stream_flush(struct stream *s) {
     return buf_len(&s->out) ? stream_send(s, NULL, 0, &taken)
                             : (s->broken ? IO_FAIL : IO_OK);
 }
+
+/* Sends what is queued and behind it the pieces, and queues all that is not sent, so
+ * that what was written at once is never torn. As stream_send. */
+enum io stream_write(struct stream *s, const struct iovec *pieces, int count);
 
 /* True when a writer should wait for drained. */
 bool stream_full(struct stream *s);

@@ -8,19 +8,18 @@
 #ifndef PROCESS_HERITAGE_H
 #define PROCESS_HERITAGE_H
 
-#include "net/addr.h"
+#include "net/bind.h"
 #include "process/settings.h"
 
 #include <stdint.h>
 #include <sys/types.h>
 
 struct listener {
-    struct addr addr;     /* with the real port */
-    char text[ADDR_TEXT]; /* of addr; names the listener in the log */
-    int *fds;             /* listening, non-blocking, close-on-exec */
-    size_t count;         /* of fds: 1, or with reuseport one for each isolate */
-    dev_t device;         /* of a unix socket's file, to know it by */
-    ino_t inode;
+    struct addr addr;      /* with the real port */
+    char text[ADDR_TEXT];  /* of addr; names the listener in the log */
+    int *fds;              /* listening, non-blocking, close-on-exec */
+    size_t count;          /* of fds: 1, or with reuseport one for each isolate */
+    struct bind_file file; /* of a unix socket */
 };
 
 struct listeners {

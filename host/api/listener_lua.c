@@ -1,0 +1,309 @@
+#include "api/listener_lua.h"
+
+#include "api/socket_lua.h"
+#include "api/timer_lua.h"
+#include "base/check.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "isolate/fd_wait.h"
+#include "isolate/generation.h"
+#include "isolate/isolate.h"
+#include "net/bind.h"
+
+#include <lauxlib.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+enum {
+    MAGIC = 0x6c697374,
+    ADDRS_MAX = 8,
+    BATCH = 64, /* connections that are taken before others have their turn */
+};
+
+static const char NAME[] = "atoll.listener";
+static const int64_t BACKOFF = CLOCK_SECOND / 10;
+
+struct listening {
+    uint32_t magic;
+    int fd; /* -1 when it is closed */
+    struct fd_wait wait;
+    struct waiter pause; /* until there are descriptors again */
+    struct addr addr;
+    struct bind_file file;
+    struct socket_options options;
+    bool told;
+};
+
+static struct listening *check(lua_State *L) {
+    struct listening *l = luaL_checkudata(L, 1, NAME);
+    MAGIC_CHECK(l, MAGIC);
+    return l;
+}
+
+static int listener_close(lua_State *L) {
+    struct listening *l = check(L);
+    if (l->fd >= 0) {
+        fd_wait_done(&l->wait);
+        sched_wake(&l->pause, WAKE_EVENT);
+        bind_remove(&l->addr, l->file);
+        fd_close(&l->fd);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* ---- accepting ---- */
+
+/* One connection, or a negative errno. */
+static int take(struct listening *l) {
+    for (;;) {
+        int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            if (l->told) log_info("accepting connections again");
+            l->told = false;
+            if (l->options.keepalive) socket_keepalive(fd, l->options.keepalive);
+            return fd;
+        }
+        /* Errors of one connection's network (accept(2)) are that connection's. */
+        switch (errno) {
+        case EINTR:
+        case ECONNABORTED:
+        case EPROTO:
+        case ENETDOWN:
+        case ENOPROTOOPT:
+        case EHOSTDOWN:
+        case ENONET:
+        case EHOSTUNREACH:
+        case ENETUNREACH: continue;
+        default: return -errno;
+        }
+    }
+}
+
+static bool has_run_out(struct listening *l, int err) {
+    if (err != -EMFILE && err != -ENFILE && err != -ENOBUFS && err != -ENOMEM)
+        return false;
+    char text[ADDR_TEXT];
+    if (!l->told)
+        log_error("cannot accept connections on %s: %s", addr_text(&l->addr, text),
+                  err_text(err));
+    l->told = true;
+    return true;
+}
+
+/* Waits for a connection, or after an error for better times. */
+static int wait_for(lua_State *L, struct listening *l, int err, int64_t deadline,
+                    lua_KFunction k) {
+    if (err == -EAGAIN)
+        return fd_wait_park(L, &l->wait, EV_READ, deadline, k, (lua_KContext)deadline);
+    int64_t until = clock_ns() + BACKOFF;
+    if (deadline && deadline < until) until = deadline;
+    return sched_park(L, &l->pause, until, k, (lua_KContext)deadline);
+}
+
+static int push_socket(lua_State *L, const struct listening *l, int fd) {
+    struct sock **box = (struct sock **)lua_touserdata(L, -1);
+    if (socket_open(L, box, fd) != 0) return ERR_MEMORY;
+    (*box)->line_max = l->options.line_max;
+    return 0;
+}
+
+static int accepting(lua_State *L, int status, lua_KContext deadline) {
+    struct listening *l = check(L);
+    bool late = status == LUA_YIELD && deadline && clock_ns() >= deadline;
+    lua_settop(L, 1);
+    socket_push(L); /* before there is a descriptor that could be lost */
+    for (;;) {
+        if (l->fd < 0) return socket_failure(L, ERR_CLOSED);
+        int fd = take(l);
+        if (fd >= 0)
+            return push_socket(L, l, fd) == 0 ? 1 : socket_failure(L, ERR_MEMORY);
+        bool pause = has_run_out(l, fd);
+        if (fd != -EAGAIN && !pause) return socket_failure(L, fd);
+        if (late) return socket_timed_out(L);
+        if (!fd_wait_must_block(L)) return wait_for(L, l, fd, deadline, accepting);
+        if (pause) return socket_failure(L, fd);
+        late = !fd_wait_block(L, &l->wait, EV_READ, deadline);
+    }
+}
+
+static int listener_accept(lua_State *L) {
+    check(L);
+    return accepting(L, LUA_OK, (lua_KContext)timer_opt_deadline(L, 2));
+}
+
+/* ---- serving ---- */
+
+/* The message handler: {text, traceback} in place of the value. A cancel stays. */
+static int describe(lua_State *L) {
+    if (sched_is_cancelled(L, 1)) return 1;
+    luaL_tolstring(L, 1, NULL);
+    luaL_traceback(L, L, lua_tostring(L, -1), 1);
+    return 1;
+}
+
+/* At 1 the handler of messages, at 2 the socket. */
+static int served(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    if (status != LUA_OK && status != LUA_YIELD && !sched_is_cancelled(L, -1)) {
+        size_t n;
+        const char *text = lua_tolstring(L, -1, &n);
+        if (!text) text = "(an error without a text)", n = strlen(text);
+        log_lines(LEVEL_ERROR, SPAN("a connection's function failed: "),
+                  span_of(text, n));
+    }
+    struct sock *s = socket_check(L, 2);
+    if (s) sock_close(s);
+    return 0;
+}
+
+/* Called with the socket and the function. */
+static int serve_one(lua_State *L) {
+    lua_pushcfunction(L, describe);
+    lua_insert(L, 1);
+    lua_pushvalue(L, 2);
+    return served(L, lua_pcallk(L, 1, 0, 1, 0, served), 0);
+}
+
+/* The socket is on top. */
+static int start_one(lua_State *L) {
+    struct fiber *f = fiber_new(generation_of(L), FIBER_TASK, NULL, NULL);
+    if (!f || !lua_checkstack(f->co, 4)) {
+        if (f) fiber_kill(f);
+        return ERR_MEMORY;
+    }
+    lua_pushcfunction(f->co, serve_one);
+    lua_pushvalue(L, 2);
+    lua_xmove(L, f->co, 2);
+    fiber_queue(f, 2);
+    return 0;
+}
+
+static int serving(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct listening *l = check(L);
+    lua_settop(L, 2);
+    for (int i = 0; l->fd >= 0; i++) {
+        if (i == BATCH) return sched_park(L, NULL, 1, serving, 0);
+        socket_push(L);
+        int fd = take(l), err = fd;
+        if (fd >= 0) err = push_socket(L, l, fd);
+        if (err == 0) err = start_one(L);
+        if (err == 0) continue;
+        lua_settop(L, 2); /* a socket that no fiber got is closed by the collector */
+        if (err == ERR_MEMORY) err = -ENOMEM;
+        if (err != -EAGAIN && !has_run_out(l, err)) return socket_failure(L, err);
+        return wait_for(L, l, err, 0, serving);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int listener_serve(lua_State *L) {
+    check(L);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    sched_check_waitable(L);
+    return serving(L, LUA_OK, 0);
+}
+
+/* ---- listening ---- */
+
+static int listener_name(lua_State *L) {
+    const struct listening *l = check(L);
+    char text[ADDR_TEXT];
+    if (l->fd < 0) return socket_failure(L, ERR_CLOSED);
+    lua_pushstring(L, addr_text(&l->addr, text));
+    return 1;
+}
+
+static int listener_fd(lua_State *L) {
+    const struct listening *l = check(L);
+    if (l->fd < 0) return socket_failure(L, ERR_CLOSED);
+    lua_pushinteger(L, l->fd);
+    return 1;
+}
+
+static int listener_text(lua_State *L) {
+    const struct listening *l = check(L);
+    char text[ADDR_TEXT];
+    lua_pushfstring(L, "listener (%s): %p",
+                    l->fd < 0 ? "closed" : addr_text(&l->addr, text), (const void *)l);
+    return 1;
+}
+
+static int open_listener(struct listening *l, const struct addr *a, bool reuseport,
+                         int backlog) {
+    int fd = bind_socket(a, SOCK_STREAM, reuseport), err = fd < 0 ? fd : 0;
+    if (!err && !addr_is_unix(a) && !l->options.nodelay)
+        err = bind_option(fd, IPPROTO_TCP, TCP_NODELAY, 0);
+    if (!err && listen(fd, backlog) < 0) err = -errno;
+    l->addr = *a;
+    if (!err && !addr_is_unix(a)) err = addr_of_socket(fd, &l->addr);
+    if (err) {
+        fd_close(&fd);
+        return err;
+    }
+    l->file = bind_file_of(a);
+    l->fd = fd;
+    fd_wait_init(&l->wait, fd);
+    return 0;
+}
+
+static int listen_failed(lua_State *L, int err, const char *why) {
+    luaL_pushfail(L);
+    lua_pushfstring(L, "cannot listen on %s: %s", lua_tostring(L, 1), why);
+    lua_pushstring(L, err_name(err));
+    return 3;
+}
+
+int listener_listen(lua_State *L) {
+    static const char *const own[] = {"backlog", "reuseport", NULL};
+    struct addr a;
+    char name[ADDR_NAME], why[ADDR_WHY];
+    uint16_t port;
+    lua_Integer backlog = BIND_BACKLOG;
+    bool reuseport = false;
+    const char *text = luaL_checkstring(L, 1);
+    lua_settop(L, 2);
+    struct listening *l = lua_newuserdatauv(L, sizeof *l, 0);
+    *l = (struct listening){.magic = MAGIC, .fd = -1};
+    luaL_setmetatable(L, NAME);
+    socket_read_options(L, 2, &l->options, own);
+    if (!lua_isnil(L, 2)) {
+        if (lua_getfield(L, 2, "backlog") != LUA_TNIL)
+            backlog = luaL_checkinteger(L, -1);
+        lua_getfield(L, 2, "reuseport");
+        reuseport = lua_toboolean(L, -1);
+        lua_pop(L, 2);
+    }
+    if (backlog < 1 || backlog > 65535)
+        return luaL_error(L, "backlog is a number from 1 to 65535");
+    int kind = addr_parse(text, &a, name, &port, why);
+    if (kind < 0) return listen_failed(L, kind, why);
+    if (kind == 0) return listen_failed(L, ERR_NOT_FOUND, err_text(ERR_NOT_FOUND));
+    int err = open_listener(l, &a, reuseport, (int)backlog);
+    return err ? listen_failed(L, err, err_text(err)) : 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"accept", listener_accept}, {"close", listener_close}, {"fd", listener_fd},
+    {"name", listener_name},     {"serve", listener_serve}, {NULL, NULL},
+};
+
+static const luaL_Reg metamethods[] = {
+    {"__close", listener_close},
+    {"__gc", listener_close},
+    {"__tostring", listener_text},
+    {NULL, NULL},
+};
+
+int luaopen_atoll_listener(lua_State *L) {
+    if (luaL_newmetatable(L, NAME)) {
+        luaL_setfuncs(L, metamethods, 0);
+        luaL_newlib(L, methods);
+        lua_setfield(L, -2, "__index");
+        generation_lets_through(generation_of(L), serve_one);
+    }
+    lua_pop(L, 1);
+    return 0;
+}

@@ -1,0 +1,16 @@
+/* Listeners: accept one connection, or serve all of them, each in a fiber of its own.
+ *
+ * When descriptors or memory have run out it is said once in the log, and accepting
+ * goes on a tenth of a second later. The thread that the state is on. */
+#ifndef API_LISTENER_LUA_H
+#define API_LISTENER_LUA_H
+
+#include <lua.h>
+
+/* Makes the metatable. */
+int luaopen_atoll_listener(lua_State *L);
+
+/* net.listen(address[, options]) */
+int listener_listen(lua_State *L);
+
+#endif

@@ -1,0 +1,191 @@
+#include "api/net_lua.h"
+
+#include "api/listener_lua.h"
+#include "api/resolve_lua.h"
+#include "api/socket_lua.h"
+#include "api/timer_lua.h"
+#include "base/check.h"
+#include "base/fd.h"
+#include "isolate/fd_wait.h"
+#include "isolate/isolate.h"
+#include "net/dial.h"
+
+#include <lauxlib.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAGIC = 0x636f6e6e };
+
+static const char CONNECTING[] = "atoll.net.connecting";
+
+/* On the stack of a connect. */
+enum { ADDRESS = 1, OPTIONS, STATE };
+
+struct connecting {
+    uint32_t magic;
+    struct waiter waiter;
+    struct dial *dial;
+    int64_t deadline;
+    int family;
+    struct socket_options options;
+    struct dial_plan plan;
+    struct addr from;
+    struct addr literal[2];
+    bool done;
+    int outcome; /* a descriptor, until somebody takes it, or a negative errno */
+};
+
+static int connecting_close(lua_State *L) {
+    struct connecting *c = luaL_checkudata(L, 1, CONNECTING);
+    MAGIC_CHECK(c, MAGIC);
+    dial_free(c->dial);
+    c->dial = NULL;
+    fd_close(&c->outcome);
+    return 0;
+}
+
+static int connect_failed(lua_State *L, int err, const char *why) {
+    luaL_pushfail(L);
+    lua_pushfstring(L, "cannot connect to %s: %s", lua_tostring(L, ADDRESS), why);
+    lua_pushstring(L, err_name(err));
+    return 3;
+}
+
+static int finish(lua_State *L, struct connecting *c) {
+    if (c->outcome < 0) return connect_failed(L, c->outcome, err_text(c->outcome));
+    struct sock **box = socket_push(L);
+    int fd = c->outcome;
+    c->outcome = -1;
+    if (socket_open(L, box, fd) != 0)
+        return connect_failed(L, ERR_MEMORY, err_text(ERR_MEMORY));
+    (*box)->line_max = c->options.line_max;
+    if (c->options.keepalive) socket_keepalive(fd, c->options.keepalive);
+    return 1;
+}
+
+static void dialled(struct dial *d, int outcome) {
+    struct connecting *c = dial_user(d);
+    MAGIC_CHECK(c, MAGIC);
+    c->dial = NULL;
+    dial_free(d);
+    c->outcome = outcome;
+    c->done = true;
+    sched_wake(&c->waiter, WAKE_EVENT);
+}
+
+static int connected(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct connecting *c = lua_touserdata(L, STATE);
+    if (!c->done) return connect_failed(L, ETIMEDOUT, "timed out");
+    return finish(L, c);
+}
+
+static int dial(lua_State *L, struct connecting *c) {
+    if (fd_wait_must_block(L)) {
+        c->outcome = dial_now(&c->plan, c->deadline);
+        return finish(L, c);
+    }
+    sched_check_waitable(L);
+    int outcome = dial_start(&c->dial, sched_of(L)->loop, &c->plan, dialled, c);
+    if (outcome == -EINPROGRESS)
+        return sched_park(L, &c->waiter, c->deadline, connected, 0);
+    c->outcome = outcome;
+    return finish(L, c);
+}
+
+static int looked_up(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    const struct resolve_query *q = resolve_result(L, -1, status);
+    struct connecting *c = lua_touserdata(L, STATE);
+    if (q->err) return connect_failed(L, q->err, q->why);
+    c->plan.list = q->list;
+    c->plan.count = q->count < DIAL_MAX ? q->count : DIAL_MAX;
+    return dial(L, c); /* the query stays on the stack */
+}
+
+/* connect(":80") means this machine. */
+static unsigned this_machine(struct addr *list) {
+    char why[ADDR_WHY], text[ADDR_TEXT];
+    struct addr all = list[0];
+    in_port_t port = all.at.ss_family == AF_INET6
+                         ? ((struct sockaddr_in6 *)&all.at)->sin6_port
+                         : ((struct sockaddr_in *)&all.at)->sin_port;
+    snprintf(text, sizeof text, "127.0.0.1:%u", ntohs(port));
+    unsigned count = addr_resolve(text, &list[0], 1, why) == 1;
+    if (all.both) {
+        snprintf(text, sizeof text, "[::1]:%u", ntohs(port));
+        count += addr_resolve(text, &list[count], 1, why) == 1;
+    }
+    return count;
+}
+
+/* host, port -> the text of one address */
+static void join_address(lua_State *L) {
+    const char *host = luaL_checkstring(L, 1);
+    if (lua_type(L, 2) != LUA_TNUMBER && lua_type(L, 2) != LUA_TSTRING) return;
+    bool v6 = strchr(host, ':') && host[0] != '[';
+    lua_pushfstring(L, v6 ? "[%s]:%s" : "%s:%s", host, lua_tostring(L, 2));
+    lua_replace(L, 1);
+    lua_remove(L, 2);
+}
+
+static void read_options(lua_State *L, struct connecting *c) {
+    static const char *const own[] = {"bind", "family", "timeout", NULL};
+    char name[ADDR_NAME], why[ADDR_WHY];
+    uint16_t port;
+    socket_read_options(L, OPTIONS, &c->options, own);
+    c->plan.nodelay = c->options.nodelay;
+    if (lua_isnil(L, OPTIONS)) return;
+    lua_getfield(L, OPTIONS, "timeout");
+    c->deadline = timer_opt_deadline(L, lua_gettop(L));
+    lua_getfield(L, OPTIONS, "family");
+    c->family = resolve_check_family(L, lua_gettop(L));
+    if (lua_getfield(L, OPTIONS, "bind") != LUA_TNIL) {
+        const char *text = luaL_checkstring(L, -1);
+        if (addr_parse(text, &c->from, name, &port, why) != 1)
+            luaL_error(L, "bind: '%s' is no address of this machine", text);
+        c->plan.from = &c->from;
+    }
+    lua_pop(L, 3);
+}
+
+static int net_connect(lua_State *L) {
+    char name[ADDR_NAME], why[ADDR_WHY];
+    uint16_t port;
+    join_address(L);
+    lua_settop(L, OPTIONS);
+    struct connecting *c = lua_newuserdatauv(L, sizeof *c, 0);
+    *c = (struct connecting){.magic = MAGIC, .outcome = -1};
+    luaL_setmetatable(L, CONNECTING);
+    read_options(L, c);
+    lua_toclose(L, STATE);
+    const char *text = lua_tostring(L, ADDRESS);
+    int kind = addr_parse(text, c->literal, name, &port, why);
+    if (kind < 0) return connect_failed(L, kind, why);
+    if (kind == 0)
+        return resolve_wait(L, name, c->family, port, c->deadline, looked_up, 0);
+    c->plan.list = c->literal;
+    c->plan.count = text[0] == ':' ? this_machine(c->literal) : 1;
+    return dial(L, c);
+}
+
+static const luaL_Reg functions[] = {
+    {"connect", net_connect},
+    {"listen", listener_listen},
+    {"resolve", resolve_lua},
+    {NULL, NULL},
+};
+
+int luaopen_atoll_net(lua_State *L) {
+    luaopen_atoll_socket(L);
+    luaopen_atoll_listener(L);
+    luaL_newmetatable(L, CONNECTING);
+    lua_pushcfunction(L, connecting_close);
+    lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, connecting_close);
+    lua_setfield(L, -2, "__close");
+    lua_pop(L, 1);
+    luaL_newlib(L, functions);
+    return 1;
+}
