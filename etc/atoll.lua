@@ -57,6 +57,12 @@ return {
   -- its own.
   -- compat_path = false,
 
+  -- What code written for others finds: 5.1 for the functions that Lua has had
+  -- (unpack, setfenv, module, ...), ngx for OpenResty's sockets and the small
+  -- part of ngx around them.
+  -- Any of 5.1|ngx.
+  -- compat = {},
+
   -- Lua's way of collecting garbage.
   -- One of incremental|generational.
   -- gc = "incremental",

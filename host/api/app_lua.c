@@ -60,7 +60,7 @@ static void boot(lua_State *L, const struct app_options *o) {
     if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != LUA_OK)
         lua_error(L);
     lua_call(L, 0, 1);
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 8);
     lua_pushstring(L, o->appdir);
     lua_setfield(L, -2, "appdir");
     lua_pushstring(L, o->script);
@@ -69,6 +69,10 @@ static void boot(lua_State *L, const struct app_options *o) {
     lua_setfield(L, -2, "strict");
     lua_pushboolean(L, o->compat_path);
     lua_setfield(L, -2, "compat_path");
+    lua_pushboolean(L, o->compat_lua51);
+    lua_setfield(L, -2, "compat_lua51");
+    lua_pushboolean(L, o->compat_ngx);
+    lua_setfield(L, -2, "compat_ngx");
     lua_pushcfunction(L, embedded);
     lua_setfield(L, -2, "embedded");
     lua_call(L, 1, 0);
@@ -264,6 +268,15 @@ static bool push_request(lua_State *co) {
             beyond = middle;
     }
     return lua_getstack(co, known, &d) && lua_getlocal(co, &d, 1);
+}
+
+void app_push_request(lua_State *L) {
+    struct fiber *f = fiber_of(L);
+    lua_State *co = f && f->kind == FIBER_REQUEST ? f->co : NULL;
+    if (!co || !push_request(co))
+        lua_pushnil(L);
+    else if (co != L)
+        lua_xmove(co, L, 1);
 }
 
 static void over(struct exchange *x) {

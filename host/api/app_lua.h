@@ -22,7 +22,8 @@ struct app_options {
     const char *module; /* a module to run instead, or NULL */
     int argc;           /* of the script */
     char **argv;
-    bool strict, compat_path, dev;
+    bool strict, compat_path, compat_lua51, compat_ngx, dev;
+    unsigned isolates;
     const char *version;
     struct once *once; /* the host's jobs; NULL when it has none to share */
     /* Lua ran out of memory in a request; called on the isolate's thread, outside Lua.
@@ -57,5 +58,9 @@ void app_serve(struct exchange *x, struct generation *g);
 int app_open(lua_State *L, struct generation *g, void *data);
 
 struct app *app_of(lua_State *L);
+
+/* Pushes the request that the fiber of L answers; nil in another fiber or outside any.
+ */
+void app_push_request(lua_State *L);
 
 #endif

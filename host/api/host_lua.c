@@ -1,6 +1,7 @@
 #include "api/host_lua.h"
 
 #include "api/app_lua.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "codec/target.h"
@@ -11,6 +12,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static int failure(lua_State *L, int err, const char *path) {
     lua_pushnil(L);
@@ -156,6 +158,32 @@ static int generation(lua_State *L) {
     return 1;
 }
 
+/* fiber() -> the request that this fiber answers; of another fiber nil and the
+ * coroutine at its bottom, which stands for it; nothing outside any. */
+static int fiber(lua_State *L) {
+    struct fiber *f = fiber_of(L);
+    if (!f) return 0;
+    luaL_checkstack(L, 2, NULL);
+    app_push_request(L);
+    if (!lua_isnil(L, -1)) return 1;
+    if (!lua_checkstack(f->co, 1)) return luaL_error(L, "not enough memory");
+    f->exposed = true;
+    lua_pushthread(f->co);
+    if (f->co != L) lua_xmove(f->co, L, 1);
+    return 2;
+}
+
+/* Seconds since 1970. */
+static int wall_time(lua_State *L) {
+    lua_pushnumber(L, (lua_Number)clock_wall_ns() / (lua_Number)CLOCK_SECOND);
+    return 1;
+}
+
+static int process(lua_State *L) {
+    lua_pushinteger(L, getpid());
+    return 1;
+}
+
 static int log_text(lua_State *L) {
     size_t len;
     enum log_level level;
@@ -177,6 +205,9 @@ static const luaL_Reg functions[] = {
     {"percent_encode", percent_encode},
     {"isolate", isolate},
     {"generation", generation},
+    {"fiber", fiber},
+    {"time", wall_time},
+    {"process", process},
     {"log", log_text},
     {NULL, NULL},
 };
@@ -187,6 +218,8 @@ int luaopen_atoll_core_host(lua_State *L) {
     luaL_newlib(L, functions);
     lua_pushstring(L, app->options->version);
     lua_setfield(L, -2, "version");
+    lua_pushinteger(L, app->options->isolates);
+    lua_setfield(L, -2, "isolates");
     lua_pushboolean(L, app->options->dev);
     lua_setfield(L, -2, "dev");
     return 1;

@@ -13,6 +13,7 @@ void libs_preload(lua_State *L);
 int luaopen_atoll_json(lua_State *L);
 int luaopen_cjson(lua_State *L);
 int luaopen_cjson_safe(lua_State *L);
+int luaopen_atoll_core_crypto(lua_State *L);
 int luaopen_atoll_core_host(lua_State *L);
 int luaopen_atoll_core_request(lua_State *L);
 int luaopen_atoll_core_resolve(lua_State *L);

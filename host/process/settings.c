@@ -46,6 +46,7 @@ const char *setting_expects(const struct setting *row) {
     case SETTING_TEXT: return "text";
     case SETTING_PATH: return "a path";
     case SETTING_CHOICE: return "a word";
+    case SETTING_WORDS: return "words";
     case SETTING_ADDRESSES: return "addresses";
     case SETTING_SERVERS: return "IP addresses";
     }
@@ -53,8 +54,7 @@ const char *setting_expects(const struct setting *row) {
 }
 
 /* The position of text among words separated by '|', or -1. */
-static int find_word(const char *words, const char *text) {
-    size_t len = strlen(text);
+static int find_word(const char *words, const char *text, size_t len) {
     for (int i = 0; len && *words; i++) {
         size_t n = strcspn(words, "|");
         if (n == len && memcmp(words, text, n) == 0) return i;
@@ -109,7 +109,7 @@ static bool read_size(const char *text, double *out) {
 }
 
 static int read_bool(const char *text) {
-    int at = find_word("false|true|no|yes|off|on|0|1", text);
+    int at = find_word("false|true|no|yes|off|on|0|1", text, strlen(text));
     return at < 0 ? -1 : at & 1;
 }
 
@@ -177,26 +177,55 @@ static int set_text(struct settings *s, const struct setting *row, const char *t
     return *field ? 0 : no_memory(p);
 }
 
-static int set_choice(const struct setting *row, const char *text, int *field,
-                      struct problem *p) {
-    int at = find_word(row->words, text);
-    if (at >= 0) {
-        *field = at;
-        return 0;
-    }
-    char words[128];
+/* "debug, info or warn" */
+static void enumerate(const char *words, char *out, size_t size) {
     size_t n = 0;
-    for (const char *w = row->words; *w && n + 3 < sizeof words; w++) {
+    for (const char *w = words; *w && n + 5 < size; w++) {
         if (*w == '|') {
             bool last = !strchr(w + 1, '|');
-            n += (size_t)snprintf(words + n, sizeof words - n, last ? " or " : ", ");
+            n += (size_t)snprintf(out + n, size - n, last ? " or " : ", ");
         } else {
-            words[n++] = *w;
+            out[n++] = *w;
         }
     }
-    words[n] = 0;
-    return problem_set(p, EX_CONFIG, "%s must be %s, not '%.60s'", row->name, words,
-                       text);
+    out[n] = 0;
+}
+
+static int not_a_word(const struct setting *row, const char *text, size_t len,
+                      struct problem *p) {
+    char words[128];
+    enumerate(row->words, words, sizeof words);
+    return problem_set(p, EX_CONFIG, "%s must be %s, not '%.*s'", row->name, words,
+                       len < 60 ? (int)len : 60, text);
+}
+
+static int set_choice(const struct setting *row, const char *text, int *field,
+                      struct problem *p) {
+    int at = find_word(row->words, text, strlen(text));
+    if (at < 0) return not_a_word(row, text, strlen(text), p);
+    *field = at;
+    return 0;
+}
+
+/* The next piece of a list, moving *at behind it; 0 at the end. */
+static size_t next_piece(const char **at, const char **piece) {
+    *piece = *at + strspn(*at, ", \t\n");
+    size_t len = strcspn(*piece, ", \t\n");
+    *at = *piece + len;
+    return len;
+}
+
+static int set_words(const struct setting *row, const char *text, bool anew,
+                     unsigned *field, struct problem *p) {
+    unsigned grown = anew ? 0 : *field;
+    const char *word;
+    for (size_t len; (len = next_piece(&text, &word));) {
+        int at = find_word(row->words, word, len);
+        if (at < 0) return not_a_word(row, word, len, p);
+        grown |= 1u << at;
+    }
+    *field = grown;
+    return 0;
 }
 
 static int add_address(struct settings *s, const struct setting *row, const char *text,
@@ -224,13 +253,9 @@ static int set_addresses(struct settings *s, const struct setting *row,
                          const char *text, bool anew, struct setting_list *list,
                          struct problem *p) {
     struct setting_list grown = anew ? (struct setting_list){0} : *list;
-    for (const char *at = text;;) {
-        at += strspn(at, ", \t\n");
-        size_t len = strcspn(at, ", \t\n");
-        if (len == 0) break;
+    const char *at;
+    for (size_t len; (len = next_piece(&text, &at));)
         if (add_address(s, row, at, len, &grown, p) < 0) return -1;
-        at += len;
-    }
     if ((double)grown.count < row->least)
         return problem_set(p, EX_CONFIG, "%s needs an address", row->name);
     *list = grown;
@@ -245,7 +270,7 @@ int setting_set(struct settings *s, const struct setting *row, const char *text,
     int err = 0, at;
     switch (row->kind) {
     case SETTING_COUNT:
-        if (find_word(row->words, text) < 0)
+        if (find_word(row->words, text, strlen(text)) < 0)
             err = read_ranged(row, text, read_count, &number, p);
         if (!err) *(unsigned *)field = (unsigned)number;
         break;
@@ -263,6 +288,9 @@ int setting_set(struct settings *s, const struct setting *row, const char *text,
         *(bool *)field = at;
         break;
     case SETTING_CHOICE: err = set_choice(row, text, field, p); break;
+    case SETTING_WORDS:
+        err = set_words(row, text, s->layer[id] != layer, field, p);
+        break;
     case SETTING_TEXT:
     case SETTING_PATH: err = set_text(s, row, text, field, p); break;
     case SETTING_ADDRESSES:
@@ -288,6 +316,17 @@ static void text_of_choice(const char *words, int at, char *out, size_t size) {
     snprintf(out, size, "%.*s", (int)strcspn(words, "|"), words);
 }
 
+static void text_of_words(const char *words, unsigned set, char *out, size_t size) {
+    size_t n = 0;
+    *out = 0;
+    for (int at = 0; set >> at && n < size; at++) {
+        char word[32];
+        if (!(set >> at & 1)) continue;
+        text_of_choice(words, at, word, sizeof word);
+        n += (size_t)snprintf(out + n, size - n, "%s%s", n ? "," : "", word);
+    }
+}
+
 char *setting_text(const struct settings *s, const struct setting *row, char *out,
                    size_t size) {
     const void *field = (const char *)s + row->offset;
@@ -307,6 +346,9 @@ char *setting_text(const struct settings *s, const struct setting *row, char *ou
     case SETTING_PATH: snprintf(out, size, "%s", *(const char *const *)field); break;
     case SETTING_CHOICE:
         text_of_choice(row->words, *(const int *)field, out, size);
+        break;
+    case SETTING_WORDS:
+        text_of_words(row->words, *(const unsigned *)field, out, size);
         break;
     case SETTING_ADDRESSES:
     case SETTING_SERVERS: text_of_list(field, out, size); break;

@@ -24,6 +24,7 @@ enum setting_kind {
     SETTING_TEXT,      /* never NULL; "" when there is none */
     SETTING_PATH,      /* likewise */
     SETTING_CHOICE,    /* the position of the word */
+    SETTING_WORDS,     /* any of the words, a bit for each; from here on lists */
     SETTING_ADDRESSES, /* a list; in one text separated by commas or blanks */
     SETTING_SERVERS    /* the same of IP addresses, without a port the default one */
 };
@@ -40,6 +41,7 @@ struct setting_list {
 #define FIELD_TEXT const char *
 #define FIELD_PATH const char *
 #define FIELD_CHOICE int
+#define FIELD_WORDS unsigned
 #define FIELD_ADDRESSES struct setting_list
 #define FIELD_SERVERS struct setting_list
 
@@ -53,6 +55,9 @@ enum setting_id {
 
 /* The values of gc; those of log_level and log_format are base/log_line.h's. */
 enum { GC_INCREMENTAL, GC_GENERATIONAL };
+
+/* The bits of compat. */
+enum { COMPAT_LUA51 = 1, COMPAT_NGX = 2 };
 
 /* Where values come from, the later going before the earlier. */
 enum setting_layer {

@@ -55,11 +55,13 @@ static int load_entry(struct settings *s, const struct settings_entry *e,
     const struct setting *row = strchr(e->key, '-') ? NULL : setting_find(e->key);
     if (!row) return unknown_key(e, p);
     int err = 0;
-    if (e->wrong)
+    /* Such a list says that there is none, where there may be none. */
+    if (e->empty && row->kind >= SETTING_WORDS && row->least == 0)
+        err = setting_set(s, row, "", LAYER_FILE, e->place, p);
+    else if (e->wrong)
         err = problem_set(p, EX_CONFIG, "%s must be %s, not %s", e->key,
                           setting_expects(row), e->wrong);
-    else if (e->listed && row->kind != SETTING_ADDRESSES &&
-             row->kind != SETTING_SERVERS)
+    else if (e->listed && row->kind < SETTING_WORDS)
         err = problem_set(p, EX_CONFIG, "%s must be %s, not a table", e->key,
                           setting_expects(row));
     else

@@ -235,8 +235,9 @@ static void add_list(lua_State *L, struct reading *r, const char *key) {
         lua_pop(L, 1);
         seen++;
     }
-    if (seen != n || n == 0) { /* not a list, and an empty one says nothing */
+    if (seen != n || n == 0) { /* not a list, or an empty one */
         add(L, r, key, false);
+        r->entries[r->count - 1].empty = seen == 0;
         return;
     }
     for (lua_Integer i = 1; i <= n; i++) {

@@ -21,6 +21,7 @@ struct settings_entry {
     const char *place; /* "atoll.lua:3"; without the line when it was not found */
     const char *wrong; /* what the value is when no text stands for it: "a function" */
     bool listed;       /* one element of a list */
+    bool empty;        /* a table without anything in it */
     int line;          /* 0 when it was not found */
 };
 

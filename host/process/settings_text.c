@@ -19,6 +19,7 @@ static void print_kind(FILE *out, const struct setting *row) {
     case SETTING_TEXT: fputs("text", out); break;
     case SETTING_PATH: fputs("path", out); break;
     case SETTING_CHOICE: fputs(row->words, out); break;
+    case SETTING_WORDS: fprintf(out, "any of %s", row->words); break;
     case SETTING_ADDRESSES: fputs("addresses", out); break;
     case SETTING_SERVERS: fputs("IP addresses", out); break;
     }
@@ -66,12 +67,13 @@ void settings_print_file(FILE *out) {
         out);
     for (size_t i = 0; i < SETTINGS; i++) {
         const struct setting *row = &settings_table[i];
-        bool list = row->kind == SETTING_ADDRESSES || row->kind == SETTING_SERVERS;
+        bool list = row->kind >= SETTING_WORDS;
         bool none = list && !*row->fallback;
         const char *quote = is_quoted(row) && !none ? "\"" : "";
         if (i > 0) fputc('\n', out);
         wrap_text(out, "  -- ", row->help);
         if (row->kind == SETTING_CHOICE) fprintf(out, "  -- One of %s.\n", row->words);
+        if (row->kind == SETTING_WORDS) fprintf(out, "  -- Any of %s.\n", row->words);
         fprintf(out, "  -- %s = %s%s%s%s%s,\n", row->name,
                 none   ? "{"
                 : list ? "{ "

@@ -5,6 +5,7 @@
 --   script       the script's path, or nil
 --   strict       whether assigning a global is an error in the app
 --   compat_path  whether modules of older Luas are looked for too
+--   compat_lua51, compat_ngx  whether Lua 5.1's functions, and ngx, are there
 --   embedded     function(name) -> source, path of a module inside the program, or nil
 local M = {}
 
@@ -54,6 +55,8 @@ function M.boot(options)
   directory = directory and directory:gsub("(.)/+$", "%1")
   if directory then set_path(directory, options.compat_path) end
   rawset(_G, "require", require("atoll.loading").require)
+  if options.compat_lua51 then require("atoll.compat.lua51").install() end
+  if options.compat_ngx then require("atoll.compat.ngx").install() end
   if options.strict and options.appdir then
     require("atoll.strict").install(directory)
   end

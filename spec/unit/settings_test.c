@@ -125,6 +125,27 @@ TEST(knows_words) {
     settings_free(s);
 }
 
+TEST(knows_sets_of_words) {
+    const struct setting *row = &settings_table[SET_compat];
+    struct settings *s = settings_new();
+    struct problem p;
+    char text[512];
+    REQUIRE(s);
+    EXPECT_EQ_INT(s->compat, 0);
+    EXPECT_EQ_INT(set(s, SET_compat, "ngx", &p), 0);
+    EXPECT_EQ_INT(s->compat, COMPAT_NGX);
+    EXPECT_EQ_INT(set(s, SET_compat, " 5.1,", &p), 0);
+    EXPECT_EQ_STR(setting_text(s, row, text, sizeof text), "5.1,ngx");
+    EXPECT(set(s, SET_compat, "5.1, 5.2", &p) < 0);
+    EXPECT_EQ_STR(p.text, "compat must be 5.1 or ngx, not '5.2'");
+    EXPECT(set(s, SET_compat, "5.1|ngx", &p) < 0);
+    EXPECT_EQ_INT(setting_set(s, row, "5.1", LAYER_KEPT, "", &p), 0);
+    EXPECT_EQ_INT(s->compat, COMPAT_LUA51);
+    EXPECT_EQ_INT(setting_set(s, row, "", LAYER_DEFAULT, "", &p), 0);
+    EXPECT_EQ_INT(s->compat, 0);
+    settings_free(s);
+}
+
 TEST(lists_grow_in_a_layer_and_begin_anew_with_the_next) {
     const struct setting *row = &settings_table[SET_listen];
     struct settings *s = settings_new();
