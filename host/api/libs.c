@@ -8,6 +8,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.channel", luaopen_atoll_channel},
     {"atoll.core.crypto", luaopen_atoll_core_crypto},
     {"atoll.core.host", luaopen_atoll_core_host},
+    {"atoll.core.port", luaopen_atoll_core_port},
     {"atoll.core.request", luaopen_atoll_core_request},
     {"atoll.core.resolve", luaopen_atoll_core_resolve},
     {"atoll.core.response", luaopen_atoll_core_response},

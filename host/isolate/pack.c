@@ -17,6 +17,7 @@ enum tag {
     T_TABLE,   /* count, that many values for 1.., then keys and values, T_END */
     T_SEEN,    /* number */
     T_END,
+    T_CARGO, /* number from 1 */
 };
 
 enum { HINT_MAX = 1024 };
@@ -34,6 +35,8 @@ struct writer {
     const char *name;
     int seen; /* stack index of table -> number */
     lua_Integer tables;
+    int list; /* stack index of the table that gets the cargo, or 0 */
+    unsigned cargo;
 };
 
 static void push_path(lua_State *L, const struct writer *w, const struct step *step) {
@@ -123,6 +126,25 @@ static void put_table(lua_State *L, struct writer *w, const struct step *step,
     put_tag(L, w, T_END);
 }
 
+/* The userdata on top. */
+static void put_cargo(lua_State *L, struct writer *w, const struct step *step) {
+    const struct cargo_kind *kind = w->list ? cargo_kind_of(L, -1) : NULL;
+    if (!kind) fail_at(L, w, step, "a userdata cannot be sent");
+    lua_pushvalue(L, -1);
+    if (lua_rawget(L, w->seen) == LUA_TNIL) {
+        lua_pop(L, 1);
+        kind->check(L, lua_gettop(L));
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, w->list, (lua_Integer)++w->cargo);
+        lua_pushvalue(L, -1);
+        lua_pushinteger(L, (lua_Integer)w->cargo);
+        lua_rawset(L, w->seen);
+        lua_pushinteger(L, (lua_Integer)w->cargo);
+    }
+    put_number(L, w, T_CARGO, (uint64_t)lua_tointeger(L, -1));
+    lua_pop(L, 1);
+}
+
 /* The value on top, which stays. */
 static void put_value(lua_State *L, struct writer *w, const struct step *step,
                       int depth) {
@@ -148,20 +170,33 @@ static void put_value(lua_State *L, struct writer *w, const struct step *step,
         break;
     }
     case LUA_TTABLE: put_table(L, w, step, depth); break;
+    case LUA_TUSERDATA: put_cargo(L, w, step); break;
     default:
         lua_pushfstring(L, "a %s cannot be sent", luaL_typename(L, -1));
         fail_at(L, w, step, lua_tostring(L, -1));
     }
 }
 
-int pack_write_named(lua_State *L, int index, const char *name, struct buf *out) {
+static unsigned write(lua_State *L, int index, const char *name, struct buf *out,
+                      int list) {
     index = lua_absindex(L, index);
     luaL_checkstack(L, 8, NULL);
     lua_newtable(L);
-    struct writer w = {.out = out, .name = name, .seen = lua_gettop(L)};
+    struct writer w = {.out = out, .name = name, .seen = lua_gettop(L), .list = list};
     lua_pushvalue(L, index);
     put_value(L, &w, NULL, 0);
     lua_pop(L, 2);
+    return w.cargo;
+}
+
+int pack_write_named(lua_State *L, int index, const char *name, struct buf *out) {
+    write(L, index, name, out, 0);
+    return 0;
+}
+
+int pack_write_cargo(lua_State *L, int index, struct buf *out, int list,
+                     unsigned *count) {
+    *count = write(L, index, "value", out, lua_absindex(L, list));
     return 0;
 }
 
@@ -173,8 +208,10 @@ int pack_write(lua_State *L, int index, struct buf *out) {
 
 struct reader {
     const unsigned char *at, *end;
-    int seen; /* stack index of number -> table */
+    int seen; /* stack index of number -> table; of -number -> cargo */
     lua_Integer tables;
+    struct cargo *cargo;
+    unsigned cargo_count;
 };
 
 static int malformed(lua_State *L) {
@@ -258,15 +295,37 @@ static void get_value(lua_State *L, struct reader *r, enum tag tag, int depth) {
         lua_rawgeti(L, r->seen, (lua_Integer)n);
         return;
     }
+    case T_CARGO: {
+        uint64_t n = get_number(L, r);
+        if (n < 1 || n > r->cargo_count) malformed(L);
+        struct cargo *c = &r->cargo[n - 1];
+        if (c->core) {
+            c->kind->give(L, c->core);
+            c->core = NULL;
+            lua_pushvalue(L, -1);
+            lua_rawseti(L, r->seen, -(lua_Integer)n);
+        } else {
+            lua_rawgeti(L, r->seen, -(lua_Integer)n);
+        }
+        return;
+    }
     default: malformed(L);
     }
 }
 
 int pack_read(lua_State *L, struct span bytes) {
+    return pack_read_cargo(L, bytes, NULL, 0);
+}
+
+int pack_read_cargo(lua_State *L, struct span bytes, struct cargo *cargo,
+                    unsigned count) {
     luaL_checkstack(L, 4, NULL);
     lua_newtable(L);
-    struct reader r = {(const unsigned char *)bytes.at,
-                       (const unsigned char *)bytes.at + bytes.len, lua_gettop(L), 0};
+    struct reader r = {.at = (const unsigned char *)bytes.at,
+                       .end = (const unsigned char *)bytes.at + bytes.len,
+                       .seen = lua_gettop(L),
+                       .cargo = cargo,
+                       .cargo_count = count};
     get_value(L, &r, get_tag(L, &r), 0);
     if (r.at != r.end) malformed(L);
     lua_remove(L, -2);

@@ -1,6 +1,6 @@
 /* Values as bytes, to leave one Lua state and arrive in another: nil, booleans,
  * integers, floats, strings, and tables of such with cycles and shared references kept.
- * Metatables stay behind.
+ * Metatables stay behind. What travels beside the bytes (cargo.h) is numbered in them.
  *
  * What cannot be sent is named by its path ("state.users[3].fn: a function cannot be
  * sent"). Reading believes nothing: any bytes give a value or an error. The thread that
@@ -9,6 +9,7 @@
 #define ISOLATE_PACK_H
 
 #include "base/buf.h"
+#include "isolate/cargo.h"
 
 #include <lua.h>
 
@@ -21,7 +22,16 @@ int pack_write(lua_State *L, int index, struct buf *out);
 /* The same; name stands for the value in errors ("state"; otherwise "value"). */
 int pack_write_named(lua_State *L, int index, const char *name, struct buf *out);
 
+/* The same; userdata that may travel are put into the table at index list, from 1, and
+ * counted. */
+int pack_write_cargo(lua_State *L, int index, struct buf *out, int list,
+                     unsigned *count);
+
 /* Pushes the value that bytes hold, exactly; returns 1 or raises. */
 int pack_read(lua_State *L, struct span bytes);
+
+/* The same; what is given to the state leaves its core behind as NULL. */
+int pack_read_cargo(lua_State *L, struct span bytes, struct cargo *cargo,
+                    unsigned count);
 
 #endif

@@ -34,6 +34,7 @@ local atoll = {
   every = timers.every,
   semaphore = require "atoll.core.semaphore",
   channel = require "atoll.core.channel",
+  port = require("atoll.core.port").port,
   log = {},
 }
 

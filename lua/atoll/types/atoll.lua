@@ -138,6 +138,12 @@ function atoll.spawn(fn, ...) end
 ---@return any ...
 function atoll.timeout(seconds, fn, ...) end
 
+---A new port whose queue holds so many messages (1000).
+---@param capacity? integer
+---@return atoll.port
+---@nodiscard
+function atoll.port(capacity) end
+
 ---One argument is the text as it is; more are formatted as by string.format.
 ---@class atoll.log
 ---@field debug fun(text: any, ...: any)

@@ -1,0 +1,221 @@
+#include "api/port_lua.h"
+
+#include "api/desk.h"
+#include "api/sender_lua.h"
+#include "api/timer_lua.h"
+#include "base/err.h"
+#include "isolate/generation.h"
+#include "isolate/isolate.h"
+
+#include <lauxlib.h>
+
+/* NOBODY is also the registry's key of the one note of all messages that want no
+ * answer. */
+static const char PORT[] = "atoll.port", MESSAGE[] = "atoll.message",
+                  NOBODY[] = "atoll.message.nobody";
+
+enum { CAPACITY = 1000, CAPACITY_MAX = 1 << 24 };
+
+struct receiver {
+    struct port *port; /* NULL when closed */
+    struct waiter waiter;
+};
+
+/* The second result of receive. */
+struct note {
+    struct message *question; /* NULL: nobody waits, or answered */
+};
+
+/* ---- receiving ---- */
+
+static struct receiver *check_port(lua_State *L) {
+    return luaL_checkudata(L, 1, PORT);
+}
+
+static void arrived(struct port *p) {
+    struct receiver *r = p->user;
+    if (waiter_is_set(&r->waiter)) sched_wake(&r->waiter, WAKE_EVENT);
+}
+
+static void push_note(lua_State *L, struct desk *d, struct message *m) {
+    if (!m->reply) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, NOBODY);
+        d->arrived = NULL;
+        message_free(m);
+        return;
+    }
+    struct note *n = lua_newuserdatauv(L, sizeof *n, 0);
+    n->question = NULL;
+    luaL_setmetatable(L, MESSAGE);
+    n->question = m;
+    d->arrived = NULL;
+}
+
+static int receive(lua_State *L, int status, lua_KContext deadline) {
+    struct receiver *r = lua_touserdata(L, 1);
+    if (!r->port) return desk_failed(L, ERR_CLOSED);
+    struct message *m = port_take(r->port);
+    if (m) {
+        struct desk *d = desk_of(L);
+        desk_unpack(L, d, m);
+        push_note(L, d, m);
+        return 2;
+    }
+    if (status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT)
+        return desk_failed(L, -ETIMEDOUT);
+    return sched_park(L, &r->waiter, deadline, receive, deadline);
+}
+
+static int port_receive(lua_State *L) {
+    check_port(L);
+    int64_t deadline = timer_opt_deadline(L, 2);
+    lua_settop(L, 1);
+    return receive(L, LUA_OK, deadline);
+}
+
+static int next_message(lua_State *L) {
+    lua_settop(L, 0);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    return receive(L, LUA_OK, 0);
+}
+
+static int port_messages(lua_State *L) {
+    check_port(L);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, 1);
+    lua_pushcclosure(L, next_message, 2);
+    return 1;
+}
+
+static int port_sender(lua_State *L) {
+    struct receiver *r = check_port(L);
+    if (!r->port) return desk_failed(L, ERR_CLOSED);
+    sender_push(L, r->port);
+    return 1;
+}
+
+static int port_shut(lua_State *L) {
+    struct receiver *r = check_port(L);
+    if (!r->port) return 0;
+    struct port *p = r->port;
+    r->port = NULL;
+    port_close(p);
+    port_unref(p);
+    sched_wake(&r->waiter, WAKE_EVENT);
+    return 0;
+}
+
+static int port_length(lua_State *L) {
+    struct receiver *r = check_port(L);
+    lua_pushinteger(L, r->port ? port_count(r->port) : 0);
+    return 1;
+}
+
+static int port_text(lua_State *L) {
+    struct receiver *r = check_port(L);
+    if (r->port)
+        lua_pushfstring(L, "port: %p", (void *)r->port);
+    else
+        lua_pushliteral(L, "port (closed)");
+    return 1;
+}
+
+/* atoll.port([capacity]) */
+static int new_port(lua_State *L) {
+    lua_Integer capacity = luaL_optinteger(L, 1, CAPACITY);
+    luaL_argcheck(L, capacity >= 1 && capacity <= CAPACITY_MAX, 1,
+                  "the capacity is a number of messages, at least 1");
+    struct isolate *i = generation_of(L)->isolate;
+    if (!i)
+        return luaL_error(L, "atoll.port cannot be called while the app loads; "
+                             "call it in on(\"start\")");
+    struct receiver *r = lua_newuserdatauv(L, sizeof *r, 0);
+    *r = (struct receiver){0};
+    luaL_setmetatable(L, PORT);
+    r->port = port_new(&i->loop, (unsigned)capacity, arrived, r);
+    if (!r->port) return luaL_error(L, "not enough memory");
+    return 1;
+}
+
+/* ---- answering ---- */
+
+static int note_reply(lua_State *L) {
+    struct note *n = luaL_checkudata(L, 1, MESSAGE);
+    struct desk *d = desk_of(L);
+    luaL_checkany(L, 2);
+    if (!n->question) {
+        luaL_pushfail(L);
+        lua_pushliteral(L, "nobody waits for an answer");
+        lua_pushstring(L, err_name(-EINVAL));
+        return 3;
+    }
+    lua_settop(L, 2);
+    lua_newtable(L);
+    struct message *m = desk_pack(L, d, 2, 3);
+    struct message *question = n->question;
+    n->question = NULL;
+    m->call = question->call;
+    int err = desk_put_answer(L, question->reply, m, 3);
+    if (err) message_free(m);
+    port_unref(question->reply);
+    question->reply = NULL;
+    message_free(question);
+    if (err) return desk_failed(L, err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static int note_wanted(lua_State *L) {
+    const struct note *n = luaL_checkudata(L, 1, MESSAGE);
+    lua_pushboolean(L, n->question != NULL);
+    return 1;
+}
+
+/* Dropped without an answer: who asked is told. */
+static int note_gc(lua_State *L) {
+    struct note *n = luaL_checkudata(L, 1, MESSAGE);
+    struct message *question = n->question;
+    n->question = NULL;
+    message_free(question);
+    return 0;
+}
+
+static const luaL_Reg port_methods[] = {
+    {"close", port_shut},    {"messages", port_messages}, {"receive", port_receive},
+    {"sender", port_sender}, {"__close", port_shut},      {"__gc", port_shut},
+    {"__len", port_length},  {"__tostring", port_text},   {NULL, NULL},
+};
+
+static const luaL_Reg message_methods[] = {
+    {"reply", note_reply}, {"wanted", note_wanted},
+    {"__close", note_gc},  {"__gc", note_gc},
+    {NULL, NULL},
+};
+
+/* With the desk on top, which stays. */
+static void class(lua_State *L, const char *name, const luaL_Reg *methods) {
+    luaL_newmetatable(L, name);
+    lua_pushvalue(L, -2);
+    luaL_setfuncs(L, methods, 1);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
+int luaopen_atoll_core_port(lua_State *L) {
+    desk_push(L);
+    sender_open(L);
+    class(L, PORT, port_methods);
+    class(L, MESSAGE, message_methods);
+    struct note *nobody = lua_newuserdatauv(L, sizeof *nobody, 0);
+    nobody->question = NULL;
+    luaL_setmetatable(L, MESSAGE);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, NOBODY);
+    lua_createtable(L, 0, 1);
+    lua_insert(L, -2);
+    lua_pushcclosure(L, new_port, 1);
+    lua_setfield(L, -2, "port");
+    return 1;
+}

@@ -1,0 +1,21 @@
+/* The sending end of ports: send, which waits while the queue is full, and call, which
+ * also waits for the answer. A sender may itself be sent: it is a reference to its
+ * port.
+ *
+ * Answers come to one port of the state, on its desk, which knows by number who waits.
+ * The isolate's thread. */
+#ifndef API_SENDER_LUA_H
+#define API_SENDER_LUA_H
+
+#include "api/desk.h"
+
+/* Makes the class known; the desk is on top and stays. */
+void sender_open(lua_State *L);
+
+/* Pushes a sender of p, with a reference of its own. */
+void sender_push(lua_State *L, struct port *p);
+
+/* The port of the sender at index, borrowed; raises when it is none. */
+struct port *sender_check(lua_State *L, int index);
+
+#endif

@@ -1,0 +1,231 @@
+#include "isolate/port.h"
+
+#include "base/check.h"
+#include "base/err.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- messages ---- */
+
+struct message *message_new(size_t len, unsigned cargo_count) {
+    struct message *m = malloc(sizeof *m + len);
+    if (!m) return NULL;
+    *m = (struct message){.len = len};
+    if (cargo_count && !(m->cargo = calloc(cargo_count, sizeof *m->cargo))) {
+        free(m);
+        return NULL;
+    }
+    return m;
+}
+
+void message_free(struct message *m) {
+    if (!m) return;
+    for (unsigned i = 0; i < m->cargo_count; i++)
+        if (m->cargo[i].core) m->cargo[i].kind->drop(m->cargo[i].core);
+    free(m->cargo);
+    m->cargo = NULL;
+    m->cargo_count = 0;
+    struct port *reply = m->reply;
+    if (!reply) {
+        free(m);
+        return;
+    }
+    /* The question itself carries the news back, so that it needs no memory. */
+    m->reply = NULL;
+    m->failed = true;
+    m->len = 0;
+    if (port_put_answer(reply, m) != 0) free(m);
+    port_unref(reply);
+}
+
+/* ---- the port ---- */
+
+static void woken(struct post *post);
+
+struct port *port_new(struct loop *receiver, unsigned capacity,
+                      void (*arrived)(struct port *p), void *user) {
+    struct port *p = malloc(sizeof *p);
+    if (!p) return NULL;
+    *p = (struct port){.capacity = capacity,
+                       .loop = receiver,
+                       .wake.run = woken,
+                       .arrived = arrived,
+                       .user = user};
+    atomic_init(&p->references, 1);
+    pthread_mutex_init(&p->lock, NULL);
+    p->last = &p->first;
+    list_init(&p->waiting);
+    return p;
+}
+
+struct port *port_ref(struct port *p) {
+    atomic_fetch_add_explicit(&p->references, 1, memory_order_relaxed);
+    return p;
+}
+
+void port_unref(struct port *p) {
+    if (atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1) return;
+    CHECK(!p->loop && !p->first && list_empty(&p->waiting));
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
+
+static void woken(struct post *post) {
+    struct port *p = LIST_OF(post, struct port, wake);
+    pthread_mutex_lock(&p->lock);
+    p->woken = false;
+    bool open = p->loop != NULL;
+    pthread_mutex_unlock(&p->lock);
+    if (open) p->arrived(p);
+    port_unref(p);
+}
+
+/* Under the lock. */
+static void append(struct port *p, struct message *m) {
+    m->next = NULL;
+    *p->last = m;
+    p->last = &m->next;
+    p->count++;
+    if (p->woken) return;
+    p->woken = true;
+    port_ref(p);
+    loop_post(p->loop, &p->wake);
+}
+
+int port_put(struct port *p, struct message *m, struct port_wait *w) {
+    int err = 0;
+    pthread_mutex_lock(&p->lock);
+    if (w && !w->used) {
+        w->used = true;
+        p->promised--;
+    }
+    if (!p->loop)
+        err = ERR_CLOSED;
+    else if (!w && (p->count + p->promised >= p->capacity || !list_empty(&p->waiting)))
+        err = -EAGAIN;
+    else
+        append(p, m);
+    pthread_mutex_unlock(&p->lock);
+    return err;
+}
+
+int port_put_answer(struct port *p, struct message *m) {
+    pthread_mutex_lock(&p->lock);
+    int err = p->loop ? 0 : ERR_CLOSED;
+    if (!err) append(p, m);
+    pthread_mutex_unlock(&p->lock);
+    return err;
+}
+
+/* Under the lock: as many who wait are told as there is room. */
+static void tell(struct port *p) {
+    struct link *first;
+    while ((!p->loop || p->count + p->promised < p->capacity) &&
+           (first = list_first(&p->waiting))) {
+        struct port_wait *w = LIST_OF(first, struct port_wait, link);
+        list_unlink(first);
+        p->promised++;
+        loop_post(w->loop, &w->post);
+    }
+}
+
+struct message *port_take(struct port *p) {
+    pthread_mutex_lock(&p->lock);
+    struct message *m = p->first;
+    if (m) {
+        p->first = m->next;
+        if (!p->first) p->last = &p->first;
+        p->count--;
+        tell(p);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return m;
+}
+
+void port_close(struct port *p) {
+    pthread_mutex_lock(&p->lock);
+    struct message *m = p->first;
+    p->first = NULL;
+    p->last = &p->first;
+    p->count = 0;
+    p->loop = NULL;
+    tell(p);
+    pthread_mutex_unlock(&p->lock);
+    while (m) {
+        struct message *next = m->next;
+        message_free(m);
+        m = next;
+    }
+}
+
+bool port_is_closed(struct port *p) {
+    pthread_mutex_lock(&p->lock);
+    bool closed = !p->loop;
+    pthread_mutex_unlock(&p->lock);
+    return closed;
+}
+
+unsigned port_count(struct port *p) {
+    pthread_mutex_lock(&p->lock);
+    unsigned count = p->count;
+    pthread_mutex_unlock(&p->lock);
+    return count;
+}
+
+/* ---- waiting for room ---- */
+
+static void free_wait(struct port_wait *w) {
+    port_unref(w->port);
+    free(w);
+}
+
+/* Nobody wants the room any more: the next one may. */
+static void give_back(struct port *p) {
+    pthread_mutex_lock(&p->lock);
+    p->promised--;
+    tell(p);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void told(struct post *post) {
+    struct port_wait *w = LIST_OF(post, struct port_wait, post);
+    if (w->room) {
+        w->told = true;
+        w->room(w);
+        return;
+    }
+    give_back(w->port);
+    free_wait(w);
+}
+
+struct port_wait *port_wait_for_room(struct port *p, struct loop *l,
+                                     void (*room)(struct port_wait *w), void *user) {
+    struct port_wait *w = malloc(sizeof *w);
+    if (!w) return NULL;
+    *w = (struct port_wait){
+        .post.run = told, .port = port_ref(p), .loop = l, .room = room, .user = user};
+    list_init(&w->link);
+    pthread_mutex_lock(&p->lock);
+    list_append(&p->waiting, &w->link);
+    tell(p); /* room may have come in between */
+    pthread_mutex_unlock(&p->lock);
+    return w;
+}
+
+void port_wait_end(struct port_wait *w) {
+    struct port *p = w->port;
+    if (w->told) {
+        if (!w->used) give_back(p);
+        free_wait(w);
+        return;
+    }
+    pthread_mutex_lock(&p->lock);
+    bool waits = !list_empty(&w->link);
+    list_unlink(&w->link);
+    pthread_mutex_unlock(&p->lock);
+    if (waits)
+        free_wait(w);
+    else
+        w->room = NULL; /* it is on its way: told frees it */
+}
