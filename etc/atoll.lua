@@ -44,7 +44,7 @@ return {
 
   -- Name servers to ask, as IP, IP:PORT or [IPV6]:PORT, in place of those in
   -- /etc/resolv.conf.
-  -- resolver = {},
+  -- resolver = "",
 
   -- Time after which a silent name server is asked again; a name server is
   -- asked three times, waiting twice as long each time.
@@ -61,7 +61,7 @@ return {
   -- (unpack, setfenv, module, ...), ngx for OpenResty's sockets and the small
   -- part of ngx around them.
   -- Any of 5.1|ngx.
-  -- compat = {},
+  -- compat = "",
 
   -- Lua's way of collecting garbage.
   -- One of incremental|generational.

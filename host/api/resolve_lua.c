@@ -97,6 +97,13 @@ int resolve_check_family(lua_State *L, int index) {
                             : luaL_typename(L, index));
 }
 
+static int64_t check_timeout(lua_State *L, int index) {
+    if (lua_isnil(L, index)) return 0;
+    if (lua_type(L, index) != LUA_TNUMBER || !(lua_tonumber(L, index) >= 0))
+        luaL_error(L, "timeout must be a number of seconds, not negative");
+    return timer_check_deadline(L, index);
+}
+
 static int resolved(lua_State *L, int status, lua_KContext context) {
     (void)context;
     const struct resolve_query *q = resolve_result(L, -1, status);
@@ -121,7 +128,7 @@ int resolve_lua(lua_State *L) {
         lua_getfield(L, 2, "family");
         family = resolve_check_family(L, 3);
         lua_getfield(L, 2, "timeout");
-        deadline = timer_opt_deadline(L, 4);
+        deadline = check_timeout(L, 4);
     }
     /* A name with a NUL inside is none; cut off there it would be another. */
     if (strlen(name) != len) name = "";

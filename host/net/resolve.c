@@ -11,7 +11,7 @@
 enum {
     MAGIC = 0x6e616d65,
     BUCKETS = 256,
-    NAME_MAX_LEN = 254, /* 253 bytes and a final dot */
+    NAME_MAX_LEN = 254, /* 253 bytes and a NUL */
     LEAST_S = 1,
     MOST_S = 300,
 };
@@ -149,11 +149,8 @@ static int meaning(int status, const char **why) {
     case ARES_EBADNAME: *why = "no host can have this name"; return ERR_NOT_FOUND;
     case ARES_ETIMEOUT: *why = "no name server has answered"; return -ETIMEDOUT;
     case ARES_ENOMEM: *why = "not enough memory"; return -ENOMEM;
-    case ARES_ESERVFAIL: *why = "the name servers failed (SERVFAIL)"; break;
-    case ARES_EREFUSED: *why = "the name servers refuse to answer (REFUSED)"; break;
-    case ARES_ECONNREFUSED: *why = "no name server can be reached"; break;
     case ARES_EBADRESP: *why = "the name server's answer is malformed"; break;
-    default: *why = "the name servers failed"; break;
+    default: *why = "the name servers fail or cannot be reached"; break;
     }
     return ERR_NAMES;
 }
@@ -216,11 +213,22 @@ static int ask(struct resolver *r, struct name *n) {
 /* What must not become a question. */
 static bool is_name(const char *text) {
     size_t len = strlen(text);
-    if (len == 0 || len >= NAME_MAX_LEN + (text[len - 1] == '.')) return false;
+    if (len == 0 || text[0] == '.') return false;
+    if (len >= NAME_MAX_LEN + (text[len - 1] == '.')) return false;
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)text[i] <= ' ' || strchr("/@?#:%[]\\\x7f", text[i]))
             return false;
     return true;
+}
+
+/* RFC 6761, 6.3: the machine itself has all names in localhost. c-ares, which looks
+ * into the hosts file first, knows but the one. */
+static const char *without_host(const char *text) {
+    size_t len = strlen(text), all = sizeof "localhost" - 1;
+    if (len > 0 && text[len - 1] == '.') len--;
+    bool local = len >= all && (len == all || text[len - all - 1] == '.') &&
+                 strncasecmp(text + len - all, "localhost", all) == 0;
+    return local ? "localhost" : text;
 }
 
 static struct name *find_fresh(struct resolver *r, const char *text, int family) {
@@ -241,7 +249,7 @@ bool resolve_at_once(struct resolver *r, struct resolve_query *q, const char *na
         q->count = fits;
     } else if (!is_name(name)) {
         answer(q, ERR_NOT_FOUND, "no host can have this name");
-    } else if (r && (n = find_fresh(r, name, family))) {
+    } else if (r && (n = find_fresh(r, without_host(name), family))) {
         keep(n);
         answer_from(q, n);
     } else {
@@ -257,6 +265,7 @@ int resolve_start(struct resolver *r, struct resolve_query *q, const char *name,
         finish(q);
         return 0;
     }
+    name = without_host(name);
     struct name *n = find(r, name, family);
     if (!n && !(n = add(r, name, family))) return -ENOMEM;
     list_append(&n->waiting, &q->link);
@@ -344,7 +353,7 @@ static void over(struct timer *t) {
     struct waiting *w = LIST_OF(t, struct waiting, deadline);
     resolve_cancel(&w->inner);
     w->inner.err = -ETIMEDOUT;
-    w->inner.why = "no name server has answered in time";
+    w->inner.why = "timed out";
     loop_stop(&w->loop);
 }
 

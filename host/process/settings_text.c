@@ -67,21 +67,14 @@ void settings_print_file(FILE *out) {
         out);
     for (size_t i = 0; i < SETTINGS; i++) {
         const struct setting *row = &settings_table[i];
-        bool list = row->kind >= SETTING_WORDS;
-        bool none = list && !*row->fallback;
-        const char *quote = is_quoted(row) && !none ? "\"" : "";
+        bool list = *row->fallback && row->kind >= SETTING_WORDS;
+        const char *quote = is_quoted(row) ? "\"" : "";
         if (i > 0) fputc('\n', out);
         wrap_text(out, "  -- ", row->help);
         if (row->kind == SETTING_CHOICE) fprintf(out, "  -- One of %s.\n", row->words);
         if (row->kind == SETTING_WORDS) fprintf(out, "  -- Any of %s.\n", row->words);
-        fprintf(out, "  -- %s = %s%s%s%s%s,\n", row->name,
-                none   ? "{"
-                : list ? "{ "
-                       : "",
-                quote, row->fallback, quote,
-                none   ? "}"
-                : list ? " }"
-                       : "");
+        fprintf(out, "  -- %s = %s%s%s%s%s,\n", row->name, list ? "{ " : "", quote,
+                row->fallback, quote, list ? " }" : "");
     }
     fputs("}\n", out);
 }
