@@ -8,7 +8,7 @@ local wire = require "support.wire"
 -- /ask/NAME?timeout=&family=&times= is what resolve returns, times in as many fibers at
 -- once.
 local APP = [[
-local resolve = require "atoll.core.resolve"
+local resolve = require("atoll.net").resolve
 local function ask(req, name)
   local timeout = tonumber(req.query.timeout or 20)
   local list, message, code = resolve(name, { timeout = timeout,
@@ -305,7 +305,7 @@ describe("names", function()
 
   it("are waited for by the thread while an app loads", function()
     start { app = [[
-      local resolve = require "atoll.core.resolve"
+      local resolve = require("atoll.net").resolve
       local list = assert(resolve("both.test", { family = "inet" }))
       app:get("/", function() return list[1] end) ]] }
     assert.equal("127.0.0.1", wire.ask(h, "/").body)
@@ -314,7 +314,7 @@ describe("names", function()
 
   it("may take that app's time limit", function()
     start { app = [[
-      local resolve = require "atoll.core.resolve"
+      local resolve = require("atoll.net").resolve
       local list, message, code = resolve("silent.test", { timeout = 0.02 })
       app:get("/", function() return code .. " " .. message end) ]] }
     assert.equal("ETIMEDOUT timed out", wire.ask(h, "/").body)
@@ -322,7 +322,7 @@ describe("names", function()
 end)
 
 describe("net.resolve()", function()
-  local resolve = require "atoll.core.resolve"
+  local resolve = require("atoll.net").resolve
 
   it("does not ask for names that nobody can have", function()
     for _, name in ipairs { "", "a b", "a/b", "[::1]", "x\0y", "a:80", "a\\.test", ".",

@@ -10,7 +10,6 @@ static const luaL_Reg modules[] = {
     {"atoll.core.host", luaopen_atoll_core_host},
     {"atoll.core.port", luaopen_atoll_core_port},
     {"atoll.core.request", luaopen_atoll_core_request},
-    {"atoll.core.resolve", luaopen_atoll_core_resolve},
     {"atoll.core.response", luaopen_atoll_core_response},
     {"atoll.core.semaphore", luaopen_atoll_semaphore},
     {"atoll.core.spawn", luaopen_atoll_core_spawn},

@@ -17,7 +17,6 @@ int luaopen_atoll_core_crypto(lua_State *L);
 int luaopen_atoll_core_host(lua_State *L);
 int luaopen_atoll_core_port(lua_State *L);
 int luaopen_atoll_core_request(lua_State *L);
-int luaopen_atoll_core_resolve(lua_State *L);
 int luaopen_atoll_core_response(lua_State *L);
 int luaopen_atoll_channel(lua_State *L);
 int luaopen_atoll_semaphore(lua_State *L);

@@ -1,6 +1,5 @@
 #include "api/resolve_lua.h"
 
-#include "api/libs.h"
 #include "api/timer_lua.h"
 #include "base/check.h"
 #include "base/err.h"
@@ -133,9 +132,4 @@ int resolve_lua(lua_State *L) {
     /* A name with a NUL inside is none; cut off there it would be another. */
     if (strlen(name) != len) name = "";
     return resolve_wait(L, name, family, 0, deadline, resolved, 0);
-}
-
-int luaopen_atoll_core_resolve(lua_State *L) {
-    lua_pushcfunction(L, resolve_lua);
-    return 1;
 }
