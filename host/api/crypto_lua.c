@@ -68,12 +68,12 @@ static int value_of(char c) {
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* unbase64(text) -> bytes; nil when it is none. Padding may be missing. */
+/* unbase64(text) -> bytes; nil when it is none. Any padding will do. */
 static int unbase64(lua_State *L) {
     struct span s = check_bytes(L, 1);
     size_t len = s.len;
-    while (len > 0 && s.len - len < 2 && s.at[len - 1] == '=') len--;
-    if (len % 4 == 1 || (len < s.len && s.len % 4 != 0)) {
+    while (len > 0 && s.at[len - 1] == '=') len--;
+    if (len % 4 == 1) {
         luaL_pushfail(L);
         return 1;
     }

@@ -146,7 +146,7 @@ static int reading(lua_State *L, int status, lua_KContext deadline) {
             if (found == TOO_LONG) return too_long(L, &w);
             if (io == IO_OK) continue;
         }
-        if (late) return socket_timed_out(L);
+        if (late || deadline == 1) return socket_timed_out(L);
         if (!block) {
             stream_want_read(&s->stream, true);
             return sched_park(L, &s->reader, deadline, reading, deadline);

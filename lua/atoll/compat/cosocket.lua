@@ -54,10 +54,11 @@ local names = {
   EPIPE = "broken pipe",
 }
 
--- The error's text; nil as a message is the end of the file.
+-- The error's text; nil as a message is the end of the file. "cannot connect to unix:/x:
+-- No such file or directory" is only "no such file or directory".
 local function text_of(message, code)
   if message == nil then return "closed" end
-  return names[code] or message
+  return names[code] or (message:match("([^:]*)$"):gsub("^ ", ""):lower())
 end
 
 -- ---- one connection ----
@@ -119,9 +120,8 @@ local function read_all(self)
     local ok, err = more(self)
     if not ok then
       local data = table.concat(parts)
-      if err == "timeout" then return nil, err, data end
-      close(self)
       if err == "closed" then return data end
+      if err ~= "timeout" then close(self) end
       return nil, err, data
     end
   end
@@ -189,6 +189,14 @@ function methods:receiveany(most)
   return take(self, math.min(available(self), n))
 end
 
+-- How many of the last n bytes that have come may be the beginning of the pattern.
+local function doubtful(self, pattern, n)
+  for k = math.min(#pattern - 1, n), 1, -1 do
+    if self.chunk:sub(-k) == pattern:sub(1, k) then return k end
+  end
+  return 0
+end
+
 -- An iterator over what stands before each occurrence of the pattern; with a size, over
 -- pieces of that size, and three nils after the last piece before it.
 function methods:receiveuntil(pattern, options)
@@ -227,14 +235,16 @@ function methods:receiveuntil(pattern, options)
     local from = self.at
     while true do
       local first = self.chunk:find(pattern, from, true)
-      if first and (not size or first - self.at <= size) then
+      if first and (not size or first - self.at < size) then
         ended = size ~= nil
         return found(first)
       end
-      -- Its last bytes may be the beginning of the pattern.
-      local safe = first and first - self.at or available(self) - #pattern + 1
-      if size and safe >= size then return take(self, size) end
-      local scanned = math.max(available(self) - #pattern + 1, 0)
+      local here = available(self)
+      if size and here >= size then
+        local safe = first and first - self.at or here - doubtful(self, pattern, here)
+        if safe >= size then return take(self, size) end
+      end
+      local scanned = math.max(here - #pattern + 1, 0)
       local ok, err = more(self)
       if not ok then return failed(self, err) end
       from = self.at + scanned
@@ -294,6 +304,7 @@ function methods:connect(host, port, settings)
     settings = type(port) == "table" and port or settings
     port = nil
   else
+    if port == nil then return nil, "missing the port number" end
     port = math.tointeger(tonumber(port)) or bad(2, "connect", "number expected")
     if port < 0 or port > 65535 then return nil, "bad port number: " .. port end
   end
@@ -313,6 +324,9 @@ function methods:connect(host, port, settings)
     socket, message, code = net.connect(where, { timeout = self.connect_timeout })
     if not socket then
       close(self)
+      if code == "ENOTFOUND" then
+        return nil, host .. " could not be resolved (3: Host not found)"
+      end
       return nil, text_of(message, code)
     end
   end
@@ -355,10 +369,7 @@ function methods:setkeepalive(idle, size)
   end
   local socket, pool = self.socket, self.pool
   if not socket then return nil, "closed" end
-  if available(self) > 0 then
-    close(self)
-    return nil, "unread data in buffer"
-  end
+  if available(self) > 0 then return nil, "unread data in buffer" end
   self.socket, self.pool = nil, nil
   return pools.put(pool, socket, self.times, self.secure, idle_seconds, size)
 end

@@ -43,10 +43,10 @@ function ngx.get_phase()
   return request and "content" or fiber and "timer" or "init"
 end
 
--- As a component of a URI; with kind 0 only what no URI may hold is escaped.
+-- As a component of a URI; with kind 0 as a whole one.
 function ngx.escape_uri(text, kind)
-  if kind ~= 0 then return host.percent_encode(text) end
-  return (tostring(text):gsub('[%c \127-\255"#%%<>?\\^`{|}]', function(c)
+  local reserved = kind == 0 and "[%c \127-\255#%%?]" or "[^%w%-._~!*'()]"
+  return (tostring(text):gsub(reserved, function(c)
     return ("%%%02X"):format(c:byte())
   end))
 end
