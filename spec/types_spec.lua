@@ -55,6 +55,10 @@ describe("types", function()
     assert.same(functions_of(response, {}), declared("request", "res:"))
   end)
 
+  it("have all of http", function()
+    assert.same(functions_of(require "atoll.http", {}), declared("http", "http%."))
+  end)
+
   it("have all of testing", function()
     assert.same(functions_of(testing, {}), declared("testing", "testing%."))
   end)

@@ -1,5 +1,6 @@
 #include "api/libs.h"
 
+#include "api/http_lua.h"
 #include "api/net_lua.h"
 
 #include <lauxlib.h>
@@ -8,6 +9,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.channel", luaopen_atoll_channel},
     {"atoll.core.crypto", luaopen_atoll_core_crypto},
     {"atoll.core.host", luaopen_atoll_core_host},
+    {"atoll.core.http", luaopen_atoll_core_http},
     {"atoll.core.port", luaopen_atoll_core_port},
     {"atoll.core.request", luaopen_atoll_core_request},
     {"atoll.core.response", luaopen_atoll_core_response},

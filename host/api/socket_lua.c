@@ -37,6 +37,10 @@ struct sock *socket_check(lua_State *L, int index) {
     return s;
 }
 
+struct sock **socket_box(lua_State *L, int index) {
+    return luaL_checkudata(L, index, NAME);
+}
+
 int socket_failure(lua_State *L, int err) {
     luaL_pushfail(L);
     lua_pushstring(L, err_text(err));

@@ -22,6 +22,9 @@ int socket_open(lua_State *L, struct sock **box, int fd);
  * Raises unless it is a socket. */
 struct sock *socket_check(lua_State *L, int index);
 
+/* The argument's box, which lives as long as the userdata. Raises unless it is one. */
+struct sock **socket_box(lua_State *L, int index);
+
 /* nil, the text and the name of a negative error. */
 int socket_failure(lua_State *L, int err);
 

@@ -58,4 +58,14 @@ for _, level in ipairs { "debug", "info", "warn", "error" } do
   end
 end
 
+-- The HTTP client is there when somebody asks for it.
+setmetatable(atoll, {
+  __index = function(self, name)
+    if name ~= "http" then return nil end
+    local http = require "atoll.http"
+    rawset(self, name, http)
+    return http
+  end,
+})
+
 return atoll

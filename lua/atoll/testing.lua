@@ -1,9 +1,9 @@
 -- Tests of an app without a socket: the request is written as HTTP, the host reads and
 -- answers it as if it had come from a client, and the answer is taken apart here.
 local core = require "atoll.core.testing"
-local host = require "atoll.core.host"
 local json = require "atoll.json"
 local misuse = require "atoll.misuse"
+local url_of = require "atoll.http.url"
 
 local M = {}
 
@@ -103,22 +103,6 @@ end
 
 -- Requests ----------------------------------------------------------------------------
 
--- { a = 1, b = { 2, 3 } } -> "a=1&b=2&b=3", in the order of the names.
-local function urlencode(values)
-  local names, parts = {}, {}
-  for name in pairs(values) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local list = values[name]
-    if type(list) ~= "table" then list = { list } end
-    for _, value in ipairs(list) do
-      parts[#parts + 1] = host.percent_encode(name) .. "="
-        .. host.percent_encode(tostring(value))
-    end
-  end
-  return table.concat(parts, "&")
-end
-
 local known = { headers = true, body = true, json = true, form = true, query = true }
 
 local function body_of(options)
@@ -133,7 +117,8 @@ local function body_of(options)
   elseif options.json ~= nil then
     body, content_type = json.encode(options.json), "application/json"
   elseif options.form ~= nil then
-    body, content_type = urlencode(options.form), "application/x-www-form-urlencoded"
+    body = url_of.encode(options.form)
+    content_type = "application/x-www-form-urlencoded"
   end
   return body, content_type
 end
@@ -147,7 +132,7 @@ local function format_request(method, target, options)
   end
   if options.query then
     target = target .. (target:find("?", 1, true) and "&" or "?")
-      .. urlencode(options.query)
+      .. url_of.encode(options.query)
   end
   local body, content_type = body_of(options)
   local lines, given = { ("%s %s HTTP/1.1"):format(method, target) }, {}

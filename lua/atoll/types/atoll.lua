@@ -3,6 +3,7 @@
 ---What `require "atoll"` returns.
 ---@class atoll
 ---@field version string
+---@field http atoll.http
 ---@field json atoll.json
 ---@field log atoll.log
 local atoll = {}
