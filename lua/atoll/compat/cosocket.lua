@@ -54,8 +54,8 @@ local names = {
   EPIPE = "broken pipe",
 }
 
--- The error's text; nil as a message is the end of the file. "cannot connect to unix:/x:
--- No such file or directory" is only "no such file or directory".
+-- The error's text; nil as a message is the end of the file. "cannot connect to
+-- unix:/x: No such file or directory" is only "no such file or directory".
 local function text_of(message, code)
   if message == nil then return "closed" end
   return names[code] or (message:match("([^:]*)$"):gsub("^ ", ""):lower())
