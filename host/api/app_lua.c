@@ -169,7 +169,7 @@ int app_open(lua_State *L, struct generation *g, void *data) {
     luaL_requiref(L, "atoll.core.response", luaopen_atoll_core_response, 0);
     lua_pop(L, 2);
     boot(L, app->options);
-    if (app->options->appdir) load_app(L, app);
+    if (app->options->appdir && !app->options->child) load_app(L, app);
     return 0;
 }
 

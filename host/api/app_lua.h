@@ -13,6 +13,7 @@
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
 
+struct nursery;
 struct once;
 
 /* What app_open is given as plan->data; borrowed. */
@@ -25,6 +26,8 @@ struct app_options {
     bool strict, compat_path, compat_lua51, compat_ngx, dev;
     unsigned isolates;
     const char *version;
+    struct nursery *nursery; /* of the isolates that programs spawn; NULL: they cannot */
+    bool child;              /* such an isolate: appdir is only where its modules are */
     struct once *once; /* the host's jobs; NULL when it has none to share */
     /* Lua ran out of memory in a request; called on the isolate's thread, outside Lua.
      */
@@ -33,6 +36,8 @@ struct app_options {
     void (*exit)(struct generation *g, int code);
     /* The app of a generation was closed and needs the options no more. */
     void (*closed)(const struct app_options *o);
+    /* A copy of them is in use, until closed is called for it. */
+    void (*copied)(const struct app_options *o);
     void *owner;
 };
 

@@ -67,6 +67,13 @@ static int script_args(lua_State *L, const struct app_options *o) {
     return o->argc;
 }
 
+void hook_take_exit(lua_State *L) {
+    lua_getglobal(L, "os");
+    lua_pushcfunction(L, script_exit);
+    lua_setfield(L, -2, "exit");
+    lua_pop(L, 1);
+}
+
 static int script_ended(lua_State *L, int status, lua_KContext context) {
     (void)L;
     (void)status;
@@ -94,10 +101,7 @@ static int run(lua_State *L) {
         lua_callk(L, 0, 1, (lua_KContext)c, reloaded);
         return reloaded(L, LUA_OK, (lua_KContext)c);
     case HOOK_SCRIPT: {
-        lua_getglobal(L, "os");
-        lua_pushcfunction(L, script_exit);
-        lua_setfield(L, -2, "exit");
-        lua_settop(L, 0);
+        hook_take_exit(L);
         if (app->options->module) {
             lua_getglobal(L, "require");
             lua_pushstring(L, app->options->module);

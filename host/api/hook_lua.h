@@ -21,6 +21,9 @@ enum hook { HOOK_START, HOOK_RELOAD, HOOK_STOP, HOOK_SCRIPT };
 void hook_run(struct generation *g, enum hook hook, struct span state, hook_done done,
               void *data);
 
+/* Makes os.exit tell the host instead of ending the process. */
+void hook_take_exit(lua_State *L);
+
 /* Ends the hooks of g that wait: their done is told ERR_CANCELLED. */
 void hooks_kill(struct generation *g);
 

@@ -10,6 +10,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.crypto", luaopen_atoll_core_crypto},
     {"atoll.core.host", luaopen_atoll_core_host},
     {"atoll.core.http", luaopen_atoll_core_http},
+    {"atoll.core.isolate", luaopen_atoll_core_isolate},
     {"atoll.core.port", luaopen_atoll_core_port},
     {"atoll.core.request", luaopen_atoll_core_request},
     {"atoll.core.response", luaopen_atoll_core_response},

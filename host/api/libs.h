@@ -15,6 +15,7 @@ int luaopen_cjson(lua_State *L);
 int luaopen_cjson_safe(lua_State *L);
 int luaopen_atoll_core_crypto(lua_State *L);
 int luaopen_atoll_core_host(lua_State *L);
+int luaopen_atoll_core_isolate(lua_State *L);
 int luaopen_atoll_core_port(lua_State *L);
 int luaopen_atoll_core_request(lua_State *L);
 int luaopen_atoll_core_response(lua_State *L);

@@ -120,6 +120,15 @@ static int port_text(lua_State *L) {
     return 1;
 }
 
+void port_adopt(lua_State *L, struct port *p) {
+    struct receiver *r = lua_newuserdatauv(L, sizeof *r, 0);
+    *r = (struct receiver){0};
+    luaL_setmetatable(L, PORT);
+    r->port = port_ref(p);
+    p->arrived = arrived;
+    p->user = r;
+}
+
 /* atoll.port([capacity]) */
 static int new_port(lua_State *L) {
     lua_Integer capacity = luaL_optinteger(L, 1, CAPACITY);

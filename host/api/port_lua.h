@@ -7,7 +7,13 @@
 #ifndef API_PORT_LUA_H
 #define API_PORT_LUA_H
 
+#include "isolate/port.h"
+
 #include <lua.h>
+
+/* Pushes the receiving end of p, whose receiver this state becomes; p keeps the
+ * reference that the caller has, and gets another. luaopen_atoll_core_port was called. */
+void port_adopt(lua_State *L, struct port *p);
 
 /* A table with `port`. */
 int luaopen_atoll_core_port(lua_State *L);

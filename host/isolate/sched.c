@@ -264,6 +264,7 @@ void fiber_queue(struct fiber *f, int arguments) {
 static void run_turn(struct deferred *d) {
     struct sched *s = LIST_OF(d, struct sched, turn);
     struct link batch, *first;
+    if (s->paused) return;
     list_init(&batch);
     list_splice(&batch, &s->runnable);
     while ((first = list_first(&batch))) {
@@ -272,6 +273,11 @@ static void run_turn(struct deferred *d) {
         f->queued = false;
         go_on(s, f, f->arguments);
     }
+}
+
+void sched_pause(struct sched *s, bool pause) {
+    s->paused = pause;
+    if (!pause && !list_empty(&s->runnable)) loop_defer(s->loop, &s->turn);
 }
 
 void sched_init(struct sched *s, struct loop *loop) {

@@ -85,6 +85,7 @@ struct sched {
     lua_State *volatile armed; /* has slice.h's hook, or NULL */
     lua_State *barrier;        /* has resumed a coroutine of the program where it could
                                   not be suspended itself: parks must fail beyond it */
+    bool paused;               /* the run queue is left as it is */
     bool parking;              /* the yield on its way up is a park */
     uint64_t scopes_made;
     uint64_t started, ended;  /* fibers, for metrics and leftovers */
@@ -95,6 +96,9 @@ struct sched {
 
 void sched_init(struct sched *s, struct loop *loop);
 void sched_done(struct sched *s); /* no fiber may be left */
+
+/* While it is paused no fiber is taken out of the run queue. */
+void sched_pause(struct sched *s, bool pause);
 
 /* Of the isolate that L's generation is on; NULL before it is adopted. */
 struct sched *sched_of(lua_State *L);

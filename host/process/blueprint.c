@@ -35,6 +35,11 @@ static struct dns_options names(const struct settings *s) {
     return o;
 }
 
+static void app_copied(const struct app_options *o) {
+    struct blueprint *b = o->owner;
+    atomic_fetch_add(&b->references, 1);
+}
+
 struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir) {
     struct blueprint *b = calloc(1, sizeof *b);
     CHECK(b);
@@ -50,6 +55,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .isolates = s->isolates,
         .version = ATOLL_VERSION,
         .closed = app_closed,
+        .copied = app_copied,
         .owner = b,
     };
     b->plan = (struct generation_plan){

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 int heritage_say(const struct heritage *h, enum message_kind kind, unsigned number) {
-    struct message m = {.kind = (uint32_t)kind, .number = number};
+    struct notice m = {.kind = (uint32_t)kind, .number = number};
     ssize_t n;
     do n = write(h->supervisor_pipe, &m, sizeof m);
     while (n < 0 && errno == EINTR);

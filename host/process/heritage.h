@@ -44,7 +44,7 @@ enum message_kind {
     MESSAGE_READY = 1, /* all isolates accept; number: how many isolates */
 };
 
-struct message {
+struct notice {
     uint32_t kind, number;
 };
 

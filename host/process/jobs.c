@@ -46,6 +46,7 @@ static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
     j->next = b;
     worker_options(&b->options);
     b->options.once = &j->place.once;
+    b->options.nursery = &j->place.nursery;
     j->broken = false;
     j->answers = 0;
     j->began = clock_ns();
@@ -133,8 +134,14 @@ static void succeed(struct jobs *j) {
 
 /* ---- 2. offer, 3. commit or give up ---- */
 
+/* Last go the isolates that the program has spawned. */
 static void empty_when_done(struct jobs *j) {
-    if (list_empty(&j->alive) && !j->loading) j->callbacks->emptied(j);
+    if (list_empty(&j->alive) && !j->loading && nursery_close(&j->place.nursery))
+        j->callbacks->emptied(j);
+}
+
+static void nursery_emptied(struct nursery *n) {
+    empty_when_done(n->user);
 }
 
 static void loaded(struct post *p) {
@@ -394,6 +401,7 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     j->place.crew.exclusive = !s->reuseport;
     j->loaded.run = loaded;
     once_init(&j->place.once);
+    nursery_init(&j->place.nursery, main, nursery_emptied, j);
     list_init(&j->alive);
     list_init(&j->retired);
     timer_init(&j->patience, impatient);
@@ -402,6 +410,7 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     if (s->slice_warn > 0 && listeners->count) {
         j->place.slices = slices_start((int64_t)(s->slice_warn * 1e9), &err);
         if (!j->place.slices) return err;
+        j->place.nursery.slices = j->place.slices;
     }
     return 0;
 }
@@ -416,6 +425,7 @@ void jobs_done(struct jobs *j, struct worker_left *left) {
     }
     if (j->place.slices) slices_stop(j->place.slices);
     once_done(&j->place.once);
+    nursery_done(&j->place.nursery);
     if (j->next) blueprint_release(j->next);
     if (j->blueprint) blueprint_release(j->blueprint);
     buf_reset(&j->problem);

@@ -199,7 +199,7 @@ static void host_ready(struct supervisor *s, unsigned isolates) {
 }
 
 static void read_pipe(struct supervisor *s) {
-    struct message m;
+    struct notice m;
     while (s->pipe >= 0) {
         ssize_t n = read(s->pipe, &m, sizeof m);
         if (n == (ssize_t)sizeof m) {

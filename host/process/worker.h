@@ -10,6 +10,7 @@
 #include "http/access.h"
 #include "http/front.h"
 #include "isolate/isolate.h"
+#include "isolate/nursery.h"
 #include "isolate/once.h"
 #include "isolate/slice.h"
 #include "process/blueprint.h"
@@ -81,6 +82,7 @@ struct workplace {
     atomic_ullong serving;
     struct slices *slices; /* NULL when off */
     struct once once;
+    struct nursery nursery;
     enum access_format format;
     void (*reported)(struct report *r); /* on the main thread */
     void *host;

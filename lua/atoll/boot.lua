@@ -54,7 +54,9 @@ function M.boot(options)
   end
   directory = directory and directory:gsub("(.)/+$", "%1")
   if directory then set_path(directory, options.compat_path) end
-  rawset(_G, "require", require("atoll.loading").require)
+  local loading = require "atoll.loading"
+  loading.directory = directory or "."
+  rawset(_G, "require", loading.require)
   if options.compat_lua51 then require("atoll.compat.lua51").install() end
   if options.compat_ngx then require("atoll.compat.ngx").install() end
   if options.strict and options.appdir then

@@ -1,0 +1,476 @@
+#include "api/isolate_lua.h"
+
+#include "api/app_lua.h"
+#include "api/hook_lua.h"
+#include "api/port_lua.h"
+#include "api/sender_lua.h"
+#include "api/timer_lua.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "isolate/gate.h"
+#include "isolate/nursery.h"
+#include "isolate/pack.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char HANDLE[] = "atoll.isolate", JOINER[] = "atoll.isolate.joiner",
+                  WORDS[] = "atoll.isolate.words",
+                  CHILDREN[] = "atoll.isolate.children";
+
+enum { INBOX = 1000, AT_SENDER = 1, AT_ON_EXIT = 2 };
+
+/* User values: a sender of its inbox, the function of on_exit. While the child runs,
+ * registry[CHILDREN] keeps it. */
+struct handle {
+    struct child *child;
+    struct port *exit;
+    struct message *words; /* when it is over */
+    struct link joiners;
+    struct generation *generation;
+    bool detached;
+};
+
+struct joiner {
+    struct waiter waiter;
+    struct link link;
+};
+
+/* ---- the child's side ---- */
+
+/* What a child is made from; freed with it. */
+struct script {
+    struct app_options options;
+    char name[];
+};
+
+static void script_done(void *data) {
+    free(data);
+}
+
+static void over(struct fiber *f, void *owner, int status, lua_State *co, int count) {
+    struct child *c = owner;
+    struct buf text;
+    (void)f, (void)count;
+    if (!status) return;
+    buf_init(&text);
+    if (status == ERR_CANCELLED)
+        buf_printf(&text, "killed");
+    else
+        gate_describe(co, -1, co, &text);
+    child_over(c, NULL, buf_span(&text));
+    buf_reset(&text);
+}
+
+static const struct fiber_owner owner = {over};
+
+/* A buffer or a message that is its state's if something raises. */
+struct words {
+    struct buf bytes;
+    struct message *m;
+};
+
+static int words_gc(lua_State *L) {
+    struct words *w = luaL_checkudata(L, 1, WORDS);
+    buf_reset(&w->bytes);
+    message_free(w->m);
+    w->m = NULL;
+    return 0;
+}
+
+static struct words *new_words(lua_State *L) {
+    struct words *w = lua_newuserdatauv(L, sizeof *w, 0);
+    *w = (struct words){0};
+    luaL_setmetatable(L, WORDS);
+    return w;
+}
+
+static void load(struct message *m, lua_State *L, int list) {
+    for (unsigned i = 0; m->cargo && i < (unsigned)lua_rawlen(L, list); i++) {
+        lua_rawgeti(L, list, (lua_Integer)i + 1);
+        const struct cargo_kind *kind = cargo_kind_of(L, -1);
+        m->cargo[i] = (struct cargo){kind, kind->take(lua_touserdata(L, -1))};
+        m->cargo_count = i + 1;
+        lua_pop(L, 1);
+    }
+}
+
+/* The value on top as a message that the words on the stack at `at` hold. */
+static struct message *pack(lua_State *L, int at) {
+    struct words *w = lua_touserdata(L, at);
+    unsigned cargo = 0;
+    int value = lua_gettop(L);
+    lua_newtable(L);
+    pack_write_cargo(L, value, &w->bytes, value + 1, &cargo);
+    w->m = message_new(buf_len(&w->bytes), cargo);
+    if (!w->m) luaL_error(L, "not enough memory");
+    memcpy(w->m->bytes, buf_data(&w->bytes), w->m->len);
+    buf_reset(&w->bytes);
+    load(w->m, L, value + 1);
+    lua_settop(L, value);
+    return w->m;
+}
+
+/* All that the main function has returned is on the stack above the child. */
+static int returned(lua_State *L, int status, lua_KContext context) {
+    struct child *c = lua_touserdata(L, 1);
+    (void)status, (void)context;
+    int count = lua_gettop(L) - 1;
+    lua_createtable(L, count, 1);
+    lua_insert(L, 2);
+    for (int i = count; i > 0; i--) lua_rawseti(L, 2, i);
+    lua_pushinteger(L, count);
+    lua_setfield(L, 2, "n");
+    struct words *w = new_words(L);
+    lua_insert(L, 2);
+    struct message *m = pack(L, 2);
+    w->m = NULL;
+    child_over(c, m, SPAN(""));
+    return 0;
+}
+
+/* With the child: finds the chunk, unpacks the argument, calls. */
+static int child_main(lua_State *L) {
+    struct child *c = lua_touserdata(L, 1);
+    const struct script *s = c->plan.data;
+    hook_take_exit(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "atoll.isolate");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "find");
+    lua_pushstring(L, s->name);
+    lua_call(L, 1, 1);
+    lua_replace(L, 2);
+    lua_settop(L, 2);
+    struct message *m = c->plan.argument;
+    pack_read_cargo(L, span_of(m->bytes, m->len), m->cargo, m->cargo_count);
+    c->plan.argument = NULL;
+    message_free(m);
+    lua_callk(L, 1, LUA_MULTRET, 0, returned);
+    return returned(L, LUA_OK, 0);
+}
+
+static void begin(struct child *c, struct generation *g) {
+    struct fiber *f = fiber_new(g, FIBER_HOST, &owner, c);
+    if (!f) {
+        child_over(c, NULL, SPAN("not enough memory"));
+        return;
+    }
+    lua_pushcfunction(f->co, child_main);
+    lua_pushlightuserdata(f->co, c);
+    fiber_queue(f, 1);
+}
+
+/* os.exit: 0 is an end without results. */
+static void exited(struct generation *g, int code) {
+    struct child *c = g->isolate->user;
+    char text[48];
+    if (code == 0)
+        child_over(c, message_new(0, 0), SPAN("not enough memory"));
+    else
+        child_over(c, NULL,
+                   span_of(text, (size_t)snprintf(text, sizeof text,
+                                                  "exited with code %d", code)));
+}
+
+/* ---- the parent's side ---- */
+
+static struct handle *check(lua_State *L) {
+    return luaL_checkudata(L, 1, HANDLE);
+}
+
+static void exit_failed(struct fiber *f, void *data, int status, lua_State *co,
+                        int count) {
+    struct buf text;
+    (void)f, (void)data, (void)count;
+    if (!status || status == ERR_CANCELLED) return;
+    buf_init(&text);
+    buf_printf(&text, "on_exit failed: ");
+    gate_describe(co, -1, co, &text);
+    log_lines(LEVEL_ERROR, SPAN(""), buf_span(&text));
+    buf_reset(&text);
+}
+
+static const struct fiber_owner exit_owner = {exit_failed};
+
+static int push_outcome(lua_State *L, const struct handle *h) {
+    struct message *m = h->words;
+    if (m->failed) {
+        luaL_pushfail(L);
+        lua_pushlstring(L, m->bytes, m->len);
+        lua_pushstring(L, err_name(ERR_LUA));
+        return 3;
+    }
+    if (!m->len) return 0;
+    pack_read_cargo(L, span_of(m->bytes, m->len), m->cargo, m->cargo_count);
+    lua_getfield(L, -1, "n");
+    int count = (int)lua_tointeger(L, -1), results = lua_gettop(L) - 1;
+    luaL_checkstack(L, count + 1, "too many results");
+    for (int i = 1; i <= count; i++) lua_rawgeti(L, results, i);
+    return count;
+}
+
+static int exit_done(lua_State *L, int status, lua_KContext context) {
+    (void)L, (void)status, (void)context;
+    return 0;
+}
+
+/* With the handle: calls the function of on_exit with true and the results, or false
+ * and the text. */
+static int run_on_exit(lua_State *L) {
+    struct handle *h = lua_touserdata(L, 1);
+    lua_getiuservalue(L, 1, AT_ON_EXIT);
+    lua_pushboolean(L, !h->words->failed);
+    int top = lua_gettop(L);
+    int count = push_outcome(L, h);
+    if (h->words->failed) {
+        lua_settop(L, top + 2);
+        lua_remove(L, top + 1);
+        count = 1;
+    } else {
+        for (int i = lua_gettop(L) - count; i > top; i--) lua_remove(L, top + 1);
+    }
+    lua_callk(L, count + 1, 0, 0, exit_done);
+    return 0;
+}
+
+static void tell_on_exit(lua_State *L, struct handle *h) {
+    struct fiber *f = fiber_new(h->generation, FIBER_TASK, &exit_owner, NULL);
+    if (!f) return;
+    lua_pushcfunction(f->co, run_on_exit);
+    lua_pushvalue(L, -1);
+    lua_xmove(L, f->co, 1);
+    fiber_queue(f, 1);
+}
+
+/* The last words have come. Outside Lua; nothing here raises. */
+static void ended(struct port *p) {
+    struct handle *h = p->user;
+    lua_State *L = h->generation->L;
+    struct link *first;
+    h->words = port_take(p);
+    if (!h->words) return;
+    port_close(p);
+    while ((first = list_first(&h->joiners))) {
+        list_unlink(first);
+        sched_wake(&LIST_OF(first, struct joiner, link)->waiter, WAKE_EVENT);
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, CHILDREN);
+    lua_rawgetp(L, -1, h);
+    if (lua_getiuservalue(L, -1, AT_ON_EXIT) == LUA_TFUNCTION) {
+        lua_pop(L, 1);
+        tell_on_exit(L, h);
+    } else {
+        lua_pop(L, 1);
+    }
+    lua_pushnil(L);
+    lua_rawsetp(L, -3, h);
+    lua_pop(L, 2);
+}
+
+static int handle_gc(lua_State *L) {
+    struct handle *h = check(L);
+    while (list_first(&h->joiners)) list_unlink(list_first(&h->joiners));
+    if (h->child) {
+        if (!h->words && !h->detached) child_kill(h->child);
+        child_unref(h->child);
+        h->child = NULL;
+    }
+    if (h->exit) {
+        port_close(h->exit);
+        port_unref(h->exit);
+        h->exit = NULL;
+    }
+    message_free(h->words);
+    h->words = NULL;
+    return 0;
+}
+
+static int joined(lua_State *L, int status, lua_KContext context) {
+    struct handle *h = lua_touserdata(L, 1);
+    struct joiner *j = lua_touserdata(L, 2);
+    (void)status, (void)context;
+    list_unlink(&j->link);
+    if (h->words) return push_outcome(L, h);
+    luaL_pushfail(L);
+    lua_pushliteral(L, "timed out");
+    lua_pushstring(L, err_name(-ETIMEDOUT));
+    return 3;
+}
+
+static int handle_join(lua_State *L) {
+    struct handle *h = check(L);
+    int64_t deadline = timer_opt_deadline(L, 2);
+    lua_settop(L, 1);
+    if (h->words) return push_outcome(L, h);
+    sched_check_waitable(L);
+    struct joiner *j = lua_newuserdatauv(L, sizeof *j, 0);
+    *j = (struct joiner){0};
+    list_init(&j->link);
+    luaL_setmetatable(L, JOINER);
+    list_append(&h->joiners, &j->link);
+    return sched_park(L, &j->waiter, deadline, joined, 0);
+}
+
+static int joiner_gc(lua_State *L) {
+    struct joiner *j = luaL_checkudata(L, 1, JOINER);
+    list_unlink(&j->link);
+    return 0;
+}
+
+static int handle_kill(lua_State *L) {
+    struct handle *h = check(L);
+    lua_pushboolean(L, !h->words);
+    if (!h->words) child_kill(h->child);
+    return 1;
+}
+
+static int handle_pause(lua_State *L) {
+    child_pause(check(L)->child, true);
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int handle_resume(lua_State *L) {
+    child_pause(check(L)->child, false);
+    lua_settop(L, 1);
+    return 1;
+}
+
+static int handle_on_exit(lua_State *L) {
+    struct handle *h = check(L);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_settop(L, 2);
+    lua_setiuservalue(L, 1, AT_ON_EXIT);
+    if (h->words) tell_on_exit(L, h);
+    return 1;
+}
+
+static int handle_sender(lua_State *L) {
+    check(L);
+    lua_getiuservalue(L, 1, AT_SENDER);
+    return 1;
+}
+
+static int handle_status(lua_State *L) {
+    const struct handle *h = check(L);
+    lua_pushstring(L, !h->words ? "running" : h->words->failed ? "failed" : "done");
+    return 1;
+}
+
+static int handle_text(lua_State *L) {
+    const struct handle *h = check(L);
+    lua_pushfstring(L, "isolate (%s)", h->child->isolate.name);
+    return 1;
+}
+
+/* spawn(module, argument, name, detached, inbox): checked by the Lua half. */
+static int spawn(lua_State *L) {
+    size_t len;
+    const char *module = luaL_checklstring(L, 1, &len);
+    const char *name = luaL_optstring(L, 3, "");
+    bool detached = lua_toboolean(L, 4);
+    lua_Integer inbox = luaL_optinteger(L, 5, INBOX);
+    struct generation *g = generation_of(L);
+    const struct app_options *o = ((struct app *)g->app)->options;
+    if (!g->isolate)
+        return luaL_error(L,
+                          "atoll.isolate.spawn cannot be called while the app loads; "
+                          "call it in on(\"start\")");
+    if (!o->nursery) return luaL_error(L, "isolates cannot be spawned here");
+    struct handle *h = lua_newuserdatauv(L, sizeof *h, 2);
+    *h = (struct handle){.generation = g, .detached = detached};
+    list_init(&h->joiners);
+    luaL_setmetatable(L, HANDLE);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, CHILDREN);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, h);
+    lua_pop(L, 1);
+    struct words *w = new_words(L);
+    int at = lua_gettop(L);
+    lua_pushvalue(L, 2);
+    pack(L, at);
+    h->exit = port_new(&g->isolate->loop, 1, ended, h);
+    struct script *s = malloc(sizeof *s + len + 1);
+    int err = -ENOMEM;
+    if (s && h->exit) {
+        memcpy(s->name, module, len + 1);
+        s->options = *o;
+        s->options.child = true;
+        s->options.out_of_memory = NULL;
+        s->options.exit = exited;
+        struct child_plan plan = {.state = *g->plan,
+                                  .begin = begin,
+                                  .done = script_done,
+                                  .data = s,
+                                  .argument = w->m};
+        plan.state.data = &s->options;
+        snprintf(plan.name, sizeof plan.name, "%s", name);
+        if (o->copied) o->copied(&s->options);
+        h->child = child_start(o->nursery, &plan, (unsigned)inbox, h->exit, &err);
+        if (h->child)
+            w->m = NULL;
+        else if (o->closed)
+            o->closed(&s->options);
+    }
+    if (!h->child) {
+        free(s);
+        lua_rawgetp(L, LUA_REGISTRYINDEX, CHILDREN);
+        lua_pushnil(L);
+        lua_rawsetp(L, -2, h);
+        luaL_pushfail(L);
+        lua_pushfstring(L, "cannot spawn an isolate: %s", err_text(err));
+        lua_pushstring(L, err_name(err));
+        return 3;
+    }
+    lua_settop(L, at - 1);
+    sender_push(L, h->child->inbox);
+    lua_setiuservalue(L, -2, AT_SENDER);
+    return 1;
+}
+
+static int inbox(lua_State *L) {
+    struct isolate *i = generation_of(L)->isolate;
+    struct child *c = i ? child_of(i) : NULL;
+    if (!c) return 0;
+    port_adopt(L, c->inbox);
+    return 1;
+}
+
+static int name(lua_State *L) {
+    struct isolate *i = generation_of(L)->isolate;
+    lua_pushstring(L, i ? i->name : NULL);
+    return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"join", handle_join},       {"kill", handle_kill},
+    {"on_exit", handle_on_exit}, {"pause", handle_pause},
+    {"resume", handle_resume},   {"sender", handle_sender},
+    {"status", handle_status},   {"__gc", handle_gc},
+    {"__tostring", handle_text}, {NULL, NULL},
+};
+
+static void new_finalized(lua_State *L, const char *type, lua_CFunction gc) {
+    luaL_newmetatable(L, type);
+    lua_pushcfunction(L, gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+}
+
+int luaopen_atoll_core_isolate(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"inbox", inbox}, {"name", name}, {"spawn", spawn}, {NULL, NULL}};
+    new_finalized(L, JOINER, joiner_gc);
+    new_finalized(L, WORDS, words_gc);
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, CHILDREN);
+    luaL_newlib(L, functions);
+    luaL_newmetatable(L, HANDLE);
+    luaL_setfuncs(L, methods, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_setfield(L, -2, "methods");
+    return 1;
+}

@@ -1,0 +1,53 @@
+-- atoll.isolate: isolates beside those that serve.
+local core = require "atoll.core.isolate"
+local loading = require "atoll.loading"
+local misuse = require "atoll.misuse"
+require "atoll.core.port"
+
+local M = { name = core.name }
+
+-- In a spawned isolate its inbox: what handle:send and handle:call write to.
+M.port = core.inbox()
+
+function core.methods.send(handle, ...) return handle:sender():send(...) end
+
+function core.methods.call(handle, ...) return handle:sender():call(...) end
+
+local OPTIONS = { name = "string", detached = "boolean", inbox = "number" }
+
+-- Runs a module, or a script (its name has a / or ends in .lua; relative to the app), in
+-- an isolate of its own: a thread, a loop, a Lua state. It gets the argument as `...`,
+-- and ends when its chunk returns.
+function M.spawn(module, argument, options)
+  misuse.expect("string", module, "the module of atoll.isolate.spawn()")
+  options = options or {}
+  misuse.expect("table", options, "the options of atoll.isolate.spawn()")
+  for key, value in pairs(options) do
+    if not OPTIONS[key] then
+      misuse.raise("atoll.isolate.spawn() has no option '%s'; it has name, detached "
+        .. "and inbox", tostring(key))
+    end
+    misuse.expect(OPTIONS[key], value, ("the option %s"):format(key))
+  end
+  local ok, handle, text, code = pcall(core.spawn, module, argument, options.name,
+    options.detached, options.inbox)
+  if not ok then misuse.raise("%s", handle) end
+  return handle, text, code
+end
+
+-- The chunk of a module or script.
+function M.find(name)
+  local path, message = name, nil
+  if name:sub(-4) == ".lua" or name:find("/", 1, true) then
+    if name:sub(1, 1) ~= "/" then path = loading.directory .. "/" .. name end
+  else
+    path, message = package.searchpath(name, package.path)
+    if not path then error(("module '%s' not found:%s"):format(name, message), 0) end
+  end
+  local chunk
+  chunk, message = loadfile(path, "t")
+  if not chunk then error(message, 0) end
+  return chunk
+end
+
+return M

@@ -1,0 +1,220 @@
+-- Isolates that programs spawn: what they are given and give back, how they end, and
+-- messages from thread to thread.
+local atoll = require "atoll"
+local host = require "support.host"
+
+local directory
+
+-- The path of a script with this text.
+local function script(text)
+  directory = directory or host.directory()
+  local path = os.tmpname()
+  local f = assert(io.open(path, "w"))
+  f:write('local atoll = require "atoll" local isolate = atoll.isolate ', text, "\n")
+  f:close()
+  return path
+end
+
+local paths = {}
+local function spawn(text, argument, options)
+  local path = script(text)
+  paths[#paths + 1] = path
+  -- It needs a / to be a script, which the temporary directory's path has.
+  return assert(atoll.isolate.spawn(path, argument, options))
+end
+
+describe("a spawned isolate", function()
+  teardown(function()
+    for _, path in ipairs(paths) do os.remove(path) end
+    host.finish()
+  end)
+
+  it("gets its argument and gives back what its chunk returns", function()
+    local h = spawn("return (...).n + 1, nil, 'x', { ... }", { n = 41 })
+    assert.same({ 42, nil, "x", { { n = 41 } } }, { h:join(10) })
+    assert.equal("done", h:status())
+    assert.equal(42, (h:join()))
+  end)
+
+  it("shares no value with its parent", function()
+    rawset(_G, "spawned_marker", 1)
+    local h = spawn "return rawget(_G, 'spawned_marker')"
+    rawset(_G, "spawned_marker", nil)
+    assert.same({ nil }, { h:join(10) })
+  end)
+
+  it("that fails ends alone; join gives the error with its traceback", function()
+    local h = spawn "local function deep() error 'on purpose' end deep()"
+    local value, message, code = h:join(10)
+    assert.is_nil(value)
+    assert.truthy(message:find "on purpose")
+    assert.truthy(message:find "stack traceback")
+    assert.equal("ELUA", code)
+    assert.equal("failed", h:status())
+  end)
+
+  it("is a module found as require finds it", function()
+    local h = atoll.isolate.spawn "no.such.module"
+    local _, message = h:join(10)
+    assert.truthy(message:find("module 'no.such.module' not found", 1, true))
+  end)
+
+  it("says where a chunk is malformed", function()
+    local _, message = spawn("return return"):join(10)
+    assert.truthy(message:find ":1:")
+  end)
+
+  it("is not made when its argument cannot be sent", function()
+    local function refuses(text, ...)
+      local ok, message = pcall(atoll.isolate.spawn, "x", ...)
+      assert.is_false(ok)
+      assert.truthy(message:find("isolate_spawn_spec.lua:%d+: .*" .. text), message)
+    end
+    refuses("value.f: a function cannot be sent", { f = print })
+    refuses("no option 'nme'", 1, { nme = "y" })
+  end)
+
+  it("ends when it is killed, closing what is to be closed", function()
+    local port = atoll.port()
+    local h = spawn([[
+      local out = ...
+      local guard <close> = setmetatable({}, { __close = function() out:send "closed" end })
+      out:send "ready"
+      atoll.sleep(1000)
+    ]], port:sender())
+    assert.equal("ready", (port:receive(10)))
+    assert.is_true(h:kill())
+    assert.same({ nil, "killed", "ELUA" }, { h:join(10) })
+    assert.equal("closed", (port:receive(10)))
+    assert.is_false(h:kill())
+  end)
+
+  it("tells on_exit, also when it has ended before", function()
+    local port = atoll.port()
+    local to = port:sender()
+    local h = spawn "return 1, 2"
+    h:on_exit(function(ok, ...) to:send { ok, ... } end)
+    assert.same({ true, 1, 2 }, (port:receive(10)))
+    h:on_exit(function(ok, ...) to:send { ok, ... } end)
+    assert.same({ true, 1, 2 }, (port:receive(10)))
+    spawn("error 'x'"):on_exit(function(ok, text) to:send { ok, type(text) } end)
+    assert.same({ false, "string" }, (port:receive(10)))
+  end)
+
+  it("may end itself with os.exit", function()
+    assert.equal(0, select("#", spawn("os.exit(0)"):join(10)))
+    assert.same({ nil, "exited with code 3", "ELUA" }, { spawn("os.exit(3)"):join(10) })
+  end)
+
+  local ECHO = [[
+    for value, message in isolate.port:messages() do
+      if value == "stop" then return "stopped" end
+      message:reply(value)
+    end
+  ]]
+
+  it("is sent messages and answers calls", function()
+    local h = spawn(ECHO, nil, { name = "echo" })
+    for i = 1, 200 do assert.equal(i, (h:call(i, 10))) end
+    local t = { list = { 1, 2 }, s = ("x"):rep(100000) }
+    assert.same(t, (h:call(t, 10)))
+    assert.is_true(h:send "stop")
+    assert.equal("stopped", (h:join(10)))
+    assert.same({ nil, "closed", "ECLOSED" }, { h:send "late" })
+    assert.truthy(tostring(h):find "echo")
+  end)
+
+  it("keeps the order of each sender, with bounded queues both ways", function()
+    local results = atoll.port(4)
+    local h = spawn([[
+      local out = ...
+      for value in isolate.port:messages() do
+        if value == "stop" then break end
+        out:send(value)
+      end
+    ]], results:sender(), { inbox = 3 })
+    local to = h:sender()
+    local writers = {}
+    for w = 1, 4 do
+      writers[w] = atoll.spawn(function()
+        for i = 1, 250 do assert(to:send { w, i }) end
+      end)
+    end
+    local last = { 0, 0, 0, 0 }
+    for _ = 1, 1000 do
+      local v = assert(results:receive(10))
+      assert.equal(last[v[1]] + 1, v[2])
+      last[v[1]] = v[2]
+    end
+    for _, task in ipairs(writers) do task:join() end
+    h:send "stop"
+    h:join(10)
+  end)
+
+  it("that ends tells who waits for it to answer, or for room", function()
+    local h = spawn("isolate.port:receive() atoll.sleep(1000)", nil, { inbox = 1 })
+    local asked = atoll.spawn(function() return h:call(1, 10) end)
+    atoll.sleep(0)
+    h:send(2, 10)
+    local waits = atoll.spawn(function() return h:send(3, 10) end)
+    atoll.sleep(0)
+    h:kill()
+    assert.same({ nil, "closed", "ECLOSED" }, { asked:join() })
+    assert.same({ nil, "closed", "ECLOSED" }, { waits:join() })
+  end)
+
+  it("stands still while it is paused", function()
+    local h = spawn(ECHO)
+    assert.equal(1, (h:call(1, 10)))
+    h:pause()
+    -- What it was just doing it may finish.
+    if h:call(2, 0.05) then assert.is_nil((h:call(2, 0.05))) end
+    h:resume()
+    assert.equal(3, (h:call(3, 10)))
+    h:kill()
+    h:join(10)
+  end)
+
+  it("may spawn isolates, which end with it", function()
+    local port = atoll.port()
+    local h = spawn([[
+      local out, path = table.unpack(...)
+      isolate.spawn(path, out)
+      isolate.spawn(path, out)
+      atoll.sleep(1000)
+    ]], { port:sender(), script [[
+      local guard <close> = setmetatable({}, { __close = function() end })
+      local out = ...
+      out:send(isolate.port:sender())
+      atoll.sleep(1000)
+    ]] })
+    local a, b = assert(port:receive(10)), assert(port:receive(10))
+    assert.is_false(a:closed())
+    h:kill()
+    h:join(10)
+    assert.same({ nil, "closed", "ECLOSED" }, { a:call(1, 10) })
+    assert.same({ nil, "closed", "ECLOSED" }, { b:call(1, 10) })
+  end)
+
+  it("in great number leaves nothing behind", function()
+    for _ = 1, 5 do
+      local list = {}
+      for i = 1, 20 do list[i] = spawn("return ...", i) end
+      for i = 1, 20 do assert.equal(i, (list[i]:join(30))) end
+    end
+  end)
+
+  it("ends with the generation that spawned it", function()
+    local child = script "atoll.sleep(1000)"
+    paths[#paths + 1] = child
+    local h = host.start { isolates = 2, app = ([[
+      app:on("start", function() assert(atoll.isolate.spawn(%q)) end)
+      app:get("/", function() return "ok" end)
+    ]]):format(child) }
+    for _ = 1, 3 do
+      h:hup()
+      h:log_wait "reload: generation %d+ serves"
+    end
+    h:stop()
+  end)
+end)
