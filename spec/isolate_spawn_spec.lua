@@ -78,7 +78,8 @@ describe("a spawned isolate", function()
     local port = atoll.port()
     local h = spawn([[
       local out = ...
-      local guard <close> = setmetatable({}, { __close = function() out:send "closed" end })
+      local function closed() out:send "closed" end
+      local guard <close> = setmetatable({}, { __close = closed })
       out:send "ready"
       atoll.sleep(1000)
     ]], port:sender())

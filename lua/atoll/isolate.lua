@@ -15,8 +15,8 @@ function core.methods.call(handle, ...) return handle:sender():call(...) end
 
 local OPTIONS = { name = "string", detached = "boolean", inbox = "number" }
 
--- Runs a module, or a script (its name has a / or ends in .lua; relative to the app), in
--- an isolate of its own: a thread, a loop, a Lua state. It gets the argument as `...`,
+-- Runs a module, or a script (its name has a / or ends in .lua; relative to the app),
+-- in an isolate of its own: a thread, a loop, a Lua state. It gets the argument as `...`,
 -- and ends when its chunk returns.
 function M.spawn(module, argument, options)
   misuse.expect("string", module, "the module of atoll.isolate.spawn()")
@@ -37,15 +37,14 @@ end
 
 -- The chunk of a module or script.
 function M.find(name)
-  local path, message = name, nil
+  local path = name
   if name:sub(-4) == ".lua" or name:find("/", 1, true) then
     if name:sub(1, 1) ~= "/" then path = loading.directory .. "/" .. name end
   else
-    path, message = package.searchpath(name, package.path)
-    if not path then error(("module '%s' not found:%s"):format(name, message), 0) end
+    local found, tried = package.searchpath(name, package.path)
+    path = found or error(("module '%s' not found:%s"):format(name, tried), 0)
   end
-  local chunk
-  chunk, message = loadfile(path, "t")
+  local chunk, message = loadfile(path, "t")
   if not chunk then error(message, 0) end
   return chunk
 end
