@@ -55,6 +55,18 @@ describe("types", function()
     assert.same(functions_of(response, {}), declared("request", "res:"))
   end)
 
+  it("have all of net", function()
+    local net = require "atoll.net"
+    assert.same(functions_of(net, {}), declared("net", "net%."))
+    local listener <close> = net.listen "127.0.0.1:0"
+    local socket <close> = net.connect(listener:name())
+    local udp <close> = net.udp()
+    for name, object in pairs { listener = listener, socket = socket, udp = udp } do
+      assert.same(functions_of(getmetatable(object).__index, {}),
+        declared("net", name .. ":"))
+    end
+  end)
+
   it("have all of http", function()
     assert.same(functions_of(require "atoll.http", {}), declared("http", "http%."))
   end)

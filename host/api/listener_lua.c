@@ -1,5 +1,6 @@
 #include "api/listener_lua.h"
 
+#include "api/resolve_lua.h"
 #include "api/socket_lua.h"
 #include "api/timer_lua.h"
 #include "base/check.h"
@@ -31,7 +32,8 @@ struct listening {
     struct addr addr;
     struct bind_file file;
     struct socket_options options;
-    bool told;
+    int backlog;
+    bool reuseport, told;
 };
 
 static struct listening *check(lua_State *L) {
@@ -134,7 +136,7 @@ static int listener_accept(lua_State *L) {
 
 /* ---- serving ---- */
 
-/* The message handler: {text, traceback} in place of the value. A cancel stays. */
+/* The message handler: the text with the traceback. A cancel stays. */
 static int describe(lua_State *L) {
     if (sched_is_cancelled(L, 1)) return 1;
     luaL_tolstring(L, 1, NULL);
@@ -142,18 +144,16 @@ static int describe(lua_State *L) {
     return 1;
 }
 
-/* At 1 the handler of messages, at 2 the socket. */
+/* At 1 the handler of messages, at 2 the socket, at 3 the error. */
 static int served(lua_State *L, int status, lua_KContext context) {
     (void)context;
-    if (status != LUA_OK && status != LUA_YIELD && !sched_is_cancelled(L, -1)) {
-        size_t n;
-        const char *text = lua_tolstring(L, -1, &n);
-        if (!text) text = "(an error without a text)", n = strlen(text);
-        log_lines(LEVEL_ERROR, SPAN("a connection's function failed: "),
-                  span_of(text, n));
-    }
     struct sock *s = socket_check(L, 2);
     if (s) sock_close(s);
+    if (status == LUA_OK || status == LUA_YIELD || sched_is_cancelled(L, -1)) return 0;
+    const char *why = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
+                                                     : "(an error without a text)";
+    why = lua_pushfstring(L, "a connection's function failed: %s", why);
+    log_lines(LEVEL_ERROR, SPAN(""), span_str(why));
     return 0;
 }
 
@@ -231,12 +231,11 @@ static int listener_text(lua_State *L) {
     return 1;
 }
 
-static int open_listener(struct listening *l, const struct addr *a, bool reuseport,
-                         int backlog) {
-    int fd = bind_socket(a, SOCK_STREAM, reuseport), err = fd < 0 ? fd : 0;
+static int open_listener(struct listening *l, const struct addr *a) {
+    int fd = bind_socket(a, SOCK_STREAM, l->reuseport), err = fd < 0 ? fd : 0;
     if (!err && !addr_is_unix(a) && !l->options.nodelay)
         err = bind_option(fd, IPPROTO_TCP, TCP_NODELAY, 0);
-    if (!err && listen(fd, backlog) < 0) err = -errno;
+    if (!err && listen(fd, l->backlog) < 0) err = -errno;
     l->addr = *a;
     if (!err && !addr_is_unix(a)) err = addr_of_socket(fd, &l->addr);
     if (err) {
@@ -256,13 +255,31 @@ static int listen_failed(lua_State *L, int err, const char *why) {
     return 3;
 }
 
+static int opened(lua_State *L, int err) {
+    if (err) return listen_failed(L, err, err_text(err));
+    lua_pushvalue(L, 3);
+    return 1;
+}
+
+/* Of a name's addresses the first that this machine has. */
+static int found(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    const struct resolve_query *q = resolve_result(L, -1, status);
+    if (q->err) return listen_failed(L, q->err, q->why);
+    int err = -EADDRNOTAVAIL;
+    for (unsigned i = 0; i < q->count; i++) {
+        err = open_listener(lua_touserdata(L, 3), &q->list[i]);
+        if (err != -EADDRNOTAVAIL && err != -EAFNOSUPPORT) break;
+    }
+    return opened(L, err);
+}
+
 int listener_listen(lua_State *L) {
     static const char *const own[] = {"backlog", "reuseport", NULL};
     struct addr a;
     char name[ADDR_NAME], why[ADDR_WHY];
     uint16_t port;
     lua_Integer backlog = BIND_BACKLOG;
-    bool reuseport = false;
     const char *text = luaL_checkstring(L, 1);
     lua_settop(L, 2);
     struct listening *l = lua_newuserdatauv(L, sizeof *l, 0);
@@ -273,16 +290,16 @@ int listener_listen(lua_State *L) {
         if (lua_getfield(L, 2, "backlog") != LUA_TNIL)
             backlog = luaL_checkinteger(L, -1);
         lua_getfield(L, 2, "reuseport");
-        reuseport = lua_toboolean(L, -1);
+        l->reuseport = lua_toboolean(L, -1);
         lua_pop(L, 2);
     }
     if (backlog < 1 || backlog > 65535)
         return luaL_error(L, "backlog is a number from 1 to 65535");
+    l->backlog = (int)backlog;
     int kind = addr_parse(text, &a, name, &port, why);
     if (kind < 0) return listen_failed(L, kind, why);
-    if (kind == 0) return listen_failed(L, ERR_NOT_FOUND, err_text(ERR_NOT_FOUND));
-    int err = open_listener(l, &a, reuseport, (int)backlog);
-    return err ? listen_failed(L, err, err_text(err)) : 1;
+    if (kind == 0) return resolve_wait(L, name, AF_UNSPEC, port, 0, found, 0);
+    return opened(L, open_listener(l, &a));
 }
 
 static const luaL_Reg methods[] = {

@@ -1,5 +1,6 @@
 #include "api/net_lua.h"
 
+#include "api/dgram_lua.h"
 #include "api/listener_lua.h"
 #include "api/resolve_lua.h"
 #include "api/socket_lua.h"
@@ -174,12 +175,14 @@ static const luaL_Reg functions[] = {
     {"connect", net_connect},
     {"listen", listener_listen},
     {"resolve", resolve_lua},
+    {"udp", dgram_udp},
     {NULL, NULL},
 };
 
 int luaopen_atoll_net(lua_State *L) {
     luaopen_atoll_socket(L);
     luaopen_atoll_listener(L);
+    luaopen_atoll_dgram(L);
     luaL_newmetatable(L, CONNECTING);
     lua_pushcfunction(L, connecting_close);
     lua_setfield(L, -2, "__gc");

@@ -138,7 +138,7 @@ enum io sock_fill(struct sock *s, size_t missing, struct span *fresh) {
     struct loop *l = s->stream.loop;
     /* Much goes straight to where it is collected. */
     bool direct = !l || missing >= LOOP_SCRATCH;
-    size_t room = LOOP_SCRATCH, n = 0;
+    size_t room = LOOP_ROOM, n = 0;
     if (direct) {
         room = missing < LOADING ? LOADING : missing > FILL_MAX ? FILL_MAX : missing;
         if (!buf_reserve(&s->in, room)) return read_error(s, ENOMEM);
@@ -212,7 +212,7 @@ void sock_half_close(struct sock *s) {
 }
 
 void sock_attach(struct sock *s, struct loop *l) {
-    if (s->stream.loop == l) return;
+    if (s->stream.loop) return;
     stream_attach(&s->stream, l);
     if (stream_unsent(&s->stream)) owe(s);
 }

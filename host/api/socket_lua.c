@@ -136,14 +136,16 @@ static int socket_setoption(lua_State *L) {
     return 1;
 }
 
+int64_t socket_check_timeout(lua_State *L, int index) {
+    if (lua_isnoneornil(L, index)) return SOCK_FOREVER;
+    lua_Number seconds = luaL_checknumber(L, index);
+    luaL_argcheck(L, seconds >= 0, index, "seconds must not be negative or NaN");
+    return seconds < 1e9 ? (int64_t)(seconds * (double)CLOCK_SECOND) : SOCK_FOREVER;
+}
+
 static int socket_settimeout(lua_State *L) {
     struct sock *s = socket_check(L, 1);
-    int64_t timeout = SOCK_FOREVER;
-    if (!lua_isnoneornil(L, 2)) {
-        lua_Number seconds = luaL_checknumber(L, 2);
-        luaL_argcheck(L, seconds >= 0, 2, "seconds must not be negative or NaN");
-        if (seconds < 1e9) timeout = (int64_t)(seconds * (double)CLOCK_SECOND);
-    }
+    int64_t timeout = socket_check_timeout(L, 2);
     if (s) s->timeout = timeout;
     lua_pushboolean(L, 1);
     return 1;

@@ -34,6 +34,9 @@ int socket_timed_out(lua_State *L);
 /* The deadline of an operation of s: of the argument if there is one. */
 int64_t socket_deadline(lua_State *L, const struct sock *s, int argument);
 
+/* Seconds, or nil for none, as a timeout in ns. */
+int64_t socket_check_timeout(lua_State *L, int index);
+
 /* Options that are the same for what connects and what is accepted. */
 struct socket_options {
     uint32_t line_max;

@@ -59,11 +59,10 @@ static enum found match_text(struct sock *s, const struct want *w, struct span g
 /* Whether what has come is enough. */
 static enum found match(struct sock *s, const struct want *w, struct span got,
                         struct cut *c) {
+    if (got.len == 0 && w->kind != BYTES) return NOT_YET;
     switch (w->kind) {
     case BYTES: c->take = w->limit; return got.len >= w->limit ? FOUND : NOT_YET;
-    case SOME:
-        c->take = got.len < w->limit ? got.len : w->limit;
-        return got.len ? FOUND : NOT_YET;
+    case SOME: c->take = got.len < w->limit ? got.len : w->limit; return FOUND;
     case LINE: return match_line(s, w, got, c);
     case UNTIL: return match_text(s, w, got, c);
     case ALL: break;

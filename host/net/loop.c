@@ -124,7 +124,7 @@ int loop_init(struct loop *l) {
     *l = (struct loop){.epoll_fd = -1};
     int err = timers_init(&l->timers);
     if (err) return err;
-    l->scratch = malloc(LOOP_SCRATCH);
+    l->scratch = malloc(LOOP_ROOM);
     l->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
     if (!l->ev || !l->scratch) {
         if (l->ev) ev_loop_destroy(l->ev);

@@ -44,7 +44,12 @@ struct grave {
     void (*done)(struct grave *self);
 };
 
-enum { LOOP_SCRATCH = 64 * 1024 };
+enum {
+    LOOP_SCRATCH = 64 * 1024,
+    /* A little more than the blocks that people like to send: who reads into all of it,
+       and does not fill it, has found the end of what was there. */
+    LOOP_ROOM = LOOP_SCRATCH + 1024,
+};
 
 struct loop {
     struct ev_loop *ev;
@@ -54,7 +59,7 @@ struct loop {
     struct link debts;
     struct grave *graves, **graves_end; /* in the order of burying */
     struct clock_date date;             /* the Date header's text */
-    char *scratch;                      /* LOOP_SCRATCH bytes: the shared read buffer */
+    char *scratch;                      /* LOOP_ROOM bytes: the shared read buffer */
     char *spare;  /* a block for the output of whichever stream needs one next */
     int epoll_fd; /* libev's, or -1 when it could not be found */
     bool stopping;

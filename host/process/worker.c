@@ -131,7 +131,7 @@ static void cut(struct worker *w) {
 static void settle(struct timer *t) {
     struct worker *w = LIST_OF(t, struct worker, settle);
     unsigned load = atomic_load_explicit(&w->front.load, memory_order_relaxed);
-    if (load == 0 && requests_left(w) == 0) {
+    if (load == 0 && requests_left(w) == 0 && list_empty(&w->isolate.loop.debts)) {
         if (w->leaving_looks > 0)
             w->leaving_looks--;
         else if (!w->stopped) {

@@ -87,6 +87,7 @@ function M.poll(what, fn, seconds)
   local ok, result = pcall(M.wait, what, fn, seconds)
   ticker:stop()
   ticker:close()
+  uv.run "nowait" -- luv does not survive a state that ends before it is closed
   if not ok then error(result, 0) end
   return result
 end

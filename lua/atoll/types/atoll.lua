@@ -6,6 +6,7 @@
 ---@field http atoll.http
 ---@field json atoll.json
 ---@field log atoll.log
+---@field net atoll.net
 local atoll = {}
 
 ---What a handler may return first: a text, a table (sent as JSON), a response, a
