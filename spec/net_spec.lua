@@ -598,14 +598,13 @@ describe("a cancel", function()
       local socket = net.connect(listener:name(), { timeout = 0 })
       filler[#filler + 1] = socket
     until not socket
-    collectgarbage()
-    collectgarbage()
     local before = descriptors()
     local tasks = {}
     for i = 1, 5 do tasks[i] = spawn(net.connect, listener:name()) end
     settle()
     for i = 1, 5 do tasks[i]:cancel() tasks[i]:join() end
-    assert.equal(before, descriptors())
+    -- Fewer, when those of another spec have gone meanwhile.
+    assert.is_true(descriptors() <= before)
     for _, socket in ipairs(filler) do socket:close() end
     local empty <close> = assert(net.listen "127.0.0.1:0")
     local task = spawn(function() return empty:accept() end)
