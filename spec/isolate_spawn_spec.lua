@@ -169,7 +169,9 @@ describe("a spawned isolate", function()
     assert.equal(1, (h:call(1, 10)))
     h:pause()
     -- What it was just doing it may finish.
-    if h:call(2, 0.05) then assert.is_nil((h:call(2, 0.05))) end
+    local answered = 0
+    while answered < 20 and h:call(2, 0.05) do answered = answered + 1 end
+    assert.is_true(answered < 20)
     h:resume()
     assert.equal(3, (h:call(3, 10)))
     h:kill()

@@ -64,6 +64,7 @@ void child_over(struct child *c, struct message *words, struct span text) {
         return;
     }
     c->last_words = NULL;
+    port_close(c->inbox); /* whoever hears of the end finds it closed */
     if (words) {
         free(m);
         m = words;
@@ -107,7 +108,6 @@ static void end(struct isolate *i) {
     struct child *c = i->user;
     struct nursery *n = c->nursery;
     if (n->slices) slices_unwatch(n->slices, i);
-    port_close(c->inbox);
     child_over(c, NULL, SPAN("killed"));
     struct funeral *f = malloc(sizeof *f);
     CHECK(f);

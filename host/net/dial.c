@@ -134,7 +134,7 @@ static int take(struct attempt *a) {
 static int advance(struct dial *d) {
     while (d->next < d->plan.count) {
         struct attempt *a = &d->attempts[d->next];
-        bool pending;
+        bool pending = false;
         int fd = attempt_begin(&d->plan, d->next, &pending);
         if (fd == -EAGAIN && addr_is_unix(&d->plan.list[d->next])) return -EAGAIN;
         d->next++;

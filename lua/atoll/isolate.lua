@@ -16,8 +16,8 @@ function core.methods.call(handle, ...) return handle:sender():call(...) end
 local OPTIONS = { name = "string", detached = "boolean", inbox = "number" }
 
 -- Runs a module, or a script (its name has a / or ends in .lua; relative to the app),
--- in an isolate of its own: a thread, a loop, a Lua state. It gets the argument as `...`,
--- and ends when its chunk returns.
+-- in an isolate of its own: a thread, a loop, a Lua state. It gets the argument as
+-- `...`, and ends when its chunk returns.
 function M.spawn(module, argument, options)
   misuse.expect("string", module, "the module of atoll.isolate.spawn()")
   options = options or {}
