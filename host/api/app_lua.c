@@ -33,6 +33,7 @@ static void app_free(struct generation *g) {
     free(app->takes_response);
     if (app->router) router_free(app->router);
     const struct app_options *o = app->options;
+    while (list_first(&app->listeners)) list_unlink(list_first(&app->listeners));
     free(app);
     g->app = NULL;
     if (o->closed) o->closed(o);
@@ -160,6 +161,7 @@ int app_open(lua_State *L, struct generation *g, void *data) {
     if (!app) return luaL_error(L, "not enough memory");
     app->magic = MAGIC;
     app->options = data;
+    list_init(&app->listeners);
     app->not_found = app->on_error = app->start = app->reload = app->stop = LUA_NOREF;
     g->app = app;
     g->app_free = app_free;

@@ -15,6 +15,7 @@
 
 struct nursery;
 struct once;
+struct script_signals;
 
 /* What app_open is given as plan->data; borrowed. */
 struct app_options {
@@ -29,10 +30,11 @@ struct app_options {
     struct nursery *nursery; /* of the isolates that programs spawn; NULL: they cannot */
     bool child;              /* such an isolate: appdir is only where its modules are */
     struct once *once; /* the host's jobs; NULL when it has none to share */
+    struct script_signals *signals; /* of a script or module */
     /* Lua ran out of memory in a request; called on the isolate's thread, outside Lua.
      */
     void (*out_of_memory)(struct generation *g);
-    /* The script or module called os.exit: its fiber never goes on. The same. */
+    /* The script or module ends the program: the fiber never goes on. The same. */
     void (*exit)(struct generation *g, int code);
     /* The app of a generation was closed and needs the options no more. */
     void (*closed)(const struct app_options *o);
@@ -51,6 +53,8 @@ struct app {
     int not_found, on_error; /* references, or LUA_NOREF */
     int start, reload, stop;
     int request_metatable;
+    int code;              /* with which a script has ended */
+    struct link listeners; /* a script's, for signals */
     const struct app_options *options;
 };
 

@@ -1,6 +1,7 @@
 #include "api/hook_lua.h"
 
 #include "api/app_lua.h"
+#include "api/script_lua.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "isolate/gate.h"
@@ -37,22 +38,6 @@ static int reloaded(lua_State *L, int status, lua_KContext context) {
     return 0;
 }
 
-static int parked(lua_State *L, int status, lua_KContext context) {
-    (void)status;
-    return sched_park(L, NULL, 0, parked, context);
-}
-
-/* os.exit of a script: tells the host, and never returns. */
-static int script_exit(lua_State *L) {
-    struct generation *g = generation_of(L);
-    int code =
-        lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
-    const struct app_options *o = ((struct app *)g->app)->options;
-    sched_check_waitable(L);
-    if (o->exit) o->exit(g, code);
-    return parked(L, LUA_OK, 0);
-}
-
 static int script_args(lua_State *L, const struct app_options *o) {
     lua_createtable(L, o->argc, 1);
     lua_pushstring(L, o->script ? o->script : o->module);
@@ -74,10 +59,13 @@ void hook_take_exit(lua_State *L) {
     lua_pop(L, 1);
 }
 
+/* What the script returns is the exit code, if it is a number or a boolean. */
 static int script_ended(lua_State *L, int status, lua_KContext context) {
-    (void)L;
-    (void)status;
-    (void)context;
+    (void)status, (void)context;
+    struct app *app = app_of(L);
+    int whole, code = (int)lua_tointegerx(L, 1, &whole);
+    if (!whole) code = lua_isboolean(L, 1) && !lua_toboolean(L, 1);
+    if (!app->options->module) app->code = code & 0xff;
     return 0;
 }
 
@@ -110,8 +98,8 @@ static int run(lua_State *L) {
             return lua_error(L);
         }
         int count = script_args(L, app->options);
-        lua_callk(L, count, 0, 0, script_ended);
-        return 0;
+        lua_callk(L, count, LUA_MULTRET, 0, script_ended);
+        return script_ended(L, LUA_OK, 0);
     }
     }
     return 0;
@@ -156,6 +144,13 @@ void hook_run(struct generation *g, enum hook hook, struct span state, hook_done
     lua_pushcfunction(f->co, run);
     lua_pushlightuserdata(f->co, c);
     fiber_queue(f, 1);
+}
+
+void hooks_cancel(struct generation *g) {
+    for (struct link *l = g->fibers.next; l != &g->fibers; l = l->next) {
+        struct fiber *f = LIST_OF(l, struct fiber, member);
+        if (f->kind == FIBER_HOST) fiber_cancel(f);
+    }
 }
 
 void hooks_kill(struct generation *g) {

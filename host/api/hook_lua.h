@@ -24,6 +24,9 @@ void hook_run(struct generation *g, enum hook hook, struct span state, hook_done
 /* Makes os.exit tell the host instead of ending the process. */
 void hook_take_exit(lua_State *L);
 
+/* The hooks of g (a script's main chunk) are told to end, as task:cancel does. */
+void hooks_cancel(struct generation *g);
+
 /* Ends the hooks of g that wait: their done is told ERR_CANCELLED. */
 void hooks_kill(struct generation *g);
 

@@ -88,7 +88,7 @@ static void give_up(struct debt *d) {
 static void lingered(struct timer *t) {
     struct sock *s = LIST_OF(t, struct sock, linger);
     struct loop *l = s->stream.loop;
-    int64_t until = s->stream.written + LINGER;
+    int64_t until = (s->patient ? l->now : s->stream.written) + LINGER;
     if (until <= l->now || timer_set(l, t, until) != 0) bury(s);
 }
 

@@ -37,8 +37,9 @@ struct sock {
     int64_t timeout;      /* of each operation, ns; SOCK_FOREVER */
     int error;            /* of reading, negative: every later read fails with it */
     bool eof;
-    bool eager; /* the last read has filled its room: more is there */
-    bool half;  /* no more is written; the peer is told when all is sent */
+    bool eager;   /* the last read has filled its room: more is there */
+    bool half;    /* no more is written; the peer is told when all is sent */
+    bool patient; /* closed, it lives until all is sent, however long that takes */
 };
 
 /* A fiber that waits until at most `mark` bytes are unsent. In memory of Lua's. */

@@ -57,7 +57,8 @@ int isolate_start(struct isolate *i) {
     const int through[] = {SLICE_SIGNAL, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
     for (size_t k = 0; k < sizeof through / sizeof *through; k++)
         sigdelset(&block, through[k]);
-    pthread_sigmask(SIG_SETMASK, &block, &before);
+    if (i->signals) sigemptyset(&block);
+    pthread_sigmask(i->signals ? SIG_BLOCK : SIG_SETMASK, &block, &before);
     err = pthread_create(&i->thread, &attributes, run, i);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);

@@ -33,9 +33,12 @@ const struct verb_row verb_table[VERBS] = {
                      "Loads the app in APPDIR (.) and prints its routes."},
     [VERB_RUN] =
         {"run", TAKES_SCRIPT, true, OPTIONS " SCRIPT [ARG...]",
-         "run one Lua script as the first isolate",
-         "Runs SCRIPT as the first isolate, where it may wait, connect and serve. "
-         "Everything behind SCRIPT is the script's own."},
+         "run one Lua script, in a fiber",
+         "Runs SCRIPT in an isolate, where it may wait, connect and serve; with -n N "
+         "in "
+         "each of N isolates. Everything behind SCRIPT is the script's own. Exits with "
+         "what it returns or gives to atoll.exit, 1 after an error; INT, TERM and HUP "
+         "cancel it and end atoll by that signal, unless it listens for them."},
     [VERB_TEST] =
         {"test", TAKES_REST, false, "[BUSTED ARG...]", "run busted inside the host",
          "Runs busted in an isolate, so that specs may wait, connect and serve. "

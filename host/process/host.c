@@ -102,7 +102,7 @@ static struct blueprint *fresh(struct jobs *j) {
     return b;
 }
 
-static const struct jobs_user user = {committed, failed, emptied, fresh, NULL};
+static const struct jobs_user user = {committed, failed, emptied, fresh, NULL, NULL};
 
 /* ---- signals ---- */
 

@@ -361,6 +361,9 @@ static void reported(struct report *r) {
     case EVENT_EXIT:
         if (j->callbacks->exited) j->callbacks->exited(j, r->err);
         break;
+    case EVENT_OVER:
+        if (j->callbacks->over) j->callbacks->over(j, r->worker, r->err);
+        break;
     case EVENT_ENDED: retire(j, r->worker); break;
     case EVENT_QUIET: quiet(j, r->worker); break;
     }
@@ -371,6 +374,15 @@ static void reported(struct report *r) {
 static void ask_all(struct jobs *j, enum step step) {
     for (struct link *l = j->alive.next; l != &j->alive; l = l->next)
         worker_ask(LIST_OF(l, struct worker, member), step, NULL, NULL, false);
+}
+
+void jobs_cancel(struct jobs *j) {
+    ask_all(j, STEP_CANCEL);
+}
+
+void jobs_signal(struct jobs *j, int number) {
+    for (struct link *l = j->alive.next; l != &j->alive; l = l->next)
+        worker_ask_signal(LIST_OF(l, struct worker, member), number);
 }
 
 static void stop(struct jobs *j) {

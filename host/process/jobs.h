@@ -21,8 +21,10 @@ struct jobs_user {
     void (*emptied)(struct jobs *j); /* the last worker has ended */
     /* A blueprint for a reload, or NULL when the settings are wrong (logged). */
     struct blueprint *(*fresh)(struct jobs *j);
-    /* A script has ended, or has called os.exit; NULL where none runs. */
+    /* A script ends the program; and one has ended, with the code, or ERR_CANCELLED.
+       NULL where none runs. */
     void (*exited)(struct jobs *j, int code);
+    void (*over)(struct jobs *j, struct worker *w, int code);
 };
 
 enum job_kind { JOB_NONE, JOB_FIRST, JOB_RELOAD, JOB_ADD, JOB_REPLACE };
@@ -70,6 +72,10 @@ void jobs_first(struct jobs *j, struct blueprint *b, unsigned count);
 void jobs_reload(struct jobs *j);
 void jobs_add(struct jobs *j);
 void jobs_remove(struct jobs *j);
+
+/* Scripts are told to end; those of them that listen for a signal are told of it. */
+void jobs_cancel(struct jobs *j);
+void jobs_signal(struct jobs *j, int number);
 
 /* No more jobs; the workers finish and end. */
 void jobs_drain(struct jobs *j);

@@ -1,15 +1,11 @@
 #include "process/verbs.h"
 
-#include "base/check.h"
 #include "base/err.h"
-#include "base/fd.h"
-#include "base/log.h"
 #include "http/router.h"
-#include "process/jobs.h"
+#include "process/blueprint.h"
+#include "process/runner.h"
 
-#include <signal.h>
-#include <stdlib.h>
-#include <sys/signalfd.h>
+#include <stdio.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -56,109 +52,21 @@ int verb_routes(const struct settings *s, const char *appdir) {
     return 0;
 }
 
-/* ---- run and test: a script as the first isolate ---- */
-
-struct runner {
-    struct loop loop;
-    struct jobs jobs;
-    ev_io signals;
-    int code;
-    bool over;
-};
-
-static void finish(struct runner *r, int code) {
-    if (r->over) return;
-    r->over = true;
-    r->code = code;
-    jobs_cut(&r->jobs);
-}
-
-static void committed(struct jobs *j) {
-    (void)j;
-}
-
-static void failed(struct jobs *j, int code) {
-    finish(j->user, code);
-}
-
-static void emptied(struct jobs *j) {
-    struct runner *r = j->user;
-    if (r->over) loop_stop(&r->loop);
-}
-
-static void exited(struct jobs *j, int code) {
-    finish(j->user, code);
-}
-
-static const struct jobs_user user = {committed, failed, emptied, NULL, exited};
-
-static void signalled(struct ev_loop *ev, ev_io *io, int events) {
-    (void)ev;
-    (void)events;
-    struct runner *r = io->data;
-    struct signalfd_siginfo info;
-    while (read(io->fd, &info, sizeof info) == sizeof info) {
-        /* A script that never waits hears of nothing. */
-        if (r->over) _exit(128 + (int)info.ssi_signo);
-        finish(r, 128 + (int)info.ssi_signo);
-    }
-}
-
-static int watch_signals(struct runner *r) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGQUIT);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (fd < 0) return -errno;
-    ev_io_init(&r->signals, signalled, fd, EV_READ);
-    r->signals.data = r;
-    ev_io_start(r->loop.ev, &r->signals);
-    return 0;
-}
-
-static int run(const struct settings *s, const char *script, const char *module,
-               int argc, char **argv) {
-    struct runner *r = calloc(1, sizeof *r);
-    CHECK(r);
-    struct listeners none = {0};
-    struct worker_left left = {0};
-    signal(SIGPIPE, SIG_IGN);
-    int err = log_start();
-    if (err == 0) err = loop_init(&r->loop);
-    if (err == 0) err = watch_signals(r);
-    if (err == 0) err = jobs_init(&r->jobs, &r->loop, s, &none, &user, r);
-    if (err) {
-        log_error("cannot start: %s", err_text(err));
-        return EX_OSERR;
-    }
-    struct blueprint *b = blueprint_new((struct settings *)(uintptr_t)s, false, NULL);
-    b->options.script = script;
-    b->options.module = module;
-    b->options.argc = argc;
-    b->options.argv = argv;
-    jobs_first(&r->jobs, b, 1);
-    loop_run(&r->loop);
-    jobs_done(&r->jobs, &left);
-    ev_io_stop(r->loop.ev, &r->signals);
-    fd_close(&r->signals.fd);
-    loop_done(&r->loop);
-    log_stop(1000000000);
-    int code = r->code;
-    free(r);
-    return code;
-}
+/* ---- run and test ---- */
 
 int verb_run(const struct settings *s, const char *script, int argc, char **argv) {
     if (access(script, R_OK) != 0) {
         fprintf(stderr, "atoll: %s: %s\n", script, err_text(-errno));
         return errno == EACCES ? EX_NOPERM : EX_NOINPUT;
     }
-    return run(s, script, NULL, argc, argv);
+    struct script p = {.file = script, .argc = argc, .argv = argv};
+    /* Isolates are for those who ask for them: most scripts are one program. */
+    p.isolates = *s->origin[SET_isolates] ? s->isolates : 1;
+    return runner_run(s, &p);
 }
 
 int verb_test(const struct settings *s, int argc, char **argv) {
-    return run(s, NULL, "atoll.busted", argc, argv);
+    struct script p = {.module = "atoll.busted", .argc = argc, .argv = argv};
+    p.isolates = 1;
+    return runner_run(s, &p);
 }

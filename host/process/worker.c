@@ -1,6 +1,7 @@
 #include "process/worker.h"
 
 #include "api/hook_lua.h"
+#include "api/script_lua.h"
 #include "base/check.h"
 #include "base/log.h"
 
@@ -63,10 +64,10 @@ static void handed_over(struct generation *g, int err, struct span text, void *d
 }
 
 static void script_ended(struct generation *g, int err, struct span text, void *data) {
-    (void)g;
-    /* Cancelled: it has called os.exit, or was told to stop. */
-    if (err && err != ERR_CANCELLED) log_lines(LEVEL_ERROR, SPAN(""), text);
-    report(data, EVENT_EXIT, err ? 1 : 0, SPAN(""));
+    const struct app *app = g->app;
+    bool cancelled = err == ERR_CANCELLED;
+    if (err && !cancelled) log_lines(LEVEL_ERROR, SPAN(""), text);
+    report(data, EVENT_OVER, cancelled ? err : err ? 1 : app->code, SPAN(""));
 }
 
 static void out_of_memory(struct generation *g) {
@@ -128,8 +129,28 @@ static void cut(struct worker *w) {
     loop_stop(&w->isolate.loop);
 }
 
+/* The loop goes on until what the script has written is sent. */
+static void pay_debts(struct worker *w) {
+    struct loop *l = &w->isolate.loop;
+    if (list_empty(&l->debts) || timer_set(l, &w->settle, l->now + SETTLE_MS * MS) != 0)
+        loop_stop(l);
+}
+
+/* Closing the state closes all that is the script's. */
+static void end_script(struct worker *w) {
+    struct generation *g = w->isolate.current;
+    w->isolate.current = NULL;
+    w->stopped = true;
+    if (g) generation_free(g);
+    pay_debts(w);
+}
+
 static void settle(struct timer *t) {
     struct worker *w = LIST_OF(t, struct worker, settle);
+    if (!w->serves) {
+        pay_debts(w);
+        return;
+    }
     unsigned load = atomic_load_explicit(&w->front.load, memory_order_relaxed);
     if (load == 0 && requests_left(w) == 0 && list_empty(&w->isolate.loop.debts)) {
         if (w->leaving_looks > 0)
@@ -197,7 +218,18 @@ static void run_ask(struct post *p) {
         break;
     case STEP_DRAIN: finish(w, false); break;
     case STEP_LEAVE: finish(w, true); break;
-    case STEP_CUT: cut(w); break;
+    case STEP_CUT:
+        if (w->serves)
+            cut(w);
+        else
+            end_script(w);
+        break;
+    case STEP_CANCEL:
+        if (w->isolate.current) hooks_cancel(w->isolate.current);
+        break;
+    case STEP_SIGNAL:
+        if (w->isolate.current) script_tell(w->isolate.current, a->number);
+        break;
     case STEP_QUIET: break;
     }
     if (a->blueprint) blueprint_release(a->blueprint);
@@ -215,6 +247,14 @@ void worker_ask(struct worker *w, enum step step, struct generation *g,
                       .blueprint = b,
                       .hand_over = hand_over};
     if (b) atomic_fetch_add(&b->references, 1);
+    loop_post(&w->isolate.loop, &a->post);
+}
+
+void worker_ask_signal(struct worker *w, int number) {
+    struct ask *a = calloc(1, sizeof *a);
+    CHECK(a);
+    *a = (struct ask){
+        .post.run = run_ask, .worker = w, .step = STEP_SIGNAL, .number = number};
     loop_post(&w->isolate.loop, &a->post);
 }
 
@@ -262,6 +302,7 @@ struct worker *worker_new(struct workplace *place, int index, const int *fds,
         return NULL;
     }
     w->isolate.user = w;
+    w->isolate.signals = !serves; /* the programs that a script starts hear of them */
     w->isolate.begin = begin;
     w->isolate.end = end;
     *err = front_init(&w->front, &w->isolate.loop, &place->crew, &b->limits, &app_http,

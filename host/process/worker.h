@@ -25,6 +25,8 @@ enum step {
     STEP_DRAIN,   /* finish what is there and stop */
     STEP_LEAVE,   /* the same, but give the connections to the others */
     STEP_CUT,     /* the time for that is over */
+    STEP_CANCEL,  /* the script is to end */
+    STEP_SIGNAL,  /* tell those who listen */
     STEP_QUIET,   /* say so: what was looked at in a turn before is not any more */
 };
 
@@ -36,13 +38,15 @@ struct ask {
     struct blueprint *blueprint;   /* of a commit: its limits; a reference */
     bool hand_over;                /* run on("reload") in the current one first */
     struct worker *about;          /* of STEP_QUIET: who has ended */
+    int number;                    /* of STEP_SIGNAL */
 };
 
 enum event {
     EVENT_OFFERED, /* err, text: whether the generation has started */
     EVENT_COMMITTED,
     EVENT_MEMORY, /* Lua ran out of memory in the current generation */
-    EVENT_EXIT,   /* a script has ended or called os.exit; err is the code */
+    EVENT_EXIT,   /* a script ends the program; err is the code */
+    EVENT_OVER,   /* a script has ended; err is the code, or ERR_CANCELLED */
     EVENT_ENDED,  /* drained and stopped: to be joined */
     EVENT_QUIET,  /* the worker (which has ended) is not looked at by this one */
 };
@@ -63,16 +67,16 @@ struct worker {
     struct generation *offered;
     struct buf state; /* packed, from on("reload") on its way to on("start") */
     struct timer settle;
-    bool new;                /* not yet accepting */
-    bool serves;             /* HTTP: else it runs a script */
-    bool stopping;           /* draining or leaving */
-    bool stopped;            /* on("stop") has been run */
-    bool ended;              /* its thread is over, or about to be */
-    unsigned leaving_looks;  /* how often it must still be found idle */
-    int64_t leave_by;        /* what is left then is cut, ns; 0: the host decides */
-    unsigned quiet_wanted;   /* of how many others before it may be freed */
-    struct link member;      /* the main thread's, of those alive or those retired */
-    bool replacing, leaving; /* the main thread's notes */
+    bool new;               /* not yet accepting */
+    bool serves;            /* HTTP: else it runs a script */
+    bool stopping;          /* draining or leaving */
+    bool stopped;           /* on("stop") has been run */
+    bool ended;             /* its thread is over, or about to be */
+    unsigned leaving_looks; /* how often it must still be found idle */
+    int64_t leave_by;       /* what is left then is cut, ns; 0: the host decides */
+    unsigned quiet_wanted;  /* of how many others before it may be freed */
+    struct link member;     /* the main thread's, of those alive or those retired */
+    bool replacing, leaving, over; /* the main thread's notes */
 };
 
 /* What all workers share; the host's. */
@@ -108,6 +112,9 @@ struct worker_left {
 /* After worker_join, when no other thread can know of it: frees all. *left counts what
  * should not be there any more. */
 void worker_free(struct worker *w, struct worker_left *left);
+
+/* Asks to tell of a signal. */
+void worker_ask_signal(struct worker *w, int number);
 
 /* Asks to report EVENT_QUIET about one that has ended. */
 void worker_ask_quiet(struct worker *w, struct worker *about);

@@ -9,6 +9,8 @@ local json = require "atoll.json"
 local misuse = require "atoll.misuse"
 local net = require "atoll.net"
 local response = require "atoll.response"
+local script = require "atoll.core.script"
+local signals = require "atoll.signals"
 local task = require "atoll.core.task"
 local timers = require "atoll.timers"
 require "atoll.request"
@@ -37,6 +39,9 @@ local atoll = {
   semaphore = require "atoll.core.semaphore",
   channel = require "atoll.core.channel",
   port = require("atoll.core.port").port,
+  exit = script.exit,
+  signal = signals.signal,
+  signals = signals.signals,
   log = {},
 }
 
@@ -60,14 +65,20 @@ for _, level in ipairs { "debug", "info", "warn", "error" } do
   end
 end
 
--- The HTTP client is there when somebody asks for it.
-setmetatable(atoll, {
+-- Made when they are first used.
+local late = {
+  http = function() return require "atoll.http" end,
+}
+for _, name in ipairs { "stdin", "stdout", "stderr" } do
+  late[name] = function() return require("atoll.core.stdio")[name]() end
+end
+
+return setmetatable(atoll, {
   __index = function(self, name)
-    if name ~= "http" then return nil end
-    local http = require "atoll.http"
-    rawset(self, name, http)
-    return http
+    local make = late[name]
+    if not make then return nil end
+    local value = make()
+    rawset(self, name, value)
+    return value
   end,
 })
-
-return atoll

@@ -7,6 +7,9 @@
 ---@field json atoll.json
 ---@field log atoll.log
 ---@field net atoll.net
+---@field stdin atoll.net.socket
+---@field stdout atoll.net.socket
+---@field stderr atoll.net.socket
 local atoll = {}
 
 ---What a handler may return first: a text, a table (sent as JSON), a response, a
@@ -93,6 +96,37 @@ function atoll.events(fn) end
 ---@param body? any
 ---@param headers? atoll.headers
 function atoll.halt(answer, body, headers) end
+
+---Ends the program; for scripts of `atoll run`.
+---@param code? integer|boolean
+function atoll.exit(code) end
+
+---@alias atoll.signalname "INT"|"TERM"|"HUP"|"QUIT"|"USR1"|"USR2"|"CONT"|"WINCH"
+
+---@class atoll.listener.signals
+---@overload async fun(): atoll.signalname?
+local listener = {}
+
+---@async
+---@param seconds? number
+---@return atoll.signalname?, string?, string?
+function listener:wait(seconds) end
+
+function listener:close() end
+
+---The same.
+function listener:cancel() end
+
+---Waits for signals: `for name in atoll.signals { "HUP", "TERM" } do`.
+---@param names atoll.signalname|atoll.signalname[]
+---@return atoll.listener.signals
+function atoll.signals(names) end
+
+---Calls fn in a task each time that one of the signals comes.
+---@param names atoll.signalname|atoll.signalname[]
+---@param fn fun(name: atoll.signalname)
+---@return atoll.listener.signals
+function atoll.signal(names, fn) end
 
 ---Waits; only this fiber does.
 ---@async
