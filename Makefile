@@ -59,7 +59,8 @@ PURE := $(sort $(wildcard host/base/*.c host/codec/*.c) \
     host/http/router.c host/http/pattern.c host/http/access.c host/net/addr.c \
     $(addprefix host/process/,settings.c settings_text.c problem.c suggest.c cpus.c wrap.c))
 PURE_OBJS := $(PURE:%.c=$(B)/%.o) $(LLHTTP_OBJS)
-UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_test.c))
+UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_test.c) \
+    $(addprefix host/net/,loop.c pool.c timer.c)) # and these, which need libev
 FUZZERS := $(patsubst contrib/fuzz/%.c,$(B)/%,$(wildcard contrib/fuzz/*_fuzz.c))
 LUA_CHECKED := $(wildcard lua apps spec contrib) .busted .luacheckrc \
     $(shell grep -l '^\#!.* lua' -r contrib)
@@ -126,6 +127,7 @@ $(ATOLL): $(OBJS) $(B)/objects
 	$(LINK) $(ATOLL_LINK)
 
 $(B)/unit-tests: $(UNIT_OBJS) $(B)/objects
+$(B)/unit-tests: private LIBS := -lev
 $(FUZZERS): $(B)/%: $(B)/contrib/fuzz/%.o
 $(B)/json_fuzz: $(addprefix $(B)/host/api/,json_read.o json_write.o)
 $(B)/pack_fuzz: $(B)/host/isolate/pack.o
