@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAGIC = 0x61707021, NOT_FOUND = UINT32_MAX };
+enum { MAGIC = 0x61707021 };
 
 struct app *app_of(lua_State *L) {
     struct app *app = generation_of(L)->app;
@@ -27,11 +27,7 @@ struct app *app_of(lua_State *L) {
 static void app_free(struct generation *g) {
     struct app *app = g->app;
     if (!app) return;
-    for (uint32_t i = 0; i < app->count; i++) free(app->sources[i]);
-    free(app->sources);
-    free(app->handlers);
-    free(app->takes_response);
-    if (app->router) router_free(app->router);
+    site_free(&app->site);
     const struct app_options *o = app->options;
     while (list_first(&app->listeners)) list_unlink(list_first(&app->listeners));
     free(app);
@@ -87,72 +83,15 @@ static void require(lua_State *L, const char *module) {
     lua_call(L, 1, 1);
 }
 
-static bool takes_response(lua_State *L) {
-    lua_Debug d;
-    lua_pushvalue(L, -1);
-    lua_getinfo(L, ">u", &d);
-    return d.isvararg || d.nparams >= 2;
-}
-
-static const char *field_string(lua_State *L, const char *name, struct span *s) {
-    lua_getfield(L, -1, name);
-    s->at = luaL_checklstring(L, -1, &s->len);
-    lua_pop(L, 1); /* the table keeps it */
-    return s->at;
-}
-
-static void add_route(lua_State *L, struct app *app) {
-    struct span method, pattern, source;
-    const char *why = NULL;
-    field_string(L, "method", &method);
-    field_string(L, "pattern", &pattern);
-    field_string(L, "source", &source);
-    uint32_t i = app->count;
-    app->sources[i] = strndup(source.at, source.len);
-    if (!app->sources[i]) luaL_error(L, "not enough memory");
-    lua_getfield(L, -1, "handler");
-    luaL_checktype(L, -1, LUA_TFUNCTION);
-    app->takes_response[i] = takes_response(L);
-    app->handlers[i] = luaL_ref(L, LUA_REGISTRYINDEX);
-    app->count++;
-    if (router_add(app->router, method, pattern, i, &why) != 0)
-        luaL_error(L, "%s: route \"%s\": %s", app->sources[i], pattern.at, why);
-}
-
-static int hook(lua_State *L, const char *name) {
-    if (lua_getfield(L, -1, name) == LUA_TNIL) {
-        lua_pop(L, 1);
-        return LUA_NOREF;
-    }
-    return luaL_ref(L, LUA_REGISTRYINDEX);
-}
-
 static void load_app(lua_State *L, struct app *app) {
     require(L, "atoll.loader");
     lua_getfield(L, -1, "load");
     lua_pushstring(L, app->options->appdir);
     lua_call(L, 1, 1);
-    lua_getfield(L, -1, "routes");
-    lua_Integer count = luaL_len(L, -1);
-    size_t room = (size_t)count + 1;
-    app->handlers = calloc(room, sizeof *app->handlers);
-    app->sources = calloc(room, sizeof *app->sources);
-    app->takes_response = calloc(room, sizeof *app->takes_response);
-    app->router = router_new();
-    if (!app->handlers || !app->sources || !app->takes_response || !app->router)
-        luaL_error(L, "not enough memory");
-    for (lua_Integer i = 1; i <= count; i++) {
-        lua_geti(L, -1, i);
-        add_route(L, app);
-        lua_pop(L, 1);
-    }
-    if (router_compile(app->router) != 0) luaL_error(L, "not enough memory");
-    lua_pop(L, 1);
-    app->not_found = hook(L, "not_found");
-    app->on_error = hook(L, "error");
-    app->start = hook(L, "start");
-    app->reload = hook(L, "reload");
-    app->stop = hook(L, "stop");
+    site_load(L, &app->site);
+    app->start = site_hook(L, "start");
+    app->reload = site_hook(L, "reload");
+    app->stop = site_hook(L, "stop");
     lua_pop(L, 2);
 }
 
@@ -162,7 +101,8 @@ int app_open(lua_State *L, struct generation *g, void *data) {
     app->magic = MAGIC;
     app->options = data;
     list_init(&app->listeners);
-    app->not_found = app->on_error = app->start = app->reload = app->stop = LUA_NOREF;
+    app->start = app->reload = app->stop = LUA_NOREF;
+    site_init(&app->site);
     g->app = app;
     g->app_free = app_free;
     libs_preload(L);
@@ -191,12 +131,14 @@ static bool has_place(struct span text) {
     return false;
 }
 
-static void log_failure(const struct app *app, struct exchange *x, struct span text) {
+static void log_failure(struct exchange *x, struct span text) {
+    const struct site *site = x->site;
     char id[16];
     struct buf line;
     struct span method = head_method(&x->head), target = head_target(&x->head);
     const char *source = NULL;
-    if (x->handler < app->count && !has_place(text)) source = app->sources[x->handler];
+    if (x->handler < site->count && !has_place(text))
+        source = site->sources[x->handler];
     buf_init(&line);
     exchange_id(x, id);
     if (buf_printf(&line, "%.*s %.*s: %s%s", (int)method.len, method.at,
@@ -216,13 +158,13 @@ static int answered(lua_State *L, int status, lua_KContext context) {
  * stack stays the request. Errors end the fiber: nothing is paid for them before. */
 static int serve(lua_State *L) {
     struct exchange *x = fiber_of(L)->owner;
-    struct app *app = app_of(L);
+    const struct site *site = x->site;
     request_push(L, x);
-    bool found = x->handler != NOT_FOUND;
+    bool found = x->handler != SITE_NOT_FOUND;
     lua_rawgeti(L, LUA_REGISTRYINDEX,
-                found ? app->handlers[x->handler] : app->not_found);
+                found ? site->handlers[x->handler] : site->not_found);
     lua_pushvalue(L, 1);
-    bool response = !found || app->takes_response[x->handler];
+    bool response = !found || site->takes_response[x->handler];
     if (response) res_push(L, 1);
     lua_callk(L, response ? 2 : 1, LUA_MULTRET, 1, answered);
     return answered(L, LUA_OK, 1);
@@ -242,7 +184,8 @@ static int rescue(lua_State *L) {
     exchange_restart(r->x);
     r->has_res = false; /* what the handler had prepared is not for an error */
     r->status = 0;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, app_of(L)->on_error);
+    const struct site *site = r->x->site;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, site->on_error);
     lua_pushvalue(L, 1);
     lua_pushvalue(L, 2);
     lua_pushlstring(L, buf_data(&r->scratch), buf_len(&r->scratch));
@@ -306,7 +249,7 @@ static void rescued(struct fiber *f, void *owner, int status, lua_State *co,
         buf_init(&text);
         if (status != ERR_CANCELLED) {
             gate_describe(co, -1, co, &text);
-            log_failure(f->generation->app, x, buf_span(&text));
+            log_failure(x, buf_span(&text));
         }
         buf_reset(&text);
         exchange_fail(x, status == ERR_LUA ? 500 : 503, SPAN(""));
@@ -320,7 +263,8 @@ static const struct fiber_owner rescue_owner = {rescued};
 /* Starts the fiber that answers for the one that has failed; false when the host has
  * to. */
 static bool start_rescue(struct generation *g, struct exchange *x, lua_State *co) {
-    struct fiber *f = fiber_new(g, FIBER_REQUEST, &rescue_owner, x);
+    const struct site *site = x->site;
+    struct fiber *f = fiber_new(g, site->kind, &rescue_owner, x);
     if (!f) return false;
     lua_pushcfunction(f->co, rescue);
     if (!push_request(co)) {
@@ -337,15 +281,15 @@ static bool start_rescue(struct generation *g, struct exchange *x, lua_State *co
 /* A handler has failed with the error on top of co. */
 static bool failed(struct generation *g, struct exchange *x, int status,
                    lua_State *co) {
-    struct app *app = g->app;
+    const struct site *site = x->site;
     struct request *r = x->handle;
     if (status == ERR_LUA && response_is_halt(co, -1) && r)
         return start_rescue(g, x, co);
     struct buf text;
     buf_init(&text);
     gate_describe(co, -1, co, &text);
-    log_failure(app, x, buf_span(&text));
-    bool hook = status == ERR_LUA && app->on_error != LUA_NOREF && r &&
+    log_failure(x, buf_span(&text));
+    bool hook = status == ERR_LUA && site->on_error != LUA_NOREF && r &&
                 x->phase == X_HEAD && !exchange_gone(x);
     if (hook) {
         buf_reset(&r->scratch);
@@ -372,9 +316,10 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
 
 static const struct fiber_owner request_owner = {ended};
 
-static void options_answer(struct exchange *x, const struct app *app, int status) {
+static void options_answer(struct exchange *x, int status) {
+    const struct site *site = x->site;
     char allow[ROUTER_ALLOW_MAX];
-    size_t n = router_allow(app->router, x->target.path, allow);
+    size_t n = router_allow(site->router, x->target.path, allow);
     if (x->target.form == TARGET_ASTERISK) {
         static const char all[] = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
         memcpy(allow, all, n = sizeof all - 1);
@@ -398,19 +343,19 @@ static void options_answer(struct exchange *x, const struct app *app, int status
 static void request(struct exchange *x) {
     struct isolate *isolate = x->front->app_data;
     struct generation *g = isolate_generation(isolate);
-    app_serve(x, g);
+    app_serve(x, g, &((struct app *)g->app)->site);
 }
 
-void app_serve(struct exchange *x, struct generation *g) {
-    struct app *app = g->app;
+void app_serve(struct exchange *x, struct generation *g, const struct site *site) {
     struct route_match match;
+    x->site = site;
     bool own_answer = false;
     if (x->target.form == TARGET_ASTERISK) {
-        options_answer(x, app, 204);
+        options_answer(x, 204);
         exchange_release(x);
         return;
     }
-    router_match(app->router, head_method(&x->head), x->target.path, &match);
+    router_match(site->router, head_method(&x->head), x->target.path, &match);
     switch (match.outcome) {
     case ROUTE_FOUND:
         x->handler = match.handler;
@@ -424,23 +369,22 @@ void app_serve(struct exchange *x, struct generation *g) {
         }
         break;
     case ROUTE_NO_METHOD:
-        options_answer(x, app,
-                       span_eq(head_method(&x->head), SPAN("OPTIONS")) ? 204 : 405);
+        options_answer(x, span_eq(head_method(&x->head), SPAN("OPTIONS")) ? 204 : 405);
         own_answer = true;
         break;
     case ROUTE_NO_PATH:
-        if (app->not_found == LUA_NOREF) {
+        if (site->not_found == LUA_NOREF) {
             exchange_fail(x, 404, SPAN(""));
             own_answer = true;
         }
-        x->handler = NOT_FOUND;
+        x->handler = SITE_NOT_FOUND;
         break;
     }
     if (own_answer) {
         exchange_release(x);
         return;
     }
-    struct fiber *f = fiber_new(g, FIBER_REQUEST, &request_owner, x);
+    struct fiber *f = fiber_new(g, site->kind, &request_owner, x);
     if (!f) {
         exchange_fail(x, 503, SPAN(""));
         exchange_release(x);

@@ -9,6 +9,7 @@
 #ifndef API_APP_LUA_H
 #define API_APP_LUA_H
 
+#include "api/site_lua.h"
 #include "http/exchange.h"
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
@@ -29,6 +30,7 @@ struct app_options {
     const char *version;
     struct nursery *nursery; /* of the isolates that programs spawn; NULL: they cannot */
     bool child;              /* such an isolate: appdir is only where its modules are */
+    const struct front_limits *limits; /* for what a script serves */
     struct once *once; /* the host's jobs; NULL when it has none to share */
     struct script_signals *signals; /* of a script or module */
     /* Lua ran out of memory in a request; called on the isolate's thread, outside Lua.
@@ -45,13 +47,8 @@ struct app_options {
 
 struct app {
     uint32_t magic;
-    struct router *router;
-    int *handlers;        /* registry references by the router's handler numbers */
-    char **sources;       /* "app.lua:12" */
-    bool *takes_response; /* the handler looks at a second argument */
-    uint32_t count;
-    int not_found, on_error; /* references, or LUA_NOREF */
-    int start, reload, stop;
+    struct site site;        /* without routes in a script's generation */
+    int start, reload, stop; /* references, or LUA_NOREF */
     int request_metatable;
     int code;              /* with which a script has ended */
     struct link listeners; /* a script's, for signals */
@@ -60,9 +57,9 @@ struct app {
 
 extern const struct http_app app_http;
 
-/* Answers x with the generation's handlers, as app_http.request does with those of the
- * isolate's current one. */
-void app_serve(struct exchange *x, struct generation *g);
+/* Answers x with the site's handlers, in a fiber of its generation, as app_http.request
+ * does with those of the isolate's current one. The site outlives the exchange. */
+void app_serve(struct exchange *x, struct generation *g, const struct site *site);
 
 int app_open(lua_State *L, struct generation *g, void *data);
 

@@ -2,6 +2,7 @@
 
 #include "api/http_lua.h"
 #include "api/net_lua.h"
+#include "api/serve_lua.h"
 
 #include <lauxlib.h>
 
@@ -16,6 +17,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.response", luaopen_atoll_core_response},
     {"atoll.core.script", luaopen_atoll_script},
     {"atoll.core.semaphore", luaopen_atoll_semaphore},
+    {"atoll.core.serve", luaopen_atoll_core_serve},
     {"atoll.core.spawn", luaopen_atoll_core_spawn},
     {"atoll.core.stdio", luaopen_atoll_stdio},
     {"atoll.core.task", luaopen_atoll_task},

@@ -29,6 +29,7 @@ struct listening {
     int fd; /* -1 when it is closed */
     struct fd_wait wait;
     struct waiter pause; /* until there are descriptors again */
+    struct waiter closed;
     struct addr addr;
     struct bind_file file;
     struct socket_options options;
@@ -47,11 +48,23 @@ static int listener_close(lua_State *L) {
     if (l->fd >= 0) {
         fd_wait_done(&l->wait);
         sched_wake(&l->pause, WAKE_EVENT);
+        sched_wake(&l->closed, WAKE_EVENT);
         bind_remove(&l->addr, l->file);
         fd_close(&l->fd);
     }
     lua_pushboolean(L, 1);
     return 1;
+}
+
+int listener_descriptor(lua_State *L, int index) {
+    const struct listening *l = luaL_checkudata(L, index, NAME);
+    return l->fd;
+}
+
+int listener_await_close(lua_State *L, int index, lua_KFunction k,
+                         lua_KContext context) {
+    struct listening *l = luaL_checkudata(L, index, NAME);
+    return sched_park(L, &l->closed, 0, k, context);
 }
 
 /* ---- accepting ---- */

@@ -105,7 +105,7 @@ static int pipe_close(lua_State *L) {
 
 static void request(struct exchange *x) {
     struct harness *h = x->front->app_data;
-    app_serve(x, h->generation);
+    app_serve(x, h->generation, &((struct app *)h->generation->app)->site);
 }
 
 static const struct http_app app = {request, request_woken_body, request_woken_output,
@@ -202,6 +202,7 @@ static int load(lua_State *L) {
     h->options = (struct app_options){.appdir = h->appdir,
                                       .strict = own->strict,
                                       .compat_path = own->compat_path,
+                                      .limits = own->limits,
                                       .version = own->version};
     h->plan = *mine->plan;
     h->plan.open = app_open;

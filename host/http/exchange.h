@@ -62,10 +62,11 @@ struct exchange {
     uint32_t magic;
     struct front *front;
     const struct wire *wire;
-    void *conn;   /* the wire's; NULL when the client is gone or fully answered */
-    void *handle; /* the app's */
-    bool held;    /* by the app */
-    bool owned;   /* the head's bytes are in the arena */
+    void *conn;       /* the wire's; NULL when the client is gone or fully answered */
+    void *handle;     /* the app's */
+    const void *site; /* the app's, too: whose routes these are */
+    bool held;        /* by the app */
+    bool owned;       /* the head's bytes are in the arena */
     struct link member;
     struct arena arena;
 

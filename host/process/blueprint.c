@@ -54,6 +54,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .compat_ngx = s->compat & COMPAT_NGX,
         .isolates = s->isolates,
         .version = ATOLL_VERSION,
+        .limits = &b->limits,
         .closed = app_closed,
         .copied = app_copied,
         .owner = b,

@@ -28,7 +28,7 @@ int verb_check(const struct settings *s, const char *appdir) {
     struct generation *g = load_app(s, appdir);
     if (!g) return EX_CONFIG;
     struct app *app = g->app;
-    printf("%s: %u routes, no problem found\n", appdir, router_count(app->router));
+    printf("%s: %u routes, no problem found\n", appdir, router_count(app->site.router));
     generation_free(g);
     return 0;
 }
@@ -38,15 +38,16 @@ int verb_routes(const struct settings *s, const char *appdir) {
     if (!g) return EX_CONFIG;
     struct app *app = g->app;
     size_t widest = 0, longest = 0;
-    for (uint32_t i = 0; i < router_count(app->router); i++) {
-        struct route_entry e = router_entry(app->router, i);
+    for (uint32_t i = 0; i < router_count(app->site.router); i++) {
+        struct route_entry e = router_entry(app->site.router, i);
         if (e.method.len > longest) longest = e.method.len;
         if (e.pattern.len > widest) widest = e.pattern.len;
     }
-    for (uint32_t i = 0; i < router_count(app->router); i++) {
-        struct route_entry e = router_entry(app->router, i);
+    for (uint32_t i = 0; i < router_count(app->site.router); i++) {
+        struct route_entry e = router_entry(app->site.router, i);
         printf("%-*.*s  %-*.*s  %s\n", (int)longest, (int)e.method.len, e.method.at,
-               (int)widest, (int)e.pattern.len, e.pattern.at, app->sources[e.handler]);
+               (int)widest, (int)e.pattern.len, e.pattern.at,
+               app->site.sources[e.handler]);
     }
     generation_free(g);
     return 0;

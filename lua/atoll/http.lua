@@ -180,4 +180,9 @@ function M.limits(new)
     idle = pool.limits.idle }
 end
 
+-- Loaded by those who serve.
+function M.serve(listener, app)
+  return require "atoll.http.serve"(listener, app)
+end
+
 return M

@@ -69,6 +69,13 @@ local function as_app(value, path)
     value == nil and " (is `return app` missing?)" or ""), 0)
 end
 
+-- The routes of an app in any of these forms, for one that is in no directory.
+function M.compile(value, where)
+  local compiled = compile.compile(as_app(value, where), {}, files)
+  for _, route in ipairs(compiled.routes) do route.source = route.where end
+  return compiled
+end
+
 local function run(path)
   local chunk, message = loadfile(path, "t")
   if not chunk then error(message, 0) end

@@ -118,4 +118,12 @@ function http.request(options) end
 ---@return { per_host: integer, total: integer, idle: number }
 function http.limits(new) end
 
+---Serves an app, of any of the forms that app.lua may return, on a listener of
+---atoll.net; returns when that is closed and what was in flight is answered.
+---@async
+---@param listener atoll.net.listener
+---@param app atoll.app|table|fun(req: atoll.request): atoll.answer?, any, atoll.headers?
+---@return true?, string?, string?
+function http.serve(listener, app) end
+
 return http
