@@ -9,6 +9,7 @@
 static const luaL_Reg modules[] = {
     {"atoll.core.channel", luaopen_atoll_channel},
     {"atoll.core.crypto", luaopen_atoll_core_crypto},
+    {"atoll.core.fd", luaopen_atoll_core_fd},
     {"atoll.core.host", luaopen_atoll_core_host},
     {"atoll.core.http", luaopen_atoll_core_http},
     {"atoll.core.isolate", luaopen_atoll_core_isolate},
@@ -27,6 +28,8 @@ static const luaL_Reg modules[] = {
     {"atoll.net", luaopen_atoll_net},
     {"cjson", luaopen_cjson},
     {"cjson.safe", luaopen_cjson_safe},
+    {"socket.core", luaopen_socket_core},
+    {"socket.unix", luaopen_socket_unix},
     {NULL, NULL},
 };
 

@@ -27,5 +27,8 @@ int luaopen_atoll_task(lua_State *L);
 int luaopen_atoll_ticker(lua_State *L);
 int luaopen_atoll_core_spawn(lua_State *L);
 int luaopen_atoll_core_testing(lua_State *L);
+int luaopen_atoll_core_fd(lua_State *L);
+int luaopen_socket_core(lua_State *L);
+int luaopen_socket_unix(lua_State *L);
 
 #endif

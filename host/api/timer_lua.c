@@ -25,8 +25,7 @@ static void block(lua_State *L, int64_t deadline) {
     struct generation *g = generation_of(L);
     if (!g->slept) {
         luaL_where(L, 1);
-        log_warn("%satoll.sleep outside a fiber blocks the thread",
-                 lua_tostring(L, -1));
+        log_warn("%sa sleep outside a fiber blocks the thread", lua_tostring(L, -1));
         lua_pop(L, 1);
         g->slept = true;
     }
@@ -40,8 +39,7 @@ static int slept(lua_State *L, int status, lua_KContext context) {
     return 0;
 }
 
-static int sleep_for(lua_State *L) {
-    int64_t deadline = timer_check_deadline(L, 1);
+int timer_sleep(lua_State *L, int64_t deadline) {
     struct sched *s = sched_of(L);
     /* Only the loader's thread may block. On an isolate's, without a fiber, are the
        __tostring of an error and the finalizers of a state that is closed: refused. */
@@ -49,6 +47,10 @@ static int sleep_for(lua_State *L) {
         return sched_park(L, NULL, deadline, slept, 0);
     block(L, deadline);
     return 0;
+}
+
+static int sleep_for(lua_State *L) {
+    return timer_sleep(L, timer_check_deadline(L, 1));
 }
 
 static int now(lua_State *L) {

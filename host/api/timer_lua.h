@@ -18,4 +18,8 @@ int64_t timer_check_deadline(lua_State *L, int argument);
 /* The same where nil or nothing means none: 0. */
 int64_t timer_opt_deadline(lua_State *L, int argument);
 
+/* Returns no values when that time (monotonic ns) has come: the fiber waits, or, where
+ * there is none, the thread. */
+int timer_sleep(lua_State *L, int64_t deadline);
+
 #endif
