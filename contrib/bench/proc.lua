@@ -153,6 +153,18 @@ function M.memory(pid)
   return sum
 end
 
+-- Open descriptors of the tree.
+function M.descriptors(pid)
+  local count = 0
+  for id in pairs(tree(pid)) do
+    local scan = uv.fs_scandir("/proc/" .. id .. "/fd")
+    for _ in function() return scan and uv.fs_scandir_next(scan) end do
+      count = count + 1
+    end
+  end
+  return count
+end
+
 -- nil when every thread of the tree may run on this CPU only, else what is wrong.
 function M.misplaced(pid, cpu)
   local threads = 0

@@ -16,9 +16,9 @@ local function verdict(value, target, most)
   return met and "ok" or "MISSED"
 end
 
-local function print_ratios(rows, name)
-  print(("%-36s %9s %9s  %9s %9s  %6s %-13s %6s"):format("workload", "limit", name,
-    "limit", name, "ratio", "", "target"))
+local function print_ratios(rows, base, name)
+  print(("%-36s %9s %9s  %9s %9s  %6s %-13s %6s"):format("workload", base, name, base,
+    name, "ratio", "", "target"))
   print(("%-36s %19s  %19s  %6s %-13s"):format("", "requests / s",
     "requests / CPU s", "median", "spread"))
   for _, row in ipairs(rows) do
@@ -47,8 +47,8 @@ local function number(value, unit)
   return (form .. " %s"):format(value, unit or ""):gsub(" $", "")
 end
 
-local function print_figures(rows, name)
-  print(("%-66s %9s %10s %10s"):format("figure", "limit", name, "target"))
+local function print_figures(rows, base, name)
+  print(("%-66s %9s %10s %10s"):format("figure", base, name, "target"))
   for _, row in ipairs(rows) do
     if row.why then
       print(("%-66s %s"):format(row.title or row.name, row.why))
@@ -60,14 +60,25 @@ local function print_figures(rows, name)
   end
 end
 
-function M.print(rows, name)
+local function print_group(rows, base, name)
   local ratios, figures = {}, {}
   for _, row in ipairs(rows) do
     table.insert(row.kind == "ratio" and ratios or figures, row)
   end
-  if #ratios > 0 then print_ratios(ratios, name) end
+  if #ratios > 0 then print_ratios(ratios, base, name) end
   if #ratios > 0 and #figures > 0 then print() end
-  if #figures > 0 then print_figures(figures, name) end
+  if #figures > 0 then print_figures(figures, base, name) end
+end
+
+-- Two tables: the HTTP server beside `limit`, the runtime beside what is written in C.
+function M.print(rows, name)
+  local http, runtime = {}, {}
+  for _, row in ipairs(rows) do
+    table.insert(row.group == "runtime" and runtime or http, row)
+  end
+  if #http > 0 then print_group(http, "limit", name) end
+  if #http > 0 and #runtime > 0 then print() end
+  if #runtime > 0 then print_group(runtime, "C", "atoll") end
 end
 
 local function encode(value)

@@ -5,6 +5,8 @@
  *   talk -o [-c CONNECTIONS] [-s BYTES] PORT
  *       once: all connections are opened, each message is sent and answered; then the
  *       connections stay open until stdin ends
+ *   talk -i [-c CONNECTIONS] PORT
+ *       the same, and nothing is sent
  *   talk -p [-c CONNECTIONS] [-d SECONDS] PORT
  *       listens: by how much the last connection is told later than the first, of
  *       those that are told within the same half second
@@ -35,7 +37,7 @@ struct talk {
     int epoll;
     unsigned count, open;
     size_t size;
-    bool once, push;
+    bool once, idle, push;
     char *message, *in;
     size_t room;
     struct conn *conns;
@@ -153,16 +155,17 @@ static int by_size(const void *a, const void *b) {
 int main(int argc, char **argv) {
     struct talk t = {.count = 1, .size = 1024};
     double seconds = 1;
-    for (int o; (o = getopt(argc, argv, "c:s:d:op")) != -1;) switch (o) {
+    for (int o; (o = getopt(argc, argv, "c:s:d:oip")) != -1;) switch (o) {
         case 'c': t.count = (unsigned)atoi(optarg); break;
         case 's': t.size = (size_t)atol(optarg); break;
         case 'd': seconds = atof(optarg); break;
         case 'o': t.once = true; break;
+        case 'i': t.once = t.idle = true; break;
         case 'p': t.push = true; break;
         default: return 64;
         }
     if (optind + 1 != argc || t.count < 1 || t.size < 1) {
-        fprintf(stderr, "usage: talk [-op] [-c N] [-s BYTES] [-d SECONDS] PORT\n");
+        fprintf(stderr, "usage: talk [-oip] [-c N] [-s BYTES] [-d SECONDS] PORT\n");
         return 64;
     }
     t.to = (struct sockaddr_in){.sin_family = AF_INET,
@@ -179,8 +182,9 @@ int main(int argc, char **argv) {
     open_all(&t);
     if (!t.once) begin = now_ns();
     int64_t end = begin + (int64_t)((t.once ? 60 : seconds) * 1e9);
-    for (unsigned i = 0; i < t.count && !t.push; i++) say(&t, &t.conns[i]);
-    while (t.open > 0 && now_ns() < end && !(t.once && t.answered == t.open))
+    bool silent = t.push || t.idle;
+    for (unsigned i = 0; i < t.count && !silent; i++) say(&t, &t.conns[i]);
+    while (t.open > 0 && now_ns() < end && !t.idle && !(t.once && t.answered == t.open))
         turn(&t, 100);
     double took = (double)(now_ns() - begin) / 1e9;
     qsort(t.ticks, t.tick_count, sizeof *t.ticks, by_size);

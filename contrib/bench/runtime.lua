@@ -1,0 +1,283 @@
+-- What is measured of the runtime under the HTTP server: the programs in
+-- contrib/examples, held against the same in C where there is one. Rows are those of
+-- gauges.lua, with group = "runtime"; "limit" is echo.c.
+local uv = require "luv"
+local gauges = require "gauges"
+local proc = require "proc"
+local servers = require "servers"
+
+local M = {}
+
+local SIZES = {
+  { bytes = 128, title = "128 B" },
+  { bytes = 4096, title = "4 KiB" },
+  { bytes = 65536, title = "64 KiB", target = 0.90 },
+  { bytes = 131072, title = "128 KiB" },
+}
+
+local function median(list) return gauges.median(list) end
+
+local function row(fields)
+  fields.group = "runtime"
+  return fields
+end
+
+-- ---- servers and clients ----
+
+local function accepts(port)
+  local socket, done, result = uv.new_tcp(), false, false
+  socket:connect("127.0.0.1", port, function(err)
+    done, result = true, not err
+  end)
+  while not done do uv.run("once") end
+  socket:close()
+  return result
+end
+
+local function launch(command, port)
+  local b = servers.b
+  local server = proc.start(command, { cpu = b.cpu_server, descriptors = b.descriptors,
+    log = b.build .. "/servers.log" })
+  server.port = port
+  for _ = 1, 300 do
+    if server.status then break end
+    if accepts(port) then return server end
+    proc.sleep(0.01)
+  end
+  proc.stop(server)
+  return nil, "does not serve: " .. server.command
+end
+
+local function example(name, port, ...)
+  local b = servers.b
+  return launch({ b.program, "run", b.examples .. "/" .. name .. ".lua",
+    "127.0.0.1:" .. port, ... }, port)
+end
+
+local function start_echo_c()
+  local port = proc.free_port()
+  return launch({ servers.b.build .. "/echo", tostring(port) }, port)
+end
+
+local function start_echo()
+  return example("echo", proc.free_port())
+end
+
+local function start_talk(server, args, options)
+  local b = servers.b
+  local command = { b.build .. "/talk", table.unpack(args) }
+  command[#command + 1] = tostring(server.port)
+  return proc.start(command, { cpu = b.cpu_client, descriptors = b.descriptors,
+    input = options and options.input, output = true, log = b.build .. "/load.log" })
+end
+
+-- Numbers of talk's line, and the server's seconds of CPU meanwhile.
+local function talk(server, args)
+  local before = proc.cpu_seconds(server.pid)
+  local result, why = servers.finish(start_talk(server, args), 90)
+  if not result then return nil, why end
+  if result.errors > 0 then return nil, result.errors .. " connections failed" end
+  result.cpu = proc.cpu_seconds(server.pid) - before
+  if result.cpu <= 0 then return nil, "the server used no CPU time" end
+  return result
+end
+
+-- ---- echo ----
+
+local function echo_row(c, own, size, connections, options)
+  local r = row { kind = "ratio", name = "echo", target = size.target, ratios = {},
+    title = ("echo %s, %d connection%s"):format(size.title, connections,
+      connections == 1 and "" or "s"),
+    limit = { rps = {}, per_cpu = {}, busy = {} },
+    product = { rps = {}, per_cpu = {}, busy = {} } }
+  local function one(server, side, seconds)
+    local result
+    result, r.why = talk(server, { "-c", tostring(connections), "-s",
+      tostring(size.bytes), "-d", tostring(seconds) })
+    if not result then return nil end
+    table.insert(side.rps, result.requests / result.seconds)
+    table.insert(side.per_cpu, result.requests / result.cpu)
+    table.insert(side.busy, result.cpu / result.seconds)
+    return result.requests / result.cpu
+  end
+  local seconds = math.min(options.seconds, 0.7)
+  for _ = 1, math.min(options.rounds, 3) do
+    local a = one(c, r.limit, seconds)
+    local b = a and one(own, r.product, seconds)
+    if not b then break end
+    table.insert(r.ratios, b / a)
+  end
+  return r
+end
+
+function M.echo(options)
+  local rows = {}
+  local c, why = start_echo_c()
+  local own
+  if c then own, why = start_echo() end
+  if not own then
+    rows[1] = row { kind = "ratio", name = "echo", title = "echo", why = why }
+  end
+  for _, connections in ipairs(own and { 1, 64 } or {}) do
+    for _, size in ipairs(SIZES) do
+      table.insert(rows, echo_row(c, own, size, connections, options))
+    end
+  end
+  if own then proc.stop(own) end
+  if c then proc.stop(c) end
+  return rows
+end
+
+-- ---- a crowd: many clients once ----
+
+-- Waits until the server has as many descriptors; false when that takes too long.
+local function has_accepted(server, count)
+  for _ = 1, 100 do
+    if proc.descriptors(server.pid) >= count then return true end
+    proc.sleep(0.1)
+  end
+  return false
+end
+
+-- What the server has grown by for each connection while talk runs with these
+-- arguments, and talk's numbers; or nil and why.
+local function growth(start, args, clients)
+  local server, why = start()
+  if not server then return nil, why end
+  local each, result
+  result, why = talk(server, { "-d", "0.1" }) -- warm up, without much garbage
+  if result then
+    local before = proc.memory(server.pid).private
+    local client = start_talk(server, { "-c", tostring(clients), table.unpack(args) },
+      { input = true })
+    if not proc.wait_output(client, "}", 70) then why = "not all were answered" end
+    if not has_accepted(server, clients) then why = "not all were accepted" end
+    each = (proc.memory(server.pid).private - before) / clients
+    client.stdin:close()
+    local failed
+    result, failed = servers.finish(client, 20)
+    why = why or failed
+  end
+  proc.stop(server)
+  if result and result.errors > 0 then why = result.errors .. " connections failed" end
+  if why then return nil, why end
+  return each, result
+end
+
+function M.crowd(options)
+  local clients = math.min(options.crowd, servers.b.descriptors - 100)
+  local fewer = clients < options.crowd and ", for want of descriptors" or ""
+  local took = row { kind = "figure", name = "crowd", unit = "ms", most = true,
+    title = ("%d clients connect, send 1 KiB and are answered%s"):format(clients,
+      fewer) }
+  local each = row { kind = "figure", name = "crowd", unit = "B", target = 512,
+    most = true, title = "private memory per open socket, with its fiber" }
+  local after = row { kind = "figure", name = "crowd", unit = "B", most = true,
+    title = "the same when all have just been answered" }
+  local result
+  after.limit, result = growth(start_echo_c, { "-o" }, clients)
+  took.limit = after.limit and result.seconds * 1000
+  after.value, result = growth(start_echo, { "-o" }, clients)
+  if after.value then
+    took.value = result.seconds * 1000
+    if result.requests < clients then
+      took.why = ("%d of %d were answered"):format(result.requests, clients)
+    end
+  else
+    took.why, after.why = result, result
+  end
+  each.limit = growth(start_echo_c, { "-i" }, clients)
+  each.value, result = growth(start_echo, { "-i" }, clients)
+  if not each.value then each.why = result end
+  return { took, each, after }
+end
+
+-- ---- sleepers ----
+
+function M.sleepers(options)
+  local seconds = options.quick and 2 or 10
+  local rows = {
+    row { kind = "figure", name = "sleepers", unit = "us", target = 100, most = true,
+      title = ("20 sleepers up to %d s, late in the median"):format(seconds) },
+    row { kind = "figure", name = "sleepers", unit = "us", target = 700, most = true,
+      title = "the same, at most" },
+  }
+  local b = servers.b
+  local run = proc.start({ b.program, "run", b.examples .. "/sleepers.lua", "20",
+    tostring(seconds) }, { cpu = b.cpu_server, output = true,
+    log = b.build .. "/servers.log" })
+  proc.wait(run, seconds + 20)
+  local middle, most = run.out:match("late by (%d+) %S+ in the median, (%d+)")
+  rows[1].value, rows[2].value = tonumber(middle), tonumber(most)
+  if not middle then
+    rows[1].why, rows[2].why = "sleepers.lua failed", "sleepers.lua failed"
+  end
+  return rows
+end
+
+function M.fibers()
+  local r = row { kind = "figure", name = "fibers", unit = "B", target = 1536,
+    most = true, title = "private memory per sleeping fiber (10000)" }
+  local b = servers.b
+  local function memory(count)
+    local run = proc.start({ b.program, "run", b.here .. "/asleep.lua",
+      tostring(count) }, { cpu = b.cpu_server, output = true,
+      log = b.build .. "/servers.log" })
+    local asleep = proc.wait_output(run, "asleep", 20)
+    local m = asleep and proc.memory(run.pid).private
+    proc.stop(run)
+    return m
+  end
+  local none, many = memory(0), memory(10000)
+  if none and many then r.value = (many - none) / 10000 else r.why = "did not run" end
+  return { r }
+end
+
+-- ---- push and proxy ----
+
+function M.push(options)
+  local r = row { kind = "figure", name = "push", unit = "ms", most = true,
+    title = "push.lua: 1000 clients are told, first to last" }
+  local server
+  server, r.why = example("push", proc.free_port())
+  if not server then return { r } end
+  local result
+  result, r.why = servers.finish(start_talk(server, { "-p", "-c", "1000", "-d",
+    options.quick and "3.5" or "5.5" }), 30)
+  if result and (result.ticks == 0 or result.errors > 0) then
+    r.why = "not all were told"
+  elseif result then
+    r.value = result.spread_us / 1000
+  end
+  proc.stop(server)
+  return { r }
+end
+
+-- Behind the proxy stands the echo in C, on the client's CPU.
+function M.proxy(options)
+  local r = row { kind = "figure", name = "proxy", unit = "MB",
+    title = "proxy.lua: megabytes per second of its CPU, 64 KiB echoed" }
+  local b = servers.b
+  local port = proc.free_port()
+  local echo = proc.start({ b.build .. "/echo", tostring(port) },
+    { cpu = b.cpu_client, log = b.build .. "/servers.log" })
+  local server
+  server, r.why = example("proxy", proc.free_port(), "127.0.0.1:" .. port)
+  if server then
+    local list = {}
+    for _ = 1, math.min(options.rounds, 3) do
+      local result
+      result, r.why = talk(server, { "-c", "16", "-s", "65536", "-d", "0.7" })
+      if not result then break end
+      table.insert(list, 2 * 65536 * result.requests / result.cpu / 1e6)
+    end
+    r.value = median(list)
+    proc.stop(server)
+  end
+  proc.stop(echo)
+  return { r }
+end
+
+M.names = { "echo", "crowd", "sleepers", "fibers", "push", "proxy" }
+
+return M
