@@ -95,6 +95,61 @@ describe("http, of an answer", function()
     end)
   end
 
+  it("that is cut at any byte no part is taken for the whole", function()
+    for _, bytes in ipairs {
+      OK .. "Content-Length: 5\r\n\r\nabcde",
+      OK .. "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n",
+    } do
+      local cut = 0
+      local server = raw.serve(function(socket)
+        if cut % 2 == 0 then raw.head(socket) end -- otherwise closing resets
+        socket:write(bytes:sub(1, cut))
+      end)
+      for i = 0, #bytes - 1 do
+        cut = i
+        for _, stream in ipairs { false, true } do
+          local res, message, code = http.get(server.url, { stream = stream })
+          if res and stream then res, message, code = res:text() end
+          assert.is_nil(res)
+          assert.is_string(message)
+          assert.is_true(code == "ECLOSED" or code == "ECONNRESET", code)
+        end
+      end
+    end
+    nothing_left()
+  end)
+
+  it("that is no longer waited for the connection is closed", function()
+    local closed = 0
+    local server = raw.serve(function(socket)
+      local request = raw.request(socket)
+      if not request then
+        closed = closed + 1
+        return
+      end
+      socket:write(OK .. "Transfer-Encoding: chunked\r\n\r\n")
+      repeat
+        atoll.sleep(0)
+        socket:write "1\r\na\r\n"
+      until not socket:flush()
+      closed = closed + 1
+    end)
+    for turns = 0, 40 do
+      local task = atoll.spawn(function()
+        return http.post(server.url, ("x"):rep(100000))
+      end)
+      for _ = 1, turns do atoll.sleep(0) end
+      task:cancel()
+      assert.equal("ECANCELED", (select(3, task:join())))
+    end
+    for _ = 1, 5000 do
+      if closed == server.count then break end
+      atoll.sleep(0.001)
+    end
+    assert.equal(server.count, closed)
+    nothing_left()
+  end)
+
   it("that comes byte by byte nothing is lost", function()
     local res = assert(answered("HTTP/1.1 103 Early\r\nA: b\r\n\r\n" .. OK
       .. "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n002\r\nde\r\n"
