@@ -15,6 +15,7 @@
 #include "isolate/isolate.h"
 
 struct nursery;
+struct clones;
 struct once;
 struct script_signals;
 
@@ -28,10 +29,12 @@ struct app_options {
     bool strict, compat_path, compat_lua51, compat_ngx, dev;
     unsigned isolates;
     const char *version;
-    struct nursery *nursery; /* of the isolates that programs spawn; NULL: they cannot */
-    bool child;              /* such an isolate: appdir is only where its modules are */
+    struct nursery
+        *nursery; /* of the isolates that programs spawn; NULL: they cannot */
+    bool child;   /* such an isolate: appdir is only where its modules are */
     const struct front_limits *limits; /* for what a script serves */
-    struct once *once; /* the host's jobs; NULL when it has none to share */
+    struct clones *clones; /* its listening sockets; NULL: none are shared */
+    struct once *once;     /* the host's jobs; NULL when it has none to share */
     struct script_signals *signals; /* of a script or module */
     /* Lua ran out of memory in a request; called on the isolate's thread, outside Lua.
      */

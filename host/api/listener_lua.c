@@ -1,5 +1,6 @@
 #include "api/listener_lua.h"
 
+#include "api/app_lua.h"
 #include "api/resolve_lua.h"
 #include "api/socket_lua.h"
 #include "api/timer_lua.h"
@@ -10,10 +11,9 @@
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
 #include "net/bind.h"
+#include "net/clones.h"
 
 #include <lauxlib.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 
 enum {
     MAGIC = 0x6c697374,
@@ -26,15 +26,15 @@ static const int64_t BACKOFF = CLOCK_SECOND / 10;
 
 struct listening {
     uint32_t magic;
-    int fd; /* -1 when it is closed */
+    int fd; /* the clone's; -1 when it is closed */
+    struct clone *clone;
     struct fd_wait wait;
     struct waiter pause; /* until there are descriptors again */
     struct waiter closed;
     struct addr addr;
-    struct bind_file file;
     struct socket_options options;
-    int backlog;
-    bool reuseport, told;
+    struct clone_options how;
+    bool told;
 };
 
 static struct listening *check(lua_State *L) {
@@ -49,8 +49,8 @@ static int listener_close(lua_State *L) {
         fd_wait_done(&l->wait);
         sched_wake(&l->pause, WAKE_EVENT);
         sched_wake(&l->closed, WAKE_EVENT);
-        bind_remove(&l->addr, l->file);
-        fd_close(&l->fd);
+        l->fd = -1;
+        clone_close(l->clone);
     }
     lua_pushboolean(L, 1);
     return 1;
@@ -244,20 +244,14 @@ static int listener_text(lua_State *L) {
     return 1;
 }
 
-static int open_listener(struct listening *l, const struct addr *a) {
-    int fd = bind_socket(a, SOCK_STREAM, l->reuseport), err = fd < 0 ? fd : 0;
-    if (!err && !addr_is_unix(a) && !l->options.nodelay)
-        err = bind_option(fd, IPPROTO_TCP, TCP_NODELAY, 0);
-    if (!err && listen(fd, l->backlog) < 0) err = -errno;
-    l->addr = *a;
-    if (!err && !addr_is_unix(a)) err = addr_of_socket(fd, &l->addr);
-    if (err) {
-        fd_close(&fd);
-        return err;
-    }
-    l->file = bind_file_of(a);
-    l->fd = fd;
-    fd_wait_init(&l->wait, fd);
+static int open_listener(lua_State *L, struct listening *l, const struct addr *a) {
+    struct generation *g = generation_of(L);
+    struct clones *all = app_of(L)->options->clones;
+    int err = clone_listen(all, a, &l->how, g, &l->clone);
+    if (err) return err;
+    l->addr = *clone_addr(l->clone);
+    l->fd = clone_fd(l->clone);
+    fd_wait_init(&l->wait, l->fd);
     return 0;
 }
 
@@ -281,7 +275,7 @@ static int found(lua_State *L, int status, lua_KContext context) {
     if (q->err) return listen_failed(L, q->err, q->why);
     int err = -EADDRNOTAVAIL;
     for (unsigned i = 0; i < q->count; i++) {
-        err = open_listener(lua_touserdata(L, 3), &q->list[i]);
+        err = open_listener(L, lua_touserdata(L, 3), &q->list[i]);
         if (err != -EADDRNOTAVAIL && err != -EAFNOSUPPORT) break;
     }
     return opened(L, err);
@@ -303,16 +297,17 @@ int listener_listen(lua_State *L) {
         if (lua_getfield(L, 2, "backlog") != LUA_TNIL)
             backlog = luaL_checkinteger(L, -1);
         lua_getfield(L, 2, "reuseport");
-        l->reuseport = lua_toboolean(L, -1);
+        l->how.reuseport = lua_toboolean(L, -1);
         lua_pop(L, 2);
     }
     if (backlog < 1 || backlog > 65535)
         return luaL_error(L, "backlog is a number from 1 to 65535");
-    l->backlog = (int)backlog;
+    l->how.backlog = (int)backlog;
+    l->how.nodelay = l->options.nodelay;
     int kind = addr_parse(text, &a, name, &port, why);
     if (kind < 0) return listen_failed(L, kind, why);
     if (kind == 0) return resolve_wait(L, name, AF_UNSPEC, port, 0, found, 0);
-    return opened(L, open_listener(l, &a));
+    return opened(L, open_listener(L, l, &a));
 }
 
 static const luaL_Reg methods[] = {

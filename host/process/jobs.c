@@ -45,6 +45,7 @@ static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
     j->kind = kind;
     j->next = b;
     worker_options(&b->options);
+    b->options.clones = &j->place.clones;
     b->options.once = &j->place.once;
     b->options.nursery = &j->place.nursery;
     j->broken = false;
@@ -412,6 +413,7 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     j->place.format = s->log_format == LOG_JSON ? ACCESS_JSON : ACCESS_COMBINED;
     j->place.crew.exclusive = !s->reuseport;
     j->loaded.run = loaded;
+    clones_init(&j->place.clones);
     once_init(&j->place.once);
     nursery_init(&j->place.nursery, main, nursery_emptied, j);
     list_init(&j->alive);
@@ -436,6 +438,7 @@ void jobs_done(struct jobs *j, struct worker_left *left) {
         worker_free(w, &j->left_so_far);
     }
     if (j->place.slices) slices_stop(j->place.slices);
+    clones_done(&j->place.clones);
     once_done(&j->place.once);
     nursery_done(&j->place.nursery);
     if (j->next) blueprint_release(j->next);

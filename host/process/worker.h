@@ -13,6 +13,7 @@
 #include "isolate/nursery.h"
 #include "isolate/once.h"
 #include "isolate/slice.h"
+#include "net/clones.h"
 #include "process/blueprint.h"
 
 struct worker;
@@ -85,6 +86,7 @@ struct workplace {
     struct crew crew;
     atomic_ullong serving;
     struct slices *slices; /* NULL when off */
+    struct clones clones;
     struct once once;
     struct nursery nursery;
     enum access_format format;
