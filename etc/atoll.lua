@@ -94,6 +94,16 @@ return {
   -- A handler that runs this long without waiting is logged; 0 logs none.
   -- slice_warn = 0.05,
 
+  -- Threads at most that do the work of atoll.fs for all isolates.
+  -- file_threads = 4,
+
+  -- Threads at most in which atoll.blocking runs functions for all isolates.
+  -- blocking_threads = 4,
+
+  -- Calls of atoll.fs, and as many of atoll.blocking, that are queued for a
+  -- thread; further callers wait for room.
+  -- blocking_queue = 256,
+
   -- Open connections; 0 for as many as file descriptors allow.
   -- connections_max = 0,
 

@@ -71,6 +71,12 @@ describe("types", function()
     assert.same(functions_of(require "atoll.http", {}), declared("http", "http%."))
   end)
 
+  it("have all of fs and of its files", function()
+    assert.same(functions_of(atoll.fs, {}), declared("fs", "fs%."))
+    local file <close> = assert(atoll.fs.open "/dev/null")
+    assert.same(functions_of(getmetatable(file).__index, {}), declared("fs", "file:"))
+  end)
+
   it("have all of testing", function()
     assert.same(functions_of(testing, {}), declared("testing", "testing%."))
   end)

@@ -70,6 +70,8 @@ static void boot(lua_State *L, const struct app_options *o) {
     lua_setfield(L, -2, "compat_lua51");
     lua_pushboolean(L, o->compat_ngx);
     lua_setfield(L, -2, "compat_ngx");
+    lua_pushboolean(L, o->bare);
+    lua_setfield(L, -2, "bare");
     lua_pushcfunction(L, embedded);
     lua_setfield(L, -2, "embedded");
     lua_call(L, 1, 0);
@@ -111,7 +113,8 @@ int app_open(lua_State *L, struct generation *g, void *data) {
     luaL_requiref(L, "atoll.core.response", luaopen_atoll_core_response, 0);
     lua_pop(L, 2);
     boot(L, app->options);
-    if (app->options->appdir && !app->options->child) load_app(L, app);
+    const struct app_options *o = app->options;
+    if (o->appdir && !o->child && !o->bare) load_app(L, app);
     return 0;
 }
 

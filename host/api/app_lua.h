@@ -28,6 +28,8 @@ struct app_options {
     char **argv;
     bool strict, compat_path, compat_lua51, compat_ngx, dev;
     unsigned isolates;
+    bool bare;                      /* a state of atoll.blocking: no app is loaded */
+    struct blocking_site *blocking; /* that of such states; NULL: there are none */
     const char *version;
     struct nursery
         *nursery; /* of the isolates that programs spawn; NULL: they cannot */

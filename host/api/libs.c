@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 
 static const luaL_Reg modules[] = {
+    {"atoll.core.blocking", luaopen_atoll_core_blocking},
     {"atoll.core.channel", luaopen_atoll_channel},
     {"atoll.core.crypto", luaopen_atoll_core_crypto},
     {"atoll.core.fd", luaopen_atoll_core_fd},
@@ -24,6 +25,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.task", luaopen_atoll_task},
     {"atoll.core.testing", luaopen_atoll_core_testing},
     {"atoll.core.ticker", luaopen_atoll_ticker},
+    {"atoll.fs", luaopen_atoll_fs},
     {"atoll.json", luaopen_atoll_json},
     {"atoll.net", luaopen_atoll_net},
     {"cjson", luaopen_cjson},

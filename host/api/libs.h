@@ -10,10 +10,12 @@
 /* May raise. */
 void libs_preload(lua_State *L);
 
+int luaopen_atoll_fs(lua_State *L);
 int luaopen_atoll_json(lua_State *L);
 int luaopen_cjson(lua_State *L);
 int luaopen_cjson_safe(lua_State *L);
 int luaopen_atoll_core_crypto(lua_State *L);
+int luaopen_atoll_core_blocking(lua_State *L);
 int luaopen_atoll_core_host(lua_State *L);
 int luaopen_atoll_core_isolate(lua_State *L);
 int luaopen_atoll_core_port(lua_State *L);

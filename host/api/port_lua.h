@@ -12,7 +12,8 @@
 #include <lua.h>
 
 /* Pushes the receiving end of p, whose receiver this state becomes; p keeps the
- * reference that the caller has, and gets another. luaopen_atoll_core_port was called. */
+ * reference that the caller has, and gets another. luaopen_atoll_core_port was called.
+ */
 void port_adopt(lua_State *L, struct port *p);
 
 /* A table with `port`. */

@@ -1,6 +1,7 @@
 #include "api/script_lua.h"
 
 #include "api/app_lua.h"
+#include "api/blocking_state.h"
 #include "api/timer_lua.h"
 #include "base/check.h"
 #include "base/err.h"
@@ -41,6 +42,7 @@ int script_exit(lua_State *L) {
     if (!is_script(o) && !o->child) return no_script(L, "atoll.exit");
     int code =
         lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
+    if (o->bare) return blocking_exit(L, code);
     if (o->exit) o->exit(generation_of(L), code);
     /* Where it cannot wait for the end, it raises. */
     return parked(L, LUA_OK, 0);
@@ -150,7 +152,7 @@ static int signals(lua_State *L) {
     const struct app_options *o = app_of(L)->options;
     uint32_t wanted = 0;
     if (!is_script(o)) return no_script(L, "atoll.signals");
-    if (o->child)
+    if (o->child || o->bare)
         return luaL_error(L, "signals come to those who run the script; send what is "
                              "to be told to an isolate");
     if (lua_istable(L, 1)) {

@@ -1,6 +1,7 @@
 #include "api/testing_lua.h"
 
 #include "api/app_lua.h"
+#include "api/blocking_state.h"
 #include "api/hook_lua.h"
 #include "api/request_lua.h"
 #include "base/check.h"
@@ -132,6 +133,7 @@ static void close_harness(struct harness **handle) {
     front_cut(&h->front);
     generation_free(h->generation);
     h->generation = NULL;
+    blocking_site_close(h->options.blocking);
     h->grave.done = bury;
     loop_bury(l, &h->grave);
 }
@@ -207,8 +209,11 @@ static int load(lua_State *L) {
     h->plan = *mine->plan;
     h->plan.open = app_open;
     h->plan.data = &h->options;
+    h->options.blocking = blocking_site_new(&h->options, &h->plan);
+    if (!h->options.blocking) return luaL_error(L, "not enough memory");
     struct generation *g = generation_new(&h->plan, 1, &h->problem);
     if (!g) {
+        blocking_site_close(h->options.blocking);
         lua_pushnil(L);
         lua_pushlstring(L, buf_data(&h->problem), buf_len(&h->problem));
         buf_reset(&h->problem);
@@ -222,6 +227,7 @@ static int load(lua_State *L) {
     i->next = next;
     if (front_init(&h->front, &i->loop, &h->crew, &limits, &app, h) != 0) {
         generation_free(g);
+        blocking_site_close(h->options.blocking);
         return luaL_error(L, "not enough memory");
     }
     h->generation = g;

@@ -30,7 +30,8 @@ static void block(lua_State *L, int64_t deadline) {
         g->slept = true;
     }
     struct timespec t = {deadline / CLOCK_SECOND, deadline % CLOCK_SECOND};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR) {
+    while (!g->halt &&
+           clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR) {
     }
 }
 

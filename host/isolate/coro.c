@@ -13,6 +13,13 @@ static lua_State *check_coroutine(lua_State *L) {
     return co;
 }
 
+/* Without a scheduler: what a signal handler needs to know. */
+static void runs(lua_State *L) {
+    struct generation *g = generation_of(L);
+    g->running = L;
+    if (__builtin_expect(g->halt != NULL, 0)) lua_sethook(L, g->halt, LUA_MASKCOUNT, 1);
+}
+
 /* Resumes co with the n values on top of L. How many results are now on top of L,
  * FAILED with an error value there, or PARKED: L has to yield as well. */
 static int run(lua_State *L, lua_State *co, int n) {
@@ -28,9 +35,13 @@ static int run(lua_State *L, lua_State *co, int n) {
         barrier = s->barrier;
         if (!lua_isyieldable(L)) s->barrier = L;
         s->running = co;
+    } else {
+        runs(co);
     }
     int status = lua_resume(co, L, n, &results);
-    if (s) {
+    if (!s) {
+        runs(L);
+    } else {
         s->running = L;
         s->barrier = barrier;
         if (__builtin_expect(s->armed == co, 0)) slice_move(s, L);
@@ -69,9 +80,14 @@ static int wrap_awoken(lua_State *L, int status, lua_KContext context);
 /* Closes co while L runs; co's status as an error, or LUA_OK. */
 static int reset(lua_State *L, lua_State *co) {
     struct sched *s = sched_of(L);
-    if (s) s->running = co;
+    if (s)
+        s->running = co;
+    else
+        runs(co);
     int status = coro_reset(co, L);
-    if (s) {
+    if (!s) {
+        runs(L);
+    } else {
         s->running = L;
         if (s->armed == co) slice_move(s, L);
     }

@@ -80,6 +80,7 @@ bool fd_wait_block(lua_State *L, const struct fd_wait *w, int events,
     fd_wait_say_blocks(L);
     struct pollfd p = {w->fd, events == EV_READ ? POLLIN : POLLOUT, 0};
     for (;;) {
+        if (generation_of(L)->halt) return luaL_error(L, "cancelled");
         int n = poll(&p, 1, left_ms(deadline));
         if (n > 0 || (n < 0 && errno != EINTR)) return true; /* the next step tells */
         if (n == 0 && deadline && clock_ns() >= deadline) return false;

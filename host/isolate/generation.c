@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "isolate/errand.h"
 #include "isolate/gate.h"
 #include "isolate/isolate.h"
 #include "isolate/scope.h"
@@ -58,6 +59,7 @@ static int open_state(lua_State *L) {
     luaopen_atoll_text(L);
     luaopen_atoll_sched(L);
     luaopen_atoll_scope(L);
+    luaopen_atoll_errand(L);
     lua_getglobal(L, "pcall");
     generation_lets_through(g, lua_tocfunction(L, -1));
     lua_getglobal(L, "xpcall");

@@ -53,10 +53,14 @@ struct generation {
     unsigned request_count, host_count; /* of fiber_count, those of that kind */
     const char *stack_base;             /* where the thread's stack was at the entry */
     lua_CFunction passing[GEN_PASSING]; /* C functions that a park passes through */
-    bool slept, waited;                 /* outside a fiber; it was logged */
-    bool warns;                         /* warn("@on") */
-    struct buf warning;                 /* the pieces so far */
-    int64_t retired;                    /* monotonic ns when it began to drain */
+    /* Where there is no isolate: the innermost coroutine, which may be halted by a
+       signal handler; and the hook that then ends them all. */
+    lua_State *volatile running;
+    volatile lua_Hook halt;
+    bool slept, waited; /* outside a fiber; it was logged */
+    bool warns;         /* warn("@on") */
+    struct buf warning; /* the pieces so far */
+    int64_t retired;    /* monotonic ns when it began to drain */
     struct timer drain;
     struct grave grave;
     struct link member; /* of the isolate's generations */

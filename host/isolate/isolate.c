@@ -10,10 +10,6 @@
 
 enum { MAGIC = 0x69736f6c };
 
-/* Lua nests 200 C calls, each at most some 2.5 KiB; see generation_stack_is_deep.
- * Only pages that are touched count. Sanitizers make frames bigger. */
-enum { STACK_SIZE = (ALLOC_PLAIN ? 4 : 1) * 1024 * 1024 };
-
 int isolate_init(struct isolate *i, int index, const atomic_ullong *serving) {
     *i = (struct isolate){.magic = MAGIC, .index = index, .serving = serving};
     snprintf(i->name, sizeof i->name, "isolate %d", index);
@@ -52,7 +48,7 @@ int isolate_start(struct isolate *i) {
     sigset_t block, before;
     int err = pthread_attr_init(&attributes);
     if (err) return -err;
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    pthread_attr_setstacksize(&attributes, ISOLATE_STACK);
     sigfillset(&block);
     const int through[] = {SLICE_SIGNAL, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
     for (size_t k = 0; k < sizeof through / sizeof *through; k++)

@@ -14,6 +14,11 @@
 
 #include <pthread.h>
 
+/* Of a thread that runs Lua, which nests 200 C calls, each at most some 2.5 KiB; see
+ * generation_stack_is_deep. Only pages that are touched count. Sanitizers make frames
+ * bigger. */
+enum { ISOLATE_STACK = (ALLOC_PLAIN ? 4 : 1) * 1024 * 1024 };
+
 struct isolate {
     uint32_t magic;
     int index; /* 1.. */
@@ -26,6 +31,7 @@ struct isolate {
     /* The number that all isolates of this host should serve; set by one store at the
        moment of a switch. */
     const atomic_ullong *serving;
+    struct pool *files, *blocking; /* the host's, shared by its isolates */
     void *user;
     void (*begin)(struct isolate *i); /* on the new thread, before the loop runs */
     void (*end)(struct isolate *i);   /* on the thread, after the loop has ended and all

@@ -205,6 +205,8 @@ struct child *child_start(struct nursery *n, const struct child_plan *plan,
     if (!plan->name[0])
         snprintf(c->isolate.name, sizeof c->isolate.name, "child %u", number);
     c->isolate.user = c;
+    c->isolate.files = n->files;
+    c->isolate.blocking = n->blocking;
     c->isolate.begin = begin;
     c->isolate.end = end;
     c->inbox = port_new(&c->isolate.loop, inbox_capacity, nothing_arrives, NULL);

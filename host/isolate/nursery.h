@@ -18,6 +18,7 @@ struct child;
 struct nursery {
     struct loop *main;
     struct slices *slices; /* NULL when nobody watches */
+    struct pool *files, *blocking;
     pthread_mutex_t lock;
     struct link children;
     unsigned count; /* whose threads are not joined yet */

@@ -1,5 +1,6 @@
 #include "process/blueprint.h"
 
+#include "api/blocking_state.h"
 #include "base/check.h"
 #include "base/clock.h"
 
@@ -16,6 +17,7 @@ static uint32_t bounded(uint64_t n) {
 
 void blueprint_release(struct blueprint *b) {
     if (atomic_fetch_sub(&b->references, 1) != 1) return;
+    if (b->blocking) blocking_site_close(b->blocking);
     if (b->settings) settings_free(b->settings);
     free(b->appdir);
     free(b);
@@ -83,6 +85,10 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
 
 struct generation *blueprint_build(struct blueprint *b, uint64_t number,
                                    struct buf *error) {
+    if (!b->blocking) {
+        CHECK(b->blocking = blocking_site_new(&b->options, &b->plan));
+        b->options.blocking = b->blocking;
+    }
     atomic_fetch_add(&b->references, 1);
     /* On failure, too, the app is closed, which gives the reference back. */
     return generation_new(&b->plan, number, error);

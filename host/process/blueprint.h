@@ -18,6 +18,7 @@ struct blueprint {
     char *appdir;              /* owned; NULL for a script */
     struct app_options options;
     struct generation_plan plan;
+    struct blocking_site *blocking; /* of this snapshot */
     struct front_limits limits;
 };
 

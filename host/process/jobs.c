@@ -419,14 +419,17 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     list_init(&j->alive);
     list_init(&j->retired);
     timer_init(&j->patience, impatient);
-    int err = 0;
+    int err = pools_init(&j->place.pools, s);
+    if (err) return err;
+    j->place.nursery.files = j->place.pools.files;
+    j->place.nursery.blocking = j->place.pools.blocking;
     /* A script has nobody to keep waiting. */
     if (s->slice_warn > 0 && listeners->count) {
         j->place.slices = slices_start((int64_t)(s->slice_warn * 1e9), &err);
-        if (!j->place.slices) return err;
+        if (!j->place.slices) pools_done(&j->place.pools);
         j->place.nursery.slices = j->place.slices;
     }
-    return 0;
+    return err;
 }
 
 void jobs_done(struct jobs *j, struct worker_left *left) {
@@ -443,6 +446,7 @@ void jobs_done(struct jobs *j, struct worker_left *left) {
     nursery_done(&j->place.nursery);
     if (j->next) blueprint_release(j->next);
     if (j->blueprint) blueprint_release(j->blueprint);
+    pools_done(&j->place.pools); /* which the blueprints know */
     buf_reset(&j->problem);
     *left = j->left_so_far;
 }

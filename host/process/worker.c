@@ -303,6 +303,8 @@ struct worker *worker_new(struct workplace *place, int index, const int *fds,
     }
     w->isolate.user = w;
     w->isolate.signals = !serves; /* the programs that a script starts hear of them */
+    w->isolate.files = place->pools.files;
+    w->isolate.blocking = place->pools.blocking;
     w->isolate.begin = begin;
     w->isolate.end = end;
     *err = front_init(&w->front, &w->isolate.loop, &place->crew, &b->limits, &app_http,

@@ -15,6 +15,7 @@
 #include "isolate/slice.h"
 #include "net/clones.h"
 #include "process/blueprint.h"
+#include "process/pools.h"
 
 struct worker;
 
@@ -89,6 +90,7 @@ struct workplace {
     struct clones clones;
     struct once once;
     struct nursery nursery;
+    struct pools pools;
     enum access_format format;
     void (*reported)(struct report *r); /* on the main thread */
     void *host;

@@ -4,6 +4,7 @@
 --   appdir       the app's directory, or nil for a script
 --   script       the script's path, or nil
 --   strict       whether assigning a global is an error in the app
+--   bare         whether no app is going to be loaded
 --   compat_path  whether modules of older Luas are looked for too
 --   compat_lua51, compat_ngx  whether Lua 5.1's functions, and ngx, are there
 --   embedded     function(name) -> source, path of a module inside the program, or nil
@@ -61,6 +62,7 @@ function M.boot(options)
   if options.compat_ngx then require("atoll.compat.ngx").install() end
   if options.strict and options.appdir then
     require("atoll.strict").install(directory)
+    if options.bare then require("atoll.strict").seal() end
   end
 end
 

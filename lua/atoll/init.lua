@@ -1,7 +1,9 @@
 -- What require "atoll" returns.
 local app = require "atoll.app"
+local blocking = require "atoll.blocking"
 local events = require "atoll.events"
 local files = require "atoll.files"
+local fs = require "atoll.fs"
 local gather = require "atoll.gather"
 local host = require "atoll.core.host"
 local isolate = require "atoll.isolate"
@@ -22,6 +24,7 @@ local atoll = {
   html = response.html,
   isolate = isolate,
   json = json,
+  fs = fs,
   net = net,
   redirect = response.redirect,
   stream = response.stream,
@@ -32,6 +35,7 @@ local atoll = {
   sleep = task.sleep,
   spawn = task.spawn,
   timeout = task.timeout,
+  blocking = blocking.blocking,
   all = gather.all,
   any = gather.any,
   after = task.after,

@@ -5,6 +5,7 @@
 ---@field version string
 ---@field http atoll.http
 ---@field json atoll.json
+---@field fs atoll.fs
 ---@field log atoll.log
 ---@field net atoll.net
 ---@field stdin atoll.net.socket
@@ -173,6 +174,15 @@ function atoll.spawn(fn, ...) end
 ---@param ... any
 ---@return any ...
 function atoll.timeout(seconds, fn, ...) end
+
+---Runs a function that blocks in a thread and a Lua state of its own. The locals that it
+---uses, its arguments and its results are copied: nil, booleans, numbers, strings, tables
+---of such; modules go by name. What it returns; or nil, message, code, traceback.
+---@async
+---@param fn fun(...): ...
+---@param ... any
+---@return any ...
+function atoll.blocking(fn, ...) end
 
 ---A new port whose queue holds so many messages (1000).
 ---@param capacity? integer
