@@ -51,8 +51,17 @@ static void push_note(lua_State *L, struct desk *d, struct message *m) {
     d->arrived = NULL;
 }
 
+static int receive(lua_State *L, int status, lua_KContext deadline);
+
+static int receive_on(lua_State *L, int status, lua_KContext deadline) {
+    (void)status;
+    return receive(L, LUA_OK, deadline);
+}
+
 static int receive(lua_State *L, int status, lua_KContext deadline) {
     struct receiver *r = lua_touserdata(L, 1);
+    if (status == LUA_OK && sched_overstays(L))
+        return sched_park(L, NULL, 1, receive_on, deadline);
     if (!r->port) return desk_failed(L, ERR_CLOSED);
     struct message *m = port_take(r->port);
     if (m) {

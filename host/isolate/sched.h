@@ -86,6 +86,7 @@ struct sched {
     lua_State *barrier;        /* has resumed a coroutine of the program where it could
                                   not be suspended itself: parks must fail beyond it */
     bool paused;               /* the run queue is left as it is */
+    unsigned lucky;            /* waits that were none */
     bool parking;              /* the yield on its way up is a park */
     uint64_t scopes_made;
     uint64_t started, ended;  /* fibers, for metrics and leftovers */
@@ -139,6 +140,11 @@ struct fiber *fiber_of(lua_State *L);
  * wait inside table.sort (a comparator)"), and when another fiber waits at w. */
 int sched_park(lua_State *L, struct waiter *w, int64_t deadline, lua_KFunction k,
                lua_KContext context);
+
+/* For waits that find what they want at once, over and over: true when the loop's turn
+ * has lasted for long, so that others should have theirs: then park without a waiter
+ * until the deadline 1, which is over. */
+bool sched_overstays(lua_State *L);
 
 /* In k: WAKE_EVENT or WAKE_TIMEOUT. */
 enum wake sched_woke(lua_State *L);
