@@ -31,9 +31,8 @@ struct app_options {
     bool bare;                      /* a state of atoll.blocking: no app is loaded */
     struct blocking_site *blocking; /* that of such states; NULL: there are none */
     const char *version;
-    struct nursery
-        *nursery; /* of the isolates that programs spawn; NULL: they cannot */
-    bool child;   /* such an isolate: appdir is only where its modules are */
+    struct nursery *nursery; /* of spawned isolates; NULL: there are none */
+    bool child;              /* one of these: appdir is only where its modules are */
     const struct front_limits *limits; /* for what a script serves */
     struct clones *clones; /* its listening sockets; NULL: none are shared */
     struct once *once;     /* the host's jobs; NULL when it has none to share */

@@ -10,11 +10,13 @@
 /* Makes the metatable. */
 int luaopen_atoll_listener(lua_State *L);
 
-/* The argument's descriptor, or -1 when it is closed. Raises unless it is a listener. */
+/* The argument's descriptor, or -1 when it is closed. Raises unless it is a listener.
+ */
 int listener_descriptor(lua_State *L, int index);
 
 /* Parks until the listener at index is closed, then k. Only one fiber may. */
-int listener_await_close(lua_State *L, int index, lua_KFunction k, lua_KContext context);
+int listener_await_close(lua_State *L, int index, lua_KFunction k,
+                         lua_KContext context);
 
 /* net.listen(address[, options]) */
 int listener_listen(lua_State *L);
