@@ -136,6 +136,29 @@ describe("http", function()
     end
   end)
 
+  it("sends trailers behind chunks", function()
+    local bytes
+    local server = raw.serve(function(socket)
+      raw.head(socket)
+      bytes = socket:read_until "\r\n\r\n"
+      socket:write(raw.ok "x")
+    end)
+    local sent
+    local function source()
+      if sent then return nil, { A = "b", C = { 1 } } end
+      sent = true
+      return "x"
+    end
+    assert.equal("x", http.post(server.url, source).body)
+    assert.is_true(bytes == "1\r\nx\r\n0\r\nA: b\r\nC: 1"
+      or bytes == "1\r\nx\r\n0\r\nC: 1\r\nA: b")
+    for _, name in ipairs { "Content-Length", "X\r\n", "Transfer-Encoding" } do
+      assert.has_error(function()
+        http.post(url .. "/echo", function() return nil, { [name] = "1" } end)
+      end)
+    end
+  end)
+
   it("posts megabytes", function()
     local body = ("0123456789"):rep(1000000)
     assert.equal("10000000", http.post(url .. "/late", body).body)
@@ -214,6 +237,8 @@ describe("http", function()
     assert.equal(497, #res:text())
     res = assert(http.get(url .. "/any", { stream = true }))
     assert.equal("GET", res:json().method)
+    local whole <close> = assert(http.get(url))
+    assert.equal("root", whole:text())
   end)
 
   it("gives up a body that nobody reads", function()

@@ -20,6 +20,10 @@ app:get("/page", function() return page end)
 -- Another text after each reload.
 app:get("/born", function() return born end)
 
+-- What a call of another server costs, which here is this one.
+local upstream = "http://127.0.0.1:" .. (os.getenv "PORT" or "8080") .. "/hello"
+app:get("/upstream", function() return assert(atoll.http.get(upstream)).body end)
+
 -- About 20 ms of work in Lua; ?n= sets how many rounds.
 app:get("/burn", function(req)
   local x = 1

@@ -38,6 +38,8 @@ M.rates = {
   { name = "page", title = "64 KiB body", path = "/page", target = 0.90 },
   { name = "log", title = "hello, access log on", path = "/hello", target = 0.75,
     log = "/dev/null" },
+  { name = "upstream", title = "asks itself for hello (to limit's)", path = "/upstream",
+    limit_path = "/hello" },
 }
 
 local function load_args(w, seconds)

@@ -30,6 +30,14 @@ static int draft_gc(lua_State *L) {
     return 0;
 }
 
+static struct draft *begin_draft(lua_State *L) {
+    struct draft *d = lua_touserdata(L, lua_upvalueindex(1));
+    if (d->text.capacity > KEPT) buf_reset(&d->text);
+    buf_consume(&d->text, buf_len(&d->text));
+    d->close = d->expects = d->has_length = false;
+    return d;
+}
+
 static struct span span_at(lua_State *L, int index) {
     struct span s;
     s.at = lua_tolstring(L, index, &s.len);
@@ -138,9 +146,10 @@ static int complain(lua_State *L, const char *name, const char *why) {
     return 2;
 }
 
-static const char *write_own(lua_State *L, struct draft *d, const char **name) {
+static const char *write_own(lua_State *L, int fields, struct draft *d,
+                             const char **name) {
     lua_pushnil(L);
-    while (lua_next(L, 4)) {
+    while (lua_next(L, fields)) {
         if (lua_type(L, -2) != LUA_TSTRING) {
             *name = luaL_tolstring(L, -2, NULL);
             return "its name is no text";
@@ -180,10 +189,7 @@ static int head(lua_State *L) {
     bool has_own = !lua_isnoneornil(L, 4), chunked = false;
     if (has_own) luaL_checktype(L, 4, LUA_TTABLE);
     lua_settop(L, 5);
-    struct draft *d = lua_touserdata(L, lua_upvalueindex(1));
-    if (d->text.capacity > KEPT) buf_reset(&d->text);
-    buf_consume(&d->text, buf_len(&d->text));
-    d->close = d->expects = d->has_length = false;
+    struct draft *d = begin_draft(L);
     if (!http1_is_token(method)) return complain(L, lua_tostring(L, 1), "no method");
     if (buf_append(&d->text, method.at, method.len) != 0 ||
         buf_append(&d->text, " ", 1) != 0 ||
@@ -191,7 +197,7 @@ static int head(lua_State *L) {
         buf_append(&d->text, " HTTP/1.1\r\n", 11) != 0)
         return luaL_error(L, "not enough memory");
     const char *name = "of the request", *why = write_defaults(L, d, has_own);
-    if (!why && has_own) why = write_own(L, d, &name);
+    if (!why && has_own) why = write_own(L, 4, d, &name);
     if (why) return complain(L, name, why);
     if ((why = write_framing(L, d, &chunked)))
         return complain(L, "Content-Length", why);
@@ -208,6 +214,23 @@ static int head(lua_State *L) {
     lua_pushboolean(L, d->close);
     lua_pushboolean(L, d->expects);
     return 5;
+}
+
+/* trailers(fields): the end of a chunked body, with these behind it; or nil, message.
+ */
+static int trailers(lua_State *L) {
+    const char *name = NULL;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    struct draft *d = begin_draft(L);
+    if (buf_append(&d->text, "0\r\n", 3) != 0)
+        return luaL_error(L, "not enough memory");
+    const char *why = write_own(L, 1, d, &name);
+    if (!why && (d->close || d->expects || d->has_length)) why = "it is no trailer";
+    if (why) return complain(L, name ? name : "of the trailers", why);
+    if (buf_append(&d->text, "\r\n", 2) != 0) return luaL_error(L, "not enough memory");
+    lua_pushlstring(L, buf_data(&d->text), buf_len(&d->text));
+    return 1;
 }
 
 /* chunk_head(n): what stands before a chunk of n bytes. */
@@ -281,6 +304,9 @@ int luaopen_atoll_core_http(lua_State *L) {
         lua_setfield(L, -2, "__gc");
     }
     lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, trailers, 1);
+    lua_setfield(L, -4, "trailers");
     lua_pushcclosure(L, head, 1);
     lua_setfield(L, -3, "head");
     lua_pop(L, 1);

@@ -82,9 +82,10 @@ end
 -- it was all sent; nil, message, code.
 local function send_pieces(conn, head, source)
   local socket, reader = conn.socket, conn.reader
-  local rest = head.length
+  local rest, trailers = head.length, nil
   while true do
-    local piece = source()
+    local piece
+    piece, trailers = source()
     if piece == nil then break end
     if type(piece) ~= "string" then
       misuse.raise("the body's function gave a %s, not a text", type(piece))
@@ -105,7 +106,12 @@ local function send_pieces(conn, head, source)
       if reader:arrived() then return false end
     end
   end
-  if head.chunked then return socket:write("0\r\n\r\n") end
+  if head.chunked then
+    if trailers == nil then return socket:write("0\r\n\r\n") end
+    local text, problem = core.trailers(misuse.expect("table", trailers, "trailers"))
+    if not text then misuse.raise("%s", problem) end
+    return socket:write(text)
+  end
   if rest > 0 then
     misuse.raise("the body's function gave less than its Content-Length")
   end

@@ -35,6 +35,8 @@ function whole.close()
   return true
 end
 
+whole_meta.__close = whole.close
+
 streamed.values, streamed.json = whole.values, whole.json
 
 -- The end of reading; the connection is used again if the answer was read to its end.
