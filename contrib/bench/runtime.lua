@@ -145,7 +145,8 @@ local function growth(start, args, clients)
   local server, why = start()
   if not server then return nil, why end
   local each, result
-  result, why = talk(server, { "-d", "0.1" }) -- warm up, without much garbage
+  -- One connection warms up without leaving much garbage.
+  result, why = servers.finish(start_talk(server, { "-d", "0.1" }), 10)
   if result then
     local before = proc.memory(server.pid).private
     local client = start_talk(server, { "-c", tostring(clients), table.unpack(args) },
@@ -278,6 +279,53 @@ function M.proxy(options)
   return { r }
 end
 
-M.names = { "echo", "crowd", "sleepers", "fibers", "push", "proxy" }
+-- ---- apps that ask others, which run on the client's CPU ----
+
+local function app_row(name, title, other, env, options)
+  local r = row { kind = "figure", name = name, unit = "", title = title }
+  local b = servers.b
+  local server
+  server, r.why = servers.start_product({ app = b.apps .. "/" .. name, env = env })
+  if server then
+    local list = {}
+    for _ = 1, math.min(options.rounds, 3) do
+      local result
+      result, r.why = servers.run_load(server, "/", { "-c", "16", "-d", "0.7" })
+      if result and result.bad > 0 then r.why = result.bad .. " requests went wrong" end
+      if r.why then break end
+      table.insert(list, result.requests / result.cpu)
+    end
+    r.value = median(list)
+    proc.stop(server)
+  end
+  proc.stop(other)
+  return { r }
+end
+
+function M.first(options)
+  local title = "apps/first: answers per CPU second, each the first of three"
+  local b = servers.b
+  local upstream, why = servers.start_limit("one", 200, { cpu = b.cpu_client })
+  if not upstream then return { row { kind = "figure", title = title, why = why } } end
+  local url = "http://127.0.0.1:" .. upstream.port .. "/"
+  return app_row("first", title, upstream,
+    { ("MIRRORS=%sa %sb %sc"):format(url, url, url) }, options)
+end
+
+function M.counter(options)
+  local title = "apps/counter: answers per CPU second, each from Redis"
+  local b = servers.b
+  local path = proc.which("redis-server")
+  if not path then
+    return { row { kind = "figure", title = title, why = "redis is not installed" } }
+  end
+  local port = tostring(proc.free_port())
+  local redis = proc.start({ path, "--port", port, "--bind", "127.0.0.1", "--save", "",
+    "--appendonly", "no", "--dir", b.build },
+    { cpu = b.cpu_client, log = b.build .. "/servers.log" })
+  return app_row("counter", title, redis, { "REDIS=127.0.0.1:" .. port }, options)
+end
+
+M.names = { "echo", "crowd", "sleepers", "fibers", "push", "proxy", "first", "counter" }
 
 return M

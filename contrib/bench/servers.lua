@@ -12,16 +12,18 @@ function M.setup(b)
 end
 
 -- The command that serves on a port, and its environment.
--- options: log (the access log: "off" or a file), wrapper (a command before it)
+-- options: log (the access log: "off" or a file), wrapper (a command before it), app
+-- and env (another app than b.app, and what it finds in its environment)
 local function product(port, options)
   local b, command = M.b, {}
   local log = options.log or "off"
   for _, word in ipairs(options.wrapper or {}) do command[#command + 1] = word end
   local own = b.against and { "sh", "-c", "exec " .. b.against }
-    or { b.program, "serve", b.app, "--listen", "127.0.0.1:" .. port, "--isolates", "1",
-      "--access-log", log }
+    or { b.program, "serve", options.app or b.app, "--listen", "127.0.0.1:" .. port,
+      "--isolates", "1", "--access-log", log }
   for _, word in ipairs(own) do command[#command + 1] = word end
-  return command, { "PORT=" .. port, "ACCESS_LOG=" .. log }
+  return command, { "PORT=" .. port, "ACCESS_LOG=" .. log,
+    table.unpack(options.env or {}) }
 end
 M.product = product
 
