@@ -82,7 +82,8 @@ end
 -- it was all sent; nil, message, code.
 local function send_pieces(conn, head, source)
   local socket, reader = conn.socket, conn.reader
-  local rest, trailers = head.length, nil
+  local rest = head.length
+  local trailers
   while true do
     local piece
     piece, trailers = source()
