@@ -304,3 +304,101 @@ describe("a channel", function()
     assert.is_true(pass(20000) - before < 8)
   end)
 end)
+
+describe("semaphores and channels", function()
+  local random = math.random
+
+  local function now_and_then()
+    if random(3) == 1 then atoll.sleep(random(3) == 1 and random() * 0.001 or 0) end
+  end
+
+  -- Fibers that do some of the list's steps, many of which are cancelled on their way.
+  local function crowd(steps)
+    local tasks = {}
+    for i = 1, 200 do
+      tasks[i] = atoll.spawn(function()
+        for _ = 1, random(4) do
+          steps[random(#steps)]()
+          now_and_then()
+        end
+      end):quiet()
+      if random(3) == 1 then tasks[random(i)]:cancel() end
+      now_and_then()
+    end
+    for _ = 1, 100 do
+      tasks[random(#tasks)]:cancel()
+      now_and_then()
+    end
+    return tasks
+  end
+
+  local function no_error(tasks)
+    for _, task in ipairs(tasks) do
+      local _, message, code = task:join()
+      assert.not_equal("ELUA", code, message)
+    end
+  end
+
+  it("lose no permit, whoever is cancelled when", function()
+    for limit = 1, 3 do
+      local sem, inside = atoll.semaphore(limit), 0
+      local function work()
+        inside = inside + 1
+        assert(inside <= limit)
+        local _ <close> = setmetatable({}, { __close = function()
+          inside = inside - 1
+        end })
+        now_and_then()
+      end
+      local function held(...)
+        local permit <close> = sem:acquire(...)
+        if permit then work() end
+      end
+      no_error(crowd {
+        held,
+        function() held(random() * 0.001) end,
+        function() sem:with(work) end,
+        function() atoll.timeout(random() * 0.001, held) end,
+        function() coroutine.wrap(held)() end,
+        function()
+          local permit <close> = sem:try_acquire()
+          if permit then work() end
+        end,
+      })
+      assert.equal(0, inside)
+      assert.matches(("%d of %d free"):format(limit, limit), tostring(sem))
+    end
+  end)
+
+  it("lose no value, and give none twice", function()
+    for capacity = 0, 3 do
+      local ch, count, sent, got = atoll.channel(capacity), 0, {}, {}
+      local function send(method, ...)
+        count = count + 1
+        local value = count
+        if method(ch, value, ...) then sent[value] = true end
+      end
+      local function receive(method, ...)
+        local value = method(ch, ...)
+        if not value then return end
+        assert(not got[value])
+        got[value] = true
+      end
+      local tasks = crowd {
+        function() send(ch.send, random() * 0.002) end,
+        function() send(ch.try_send) end,
+        function() atoll.timeout(random() * 0.001, send, ch.send) end,
+        function() receive(ch.receive, random() * 0.002) end,
+        function() receive(ch.try_receive) end,
+        function() atoll.timeout(random() * 0.001, receive, ch.receive) end,
+      }
+      no_error(tasks)
+      ch:close()
+      for value in ch:values() do
+        assert(not got[value])
+        got[value] = true
+      end
+      for value in pairs(sent) do assert(got[value], value) end
+    end
+  end)
+end)

@@ -296,8 +296,9 @@ describe("a signal to a script", function()
   it("ends the programs that it has started as ever", function()
     local _, out = run [[
       print(os.execute "kill -TERM $$")
-      print(os.execute "kill -INT $$")]]
-    assert.equal("nil\tsignal\t15\nnil\tsignal\t2\n", out)
+      print(os.execute "kill -INT $$")
+      print(os.execute "kill -PIPE $$")]]
+    assert.equal("nil\tsignal\t15\nnil\tsignal\t2\nnil\tsignal\t13\n", out)
   end)
 
   it("that it was started to ignore is ignored until it listens", function()

@@ -91,14 +91,18 @@ static void hear(int number) {
     errno = saved;
 }
 
-static int handle(int number) {
-    struct sigaction action = {.sa_handler = hear, .sa_flags = SA_RESTART};
+static void hear_nothing(int number) {
+    (void)number;
+}
+
+static int handle(int number, void (*handler)(int)) {
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     return sigaction(number, &action, NULL) < 0 ? -errno : 0;
 }
 
 static void listen_to(int number) {
-    handle(number);
+    handle(number, hear);
 }
 
 /* As if it had never been handled. */
@@ -130,7 +134,8 @@ static void heard(struct ev_loop *ev, ev_io *io, int events) {
     while (read(io->fd, &byte, 1) == 1) signalled(io->data, byte);
 }
 
-/* What the program was started to ignore it ignores until somebody listens. */
+/* What the program was started to ignore it ignores until somebody listens. SIGPIPE is
+ * not ignored: that would be inherited by the programs that a script starts. */
 static int watch_signals(struct runner *r) {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) return -errno;
@@ -142,10 +147,10 @@ static int watch_signals(struct runner *r) {
     for (const struct script_signal *s = script_signals; s->name; s++) {
         struct sigaction before;
         if (sigaction(s->number, NULL, &before) < 0) return -errno;
-        int err = before.sa_handler == SIG_IGN ? 0 : handle(s->number);
+        int err = before.sa_handler == SIG_IGN ? 0 : handle(s->number, hear);
         if (err) return err;
     }
-    return 0;
+    return handle(SIGPIPE, hear_nothing);
 }
 
 static void forget_signals(struct runner *r) {
@@ -166,7 +171,6 @@ int runner_run(const struct settings *s, const struct script *script) {
     CHECK(r);
     struct listeners none = {0};
     struct worker_left left = {0};
-    signal(SIGPIPE, SIG_IGN);
     int err = log_start();
     if (err == 0) err = loop_init(&r->loop);
     if (err == 0) err = watch_signals(r);
