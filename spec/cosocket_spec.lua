@@ -6,6 +6,7 @@ local events = require "support.events"
 local host = require "support.host"
 local pools = require "atoll.compat.pools"
 local servers = require "support.servers"
+local uv = require "luv"
 
 local net = atoll.net
 
@@ -336,6 +337,61 @@ describe("a cosocket", function()
     assert.equal(1, s:close())
     assert.same({ nil, "closed" }, { s:send "x" })
     other:close()
+  end)
+
+  local function descriptors()
+    local n, scan = 0, uv.fs_scandir "/proc/self/fd"
+    while uv.fs_scandir_next(scan) do n = n + 1 end
+    return n
+  end
+
+  it("survives peers that go away at any byte", function()
+    local text = "$5\r\nhello\r\n*2\r\n"
+    local before = descriptors()
+    for n = 0, #text do
+      local s = connect(peer(function(socket) socket:write(text:sub(1, n)) end))
+      local head, err = s:receive()
+      local body = head and s:receive(7)
+      local rest = body and s:receiveuntil "\r\n" ()
+      if n < #text then
+        assert.is_nil(rest)
+        if not head then assert.equal("closed", err) end
+        s:receive()
+        assert.same({ nil, "closed" }, { s:send "x" })
+      else
+        assert.same({ "$5", "hello\r\n", "*2" }, { head, body, rest })
+        s:close()
+      end
+    end
+    for _, listener in ipairs(listeners) do listener:close() end
+    local deadline = atoll.now() + 10
+    while descriptors() > before and atoll.now() < deadline do
+      collectgarbage()
+      atoll.sleep(0.01)
+    end
+    assert.equal(before, descriptors())
+  end)
+
+  it("may be cancelled wherever it waits", function()
+    local silent = peer(function(socket) socket:read "all" end)
+    local ways = {
+      function(s) s:receive() end,
+      function(s) s:receive(5) end,
+      function(s) s:receive "*a" end,
+      function(s) s:receiveany(5) end,
+      function(s) s:receiveuntil "x" () end,
+      function(s) while s:send(("x"):rep(100000)) do s:receive(0) end end,
+    }
+    local stuck = peer(function() atoll.sleep(60) end)
+    for i, way in ipairs(ways) do
+      local s = connect(i == #ways and stuck or silent)
+      local task = atoll.spawn(way, s)
+      atoll.sleep(0.02)
+      assert.is_true(task:cancel())
+      local _, _, code = task:join(10)
+      assert.equal("ECANCELED", code)
+      assert.equal(1, s:close())
+    end
   end)
 
   -- An app with these settings; its lines are put into app.lua.

@@ -164,6 +164,28 @@ f f nil nil nil
       .. "nil content", c:receive().body)
   end)
 
+  it("ends timers early when the code is replaced", function()
+    local h = serve [[
+      app:on("start", function()
+        assert(ngx.timer.at(3600, function(early, name)
+          ngx.log(ngx.WARN, name, " was early: ", early)
+        end, "at"))
+        assert(ngx.timer.every(3600, function(early)
+          ngx.log(ngx.WARN, "every was early: ", early, ngx.worker.exiting())
+          local _, problem = ngx.timer.at(1, print)
+          ngx.log(ngx.WARN, problem)
+        end))
+      end)
+      app:get("/", function() return tostring(ngx.worker.exiting()) end)]]
+    assert.equal("false", wire.ask(h, "/").body)
+    h:reload()
+    h:log_wait "generation 1 closed"
+    for _, text in ipairs { "at was early: true", "every was early: truetrue",
+      "process exiting" } do
+      assert.truthy(h.log:find(text, 1, true), h.log)
+    end
+  end)
+
   it("says what cannot be had while the app loads", function()
     local h = serve [[
       local _, why = pcall(function() return ngx.ctx end)

@@ -153,6 +153,14 @@ static int isolate(lua_State *L) {
     return 1;
 }
 
+/* Whether this code is to end: it was replaced, or its isolate stops. */
+static int leaving(lua_State *L) {
+    const struct generation *g = generation_of(L);
+    bool is = g->state >= GEN_DRAINING || (g->isolate && g->isolate->leaving);
+    lua_pushboolean(L, is);
+    return 1;
+}
+
 static int generation(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)generation_of(L)->number);
     return 1;
@@ -205,6 +213,7 @@ static const luaL_Reg functions[] = {
     {"percent_encode", percent_encode},
     {"isolate", isolate},
     {"generation", generation},
+    {"leaving", leaving},
     {"fiber", fiber},
     {"time", wall_time},
     {"process", process},

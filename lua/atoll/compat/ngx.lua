@@ -148,10 +148,21 @@ ngx.worker = {
   id = function() return (host.isolate() or 1) - 1 end,
   pid = host.process,
   count = function() return host.isolates end,
-  exiting = function() return false end,
+  exiting = host.leaving,
 }
 
 ngx.timer = {}
+
+-- Sleeps, but for no more than a second when this code is to end: true then.
+local function premature(delay)
+  local due = atoll.now() + delay
+  repeat
+    local left = due - atoll.now()
+    if left <= 0 then return false end
+    atoll.sleep(math.min(left, 1))
+  until host.leaving()
+  return due > atoll.now()
+end
 
 local function timer(name, delay, fn, round, ...)
   delay = tonumber(delay) or error("bad argument #1 to '" .. name
@@ -161,11 +172,13 @@ local function timer(name, delay, fn, round, ...)
     error("bad argument #2 to '" .. name .. "' (function expected)", 3)
   end
   if not host.isolate() then return nil, "no timers while the app loads" end
+  if delay > 0 and host.leaving() then return nil, "process exiting" end
   atoll.spawn(function(...)
+    local early
     repeat
-      atoll.sleep(delay)
-      fn(false, ...)
-    until not round
+      early = premature(delay)
+      fn(early, ...)
+    until early or not round
   end, ...)
   return 1
 end
