@@ -10,6 +10,7 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 static const char SET[] = "atoll.select";
 
@@ -108,7 +109,24 @@ static int64_t deadline_of(lua_State *L, int argument) {
     return timer_check_deadline(L, argument);
 }
 
-/* wait */
+/* One descriptor. */
+
+static int check_fd(lua_State *L) {
+    lua_Integer fd = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, fd >= 0 && fd <= INT_MAX, 1, "not a descriptor");
+    return (int)fd;
+}
+
+int lsock_fd_is_writable(lua_State *L) {
+    struct pollfd p = {.fd = check_fd(L), .events = POLLOUT};
+    lua_pushboolean(L, poll(&p, 1, 0) > 0);
+    return 1;
+}
+
+int lsock_cut_fd(lua_State *L) {
+    shutdown(check_fd(L), SHUT_RDWR);
+    return 0;
+}
 
 static int wait_on(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
@@ -120,12 +138,11 @@ static int wait_on(lua_State *L, int status, lua_KContext context) {
 int lsock_wait_fd(lua_State *L) {
     static const char *const names[] = {"read", "write", NULL};
     static const short events[] = {POLLIN, POLLOUT};
-    lua_Integer fd = luaL_checkinteger(L, 1);
-    luaL_argcheck(L, fd >= 0 && fd <= INT_MAX, 1, "not a descriptor");
+    int fd = check_fd(L);
     short which = events[luaL_checkoption(L, 2, NULL, names)];
     int64_t deadline = deadline_of(L, 3);
     struct set *set = push_set(L, 1);
-    add(set, (int)fd, which);
+    add(set, fd, which);
     if (fd_wait_must_block(L)) {
         fd_wait_say_blocks(L);
         lua_pushboolean(L, poll_set(set, deadline) != 0);

@@ -18,4 +18,8 @@ int lsock_select(lua_State *L);
 /* wait(fd, "read"|"write"[, seconds]) -> true, or false when the time is over. */
 int lsock_wait_fd(lua_State *L);
 
+/* writable(fd): whether it is now. cut(fd): nothing comes or goes any more. */
+int lsock_fd_is_writable(lua_State *L);
+int lsock_cut_fd(lua_State *L);
+
 #endif

@@ -126,7 +126,10 @@ int luaopen_socket_core(lua_State *L) {
 
 /* For lua/atoll/compat/ssl.lua. */
 int luaopen_atoll_core_fd(lua_State *L) {
-    static const luaL_Reg waits[] = {{"wait", lsock_wait_fd}, {NULL, NULL}};
-    luaL_newlib(L, waits);
+    static const luaL_Reg list[] = {{"cut", lsock_cut_fd},
+                                    {"wait", lsock_wait_fd},
+                                    {"writable", lsock_fd_is_writable},
+                                    {NULL, NULL}};
+    luaL_newlib(L, list);
     return 1;
 }

@@ -5,6 +5,8 @@ local M = {}
 
 local library = package
 local loaded = package.loaded
+-- Modules of others that are taught to wait: what is called with them when they load.
+local adapters = { ["ssl.core"] = "atoll.compat.ssl" }
 local active = {} -- name -> { name =, by = coroutine } of the modules that load now
 local active_count = 0
 
@@ -76,6 +78,7 @@ function M.require(...)
   active[name] = load
   active_count = active_count + 1
   value = loader(name, data)
+  if adapters[name] then require(adapters[name])(value) end
   if value ~= nil then loaded[name] = value end
   if loaded[name] == nil then loaded[name] = true end
   return loaded[name], data
