@@ -58,6 +58,13 @@ function M.memcached()
     "-u", "nobody", "-m", "16" }, port)
 end
 
+-- One that answers each request with a page about its TLS connection.
+function M.openssl(certificate, key)
+  local port = free_port()
+  return start("openssl", { "s_server", "-accept", "127.0.0.1:" .. port, "-quiet",
+    "-www", "-cert", certificate, "-key", key }, port)
+end
+
 -- Ends one of them, or all; for after_each.
 function M.stop(server)
   if not server.code then uv.kill(server.pid, "sigkill") end
