@@ -327,6 +327,32 @@ describe("libraries for LuaSocket", function()
     assert.equal(1, h:count "network calls outside a fiber block the thread")
   end)
 
+  it("say when descriptors run out, and go on when there are some", function()
+    local h = host.start { shell = "ulimit -n 80", app = [[
+      local socket = require "socket"
+      local server = socket.bind("127.0.0.1", 0)
+      local _, port = server:getsockname()
+      app:get("/", function()
+        local list, failed = {}, {}
+        repeat
+          local c, err = socket.tcp4()
+          list[#list + 1] = c
+        until not c
+        failed[1] = select(2, socket.connect("127.0.0.1", port))
+        failed[2] = select(2, socket.udp4())
+        failed[3] = select(2, require "socket.unix"())
+        table.remove(list):close()
+        list[#list + 1] = assert(socket.connect("127.0.0.1", port))
+        failed[4] = select(2, server:accept())
+        for _, c in ipairs(list) do c:close() end
+        assert(server:accept():close())
+        return failed
+      end)]] }
+    local text = '"Too many open files"'
+    local all = "[" .. table.concat({ text, text, text, text }, ",") .. "]"
+    for _ = 1, 2 do assert.equal(all, wire.ask(h, "/").body) end
+  end)
+
   it("leave no descriptor", function()
     local h = host.start { app = [[
       local socket = require "socket"

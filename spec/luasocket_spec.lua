@@ -148,6 +148,29 @@ describe("luasocket", function()
       assert.is_true(c:receive() == text)
     end)
 
+    it("hands out what there is wherever the peer vanishes", function()
+      local text = "line\r\nfive!"
+      for n = 0, #text do
+        for _, abort in ipairs { false, true } do
+          local c, s = pair()
+          s:send(text:sub(1, n))
+          if abort then s:setoption("linger", { on = true, timeout = 0 }) end
+          s:close()
+          local got, ended = {}, nil
+          for _, pattern in ipairs { "*l", 5, "*a" } do
+            local data, err, partial = c:receive(pattern)
+            got[#got + 1] = data or partial
+            if data and pattern == "*l" then got[#got] = data .. "\r\n" end
+            ended = err
+          end
+          assert.equal("closed", ended)
+          local all = table.concat(got)
+          local sent = text:sub(1, n)
+          assert.is_true(all == sent or all .. "\r" == sent or abort, n .. all)
+        end
+      end
+    end)
+
     it("has one reader at a time", function()
       local c, s = pair()
       local task = beside(function() return c:receive() end)
