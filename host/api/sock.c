@@ -59,15 +59,19 @@ static void owe(struct sock *s) {
     if (l && list_empty(&s->debt.link)) list_append(&l->debts, &s->debt.link);
 }
 
-static void settled(struct sock *s) {
-    list_unlink(&s->debt.link);
-    if (s->half && !s->stream.broken) stream_shutdown(&s->stream);
+/* All is sent, or never will be. IO_AGAIN when the peer is still to be told. */
+static enum io settled(struct sock *s) {
+    struct stream *stream = &s->stream;
+    bool tell = s->half || (!s->handle && stream->ops->farewell);
+    enum io io = tell && !stream->broken ? stream_shutdown(stream) : IO_OK;
+    if (io == IO_OK) list_unlink(&s->debt.link);
+    return io;
 }
 
 static void drained(struct stream *stream) {
     struct sock *s = LIST_OF(stream, struct sock, stream);
     bool over = stream->broken || stream_unsent(stream) == 0;
-    if (over) settled(s);
+    if (over) over = settled(s) == IO_OK;
     if (over && !s->handle)
         bury(s);
     else
@@ -170,7 +174,7 @@ void sock_consume(struct sock *s, size_t n) {
 enum io sock_flush(struct sock *s) {
     list_unlink(&s->flush.link);
     enum io io = stream_flush(&s->stream);
-    if (io != IO_AGAIN) settled(s);
+    if (io != IO_AGAIN && settled(s) == IO_AGAIN) io = IO_AGAIN;
     return io;
 }
 

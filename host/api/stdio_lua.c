@@ -24,8 +24,9 @@ static enum io outcome(ssize_t done, bool reading, size_t *n) {
     return errno == EAGAIN || errno == EINTR ? IO_AGAIN : IO_FAIL;
 }
 
-static void shut(struct stream *s) {
+static enum io shut(struct stream *s) {
     (void)s; /* who reads learns of the end when the program has ended */
+    return IO_OK;
 }
 
 static void closing(struct stream *s) {
@@ -45,7 +46,8 @@ static enum io socket_out(struct stream *s, const struct iovec *pieces, int coun
     return outcome(sendmsg(stream_fd(s), &m, MSG_DONTWAIT | MSG_NOSIGNAL), false, n);
 }
 
-static const struct stream_ops shared_socket = {socket_in, socket_out, shut, closing};
+static const struct stream_ops shared_socket = {
+    .read = socket_in, .writev = socket_out, .shutdown = shut, .close = closing};
 
 /* ---- what could not be opened anew ---- */
 
@@ -68,7 +70,8 @@ static enum io polled_out(struct stream *s, const struct iovec *pieces, int coun
     return outcome(write(stream_fd(s), pieces->iov_base, len), false, n);
 }
 
-static const struct stream_ops polled = {polled_in, polled_out, shut, closing};
+static const struct stream_ops polled = {
+    .read = polled_in, .writev = polled_out, .shutdown = shut, .close = closing};
 
 /* ---- opening ---- */
 

@@ -69,10 +69,11 @@ static enum io memory_writev(struct stream *s, const struct iovec *pieces, int c
     return IO_OK;
 }
 
-static void memory_shutdown(struct stream *s) {
+static enum io memory_shutdown(struct stream *s) {
     struct pipe *p = s->io.data;
     /* The answer is whole; what the front still waits for will not come. */
     loop_defer(p->loop, &p->poke);
+    return IO_OK;
 }
 
 static void memory_close(struct stream *s) {
@@ -82,7 +83,7 @@ static void memory_close(struct stream *s) {
 }
 
 static const struct stream_ops memory = {memory_read, memory_writev, memory_shutdown,
-                                         memory_close};
+                                         memory_close, false};
 
 static void poke(struct deferred *d) {
     struct pipe *p = LIST_OF(d, struct pipe, poke);

@@ -14,6 +14,7 @@ const char *err_name(int err) {
     case ERR_NOT_FOUND: return "ENOTFOUND";
     case ERR_TLS: return "ETLS";
     case ERR_NAMES: return "EAI_AGAIN";
+    case ERR_TRUNCATED: return "ETRUNCATED";
     }
     const char *name = strerrorname_np(err < 0 ? -err : err);
     return name ? name : "EUNKNOWN";
@@ -31,6 +32,7 @@ const char *err_text(int err) {
     case ERR_NOT_FOUND: return "host not found";
     case ERR_TLS: return "TLS failed";
     case ERR_NAMES: return "the name servers failed";
+    case ERR_TRUNCATED: return "cut off";
     }
     const char *text = strerrordesc_np(err < 0 ? -err : err);
     return text ? text : "unknown error";

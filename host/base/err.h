@@ -19,6 +19,7 @@ enum {
     ERR_MEMORY = -10006,    /* Lua ran out of memory */
     ERR_NOT_FOUND = -10007, /* no host of that name */
     ERR_TLS = -10008,       /* TLS failed; the sentence travels beside the code */
+    ERR_TRUNCATED = -10010, /* the connection was cut off in the middle */
     ERR_NAMES = -10009,     /* the name servers fail: whether there is a host of that
                                name is not known */
 };

@@ -21,7 +21,8 @@ void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_o
     s->user = user;
     buf_init(&s->out);
     s->written = l ? l->now : 0;
-    s->reading = s->above = s->broken = s->shut = false;
+    s->reading = s->above = s->broken = s->shut = s->owes = s->ahead = false;
+    s->read_needs_write = s->write_needs_read = false;
     s->error = 0;
 }
 
@@ -39,8 +40,10 @@ static void drop_out(struct stream *s) {
 
 static void watch(struct stream *s) {
     /* Who waits for drained is told from the loop, even if a flush has sent all. */
-    bool writing = buf_len(&s->out) || s->above;
-    int events = (s->reading ? EV_READ : 0) | (writing ? EV_WRITE : 0);
+    bool writing = buf_len(&s->out) || s->above || s->owes;
+    int events = 0;
+    if (s->reading) events |= s->read_needs_write ? EV_READ | EV_WRITE : EV_READ;
+    if (writing) events |= s->write_needs_read ? EV_READ : EV_WRITE;
     if (s->io.fd < 0 || events == (s->io.events & (EV_READ | EV_WRITE)) || !s->loop)
         return;
     ev_io_stop(s->loop->ev, &s->io);
@@ -160,16 +163,31 @@ bool stream_full(struct stream *s) {
     return true;
 }
 
-void stream_shutdown(struct stream *s) {
-    if (s->shut) return;
+enum io stream_shutdown(struct stream *s) {
+    if (s->shut && !s->owes) return IO_OK;
     s->shut = true;
-    s->ops->shutdown(s);
+    s->owes = s->ops->shutdown(s) == IO_AGAIN;
+    watch(s);
+    return s->owes ? IO_AGAIN : IO_OK;
+}
+
+void stream_cross(struct stream *s, bool writing, bool crossed) {
+    bool *which = writing ? &s->write_needs_read : &s->read_needs_write;
+    if (*which == crossed) return;
+    *which = crossed;
+    watch(s);
 }
 
 static void ready(struct ev_loop *ev, ev_io *io, int events) {
     (void)ev;
     struct stream *s = LIST_OF(io, struct stream, io);
-    if (events & EV_WRITE && (buf_len(&s->out) || s->above)) {
+    int sending = s->write_needs_read ? EV_READ : EV_WRITE;
+    int reading = s->read_needs_write ? EV_READ | EV_WRITE : EV_READ;
+    if (events & EV_WRITE && s->owes && stream_shutdown(s) == IO_OK) {
+        s->user->drained(s);
+        if (s->io.fd < 0) return;
+    }
+    if (events & sending && (buf_len(&s->out) || s->above)) {
         size_t taken;
         enum io result = stream_send(s, NULL, 0, &taken);
         if (result == IO_FAIL || (s->above && buf_len(&s->out) <= STREAM_LOW) ||
@@ -180,7 +198,7 @@ static void ready(struct ev_loop *ev, ev_io *io, int events) {
             s->user->drained(s);
         }
     }
-    if (events & EV_READ && s->reading && s->io.fd >= 0) s->user->readable(s);
+    if (events & reading && s->reading && s->io.fd >= 0) s->user->readable(s);
 }
 
 void stream_detach(struct stream *s) {
@@ -225,8 +243,9 @@ static enum io plain_writev(struct stream *s, const struct iovec *pieces, int co
     return errno == EAGAIN ? IO_AGAIN : IO_FAIL;
 }
 
-static void plain_shutdown(struct stream *s) {
+static enum io plain_shutdown(struct stream *s) {
     shutdown(s->io.fd, SHUT_WR);
+    return IO_OK;
 }
 
 static void plain_close(struct stream *s) {
@@ -234,4 +253,4 @@ static void plain_close(struct stream *s) {
 }
 
 const struct stream_ops stream_plain = {plain_read, plain_writev, plain_shutdown,
-                                        plain_close};
+                                        plain_close, false};

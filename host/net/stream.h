@@ -19,13 +19,15 @@ struct stream;
 
 /* The transport. n is set with IO_OK; errno with IO_FAIL. A read that gives less than
  * there was room for has taken all that is at hand: the next is tried when the
- * descriptor is readable. */
+ * descriptor is readable, or at once where the transport has set `ahead`. */
 struct stream_ops {
     enum io (*read)(struct stream *s, char *to, size_t room, size_t *n);
     enum io (*writev)(struct stream *s, const struct iovec *pieces, int count,
                       size_t *n);
-    void (*shutdown)(struct stream *s); /* no more will be written */
+    /* No more will be written: IO_AGAIN when the socket has to take more to be told. */
+    enum io (*shutdown)(struct stream *s);
     void (*close)(struct stream *s);
+    bool farewell; /* shutdown belongs before close: the peer cares */
 };
 
 struct stream_user {
@@ -50,7 +52,10 @@ struct stream {
     bool above;      /* the high mark was passed; drained is owed */
     bool broken;     /* writing has failed: what is queued is dropped */
     bool shut;
-    int error; /* why it is broken: an errno */
+    bool owes;  /* the transport's shutdown is still to be sent */
+    bool ahead; /* the transport knows what the next read gives, without an event */
+    bool read_needs_write, write_needs_read; /* the transport's crossed waits */
+    int error;                               /* why it is broken: an errno */
 };
 
 extern const struct stream_ops stream_plain;
@@ -105,8 +110,13 @@ static inline enum io stream_read(struct stream *s, char *to, size_t room, size_
     return s->ops->read(s, to, room, n);
 }
 
-/* After the queue is sent, tells the peer that nothing more comes. */
-void stream_shutdown(struct stream *s);
+/* After the queue is sent, tells the peer that nothing more comes. IO_AGAIN while the
+ * socket does not take that; it follows by itself, and then drained is called. */
+enum io stream_shutdown(struct stream *s);
+
+/* Called by the transport: reading (writing) waits for the other event instead of its
+ * own, or does so no more. */
+void stream_cross(struct stream *s, bool writing, bool crossed);
 
 /* Leaves its loop; nothing is lost. Attach goes on, on the thread of the other. */
 void stream_detach(struct stream *s);

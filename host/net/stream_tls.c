@@ -1,0 +1,266 @@
+#include "net/stream_tls.h"
+
+#include "base/check.h"
+
+#include <limits.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { MAGIC = 0x746c7373, RECORD = 16 * 1024 };
+
+struct tls {
+    uint32_t magic;
+    SSL *ssl;
+    struct tls_ctx *ctx;
+    struct stream *stream;
+    struct deferred tell; /* that there is something to read */
+    bool made;  /* the handshake; OpenSSL does not know any more once it has failed */
+    int failed; /* errno; OpenSSL must not be asked any more */
+    char why[TLS_WHY];
+    char name[];
+};
+
+static const struct stream_ops ops;
+
+static struct tls *tls_of(const struct stream *s) {
+    struct tls *t = s->io.data;
+    MAGIC_CHECK(t, MAGIC);
+    return t;
+}
+
+static enum io fail(struct tls *t, int error) {
+    t->failed = error;
+    errno = error;
+    ERR_clear_error();
+    return IO_FAIL;
+}
+
+static enum io cut_off(struct tls *t) {
+    snprintf(t->why, sizeof t->why, "%s",
+             t->made ? "the connection was cut off: TLS has not been ended"
+                     : "the peer has ended the connection during the handshake");
+    return fail(t, -(t->made ? ERR_TRUNCATED : ERR_TLS));
+}
+
+/* What a call of OpenSSL has come to that did not succeed. */
+static enum io outcome(struct stream *s, int result, bool writing) {
+    struct tls *t = tls_of(s);
+    int error = errno, reason = SSL_get_error(t->ssl, result);
+    switch (reason) {
+    case SSL_ERROR_WANT_READ: stream_cross(s, writing, writing); return IO_AGAIN;
+    case SSL_ERROR_WANT_WRITE: stream_cross(s, writing, !writing); return IO_AGAIN;
+    case SSL_ERROR_ZERO_RETURN: return IO_EOF;
+    case SSL_ERROR_SYSCALL: return error ? fail(t, error) : cut_off(t);
+    default: break;
+    }
+    if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+        return cut_off(t);
+    tls_explain(t->ssl, t->why);
+    return fail(t, -ERR_TLS);
+}
+
+/* Each call of OpenSSL goes between these two. */
+static void before(void) {
+    ERR_clear_error();
+    errno = 0;
+}
+
+/* A write that had to wait for the handshake can go on when a read has completed it. */
+static void note_made(struct stream *s) {
+    struct tls *t = tls_of(s);
+    if (!SSL_is_init_finished(t->ssl)) return;
+    t->made = true;
+    stream_cross(s, true, false);
+}
+
+/* What it waits for, in that direction, is over. */
+static void after(struct stream *s, bool writing) {
+    stream_cross(s, writing, false);
+    note_made(s);
+}
+
+static void tell(struct deferred *d) {
+    struct stream *s = LIST_OF(d, struct tls, tell)->stream;
+    if (s->reading) s->user->readable(s);
+}
+
+/* The handshake has been completed, by a write perhaps, and has read what comes behind
+ * it: the descriptor will not tell. */
+static void look_ahead(struct stream *s) {
+    struct tls *t = tls_of(s);
+    if (!SSL_has_pending(t->ssl)) return;
+    s->ahead = true;
+    if (s->loop) loop_defer(s->loop, &t->tell);
+}
+
+static enum io tls_read(struct stream *s, char *to, size_t room, size_t *n) {
+    struct tls *t = tls_of(s);
+    enum io io = IO_OK;
+    *n = 0;
+    s->ahead = false;
+    if (t->failed) return fail(t, t->failed);
+    while (*n < room && io == IO_OK) {
+        size_t left = room - *n;
+        before();
+        int got = SSL_read(t->ssl, to + *n, left < INT_MAX ? (int)left : INT_MAX);
+        if (got > 0)
+            *n += (size_t)got;
+        else
+            io = outcome(s, got, false);
+    }
+    if (io != IO_AGAIN)
+        after(s, false);
+    else
+        note_made(s);
+    if (*n == 0) return io;
+    s->ahead = io == IO_EOF || io == IO_FAIL; /* no event will tell */
+    return IO_OK;
+}
+
+/* A record's worth of small pieces, or a large one as it is. */
+static const char *next_piece(const struct iovec *pieces, int count, size_t skip,
+                              char *gathered, size_t *len) {
+    const char *at = (const char *)pieces[0].iov_base + skip;
+    size_t n = pieces[0].iov_len - skip, filled = 0;
+    if (n >= RECORD || count == 1) {
+        *len = n;
+        return at;
+    }
+    for (int i = 0; i < count && filled < RECORD; i++) {
+        const char *from = i ? pieces[i].iov_base : at;
+        n = i ? pieces[i].iov_len : n;
+        if (n > RECORD - filled) n = RECORD - filled;
+        memcpy(gathered + filled, from, n);
+        filled += n;
+    }
+    *len = filled;
+    return gathered;
+}
+
+static enum io tls_writev(struct stream *s, const struct iovec *pieces, int count,
+                          size_t *n) {
+    struct tls *t = tls_of(s);
+    char gathered[RECORD];
+    size_t skip = 0, len; /* of the first piece */
+    *n = 0;
+    if (t->failed) return fail(t, t->failed);
+    for (;;) {
+        while (count && skip >= pieces->iov_len) {
+            skip -= pieces->iov_len;
+            pieces++;
+            count--;
+        }
+        if (!count) break;
+        const char *from = next_piece(pieces, count, skip, gathered, &len);
+        bool made = t->made;
+        before();
+        int sent = SSL_write(t->ssl, from, len < INT_MAX ? (int)len : INT_MAX);
+        if (sent <= 0) {
+            enum io io = outcome(s, sent, true);
+            if (io == IO_EOF) io = cut_off(t);
+            if (io == IO_AGAIN || *n == 0) return *n ? IO_OK : io;
+            return IO_OK; /* the next call tells that it failed */
+        }
+        t->made = true;
+        if (!made) look_ahead(s);
+        *n += (size_t)sent;
+        skip += (size_t)sent;
+    }
+    after(s, true);
+    return IO_OK;
+}
+
+static enum io tls_shutdown(struct stream *s) {
+    struct tls *t = tls_of(s);
+    if (!t->failed && SSL_is_init_finished(t->ssl)) {
+        before();
+        int result = SSL_shutdown(t->ssl);
+        int error = result < 0 ? SSL_get_error(t->ssl, result) : SSL_ERROR_NONE;
+        if (error == SSL_ERROR_WANT_WRITE) return IO_AGAIN;
+        ERR_clear_error();
+    }
+    shutdown(s->io.fd, SHUT_WR);
+    return IO_OK;
+}
+
+static void tls_close(struct stream *s) {
+    struct tls *t = tls_of(s);
+    s->io.data = NULL;
+    list_unlink(&t->tell.link);
+    SSL_free(t->ssl);
+    tls_ctx_unref(t->ctx);
+    t->magic = 0;
+    free(t);
+    stream_plain.close(s);
+}
+
+static const struct stream_ops ops = {tls_read, tls_writev, tls_shutdown, tls_close,
+                                      true};
+
+int stream_tls_start(struct stream *s, struct tls_ctx *c, const char *name) {
+    CHECK(s->ops == &stream_plain && stream_unsent(s) == 0);
+    size_t size = name ? strlen(name) + 1 : 1;
+    struct tls *t = calloc(1, sizeof *t + size);
+    if (!t) return -ENOMEM;
+    t->magic = MAGIC;
+    t->stream = s;
+    t->tell.run = tell;
+    list_init(&t->tell.link);
+    memcpy(t->name, name ? name : "", size);
+    t->ssl = tls_ctx_open(c, name);
+    if (!t->ssl || !SSL_set_fd(t->ssl, s->io.fd)) {
+        SSL_free(t->ssl);
+        free(t);
+        ERR_clear_error();
+        return -ENOMEM;
+    }
+    SSL_set_app_data(t->ssl, name ? t->name : NULL);
+    t->ctx = tls_ctx_ref(c);
+    s->io.data = t;
+    s->ops = &ops;
+    return 0;
+}
+
+bool stream_is_tls(const struct stream *s) {
+    return s->ops == &ops;
+}
+
+bool stream_tls_is_made(const struct stream *s) {
+    return stream_is_tls(s) && tls_of(s)->made && !tls_of(s)->failed;
+}
+
+enum io stream_tls_handshake(struct stream *s) {
+    struct tls *t = tls_of(s);
+    if (t->failed) return fail(t, t->failed);
+    before();
+    int result = SSL_do_handshake(t->ssl);
+    enum io io = result == 1 ? IO_OK : outcome(s, result, false);
+    if (io == IO_EOF) io = cut_off(t);
+    if (io != IO_AGAIN) after(s, false);
+    if (io == IO_OK) look_ahead(s);
+    return io;
+}
+
+const char *stream_tls_why(const struct stream *s) {
+    const struct tls *t = tls_of(s);
+    return t->why[0] ? t->why : err_text(-t->failed);
+}
+
+struct tls_facts stream_tls_facts(const struct stream *s) {
+    const SSL *ssl = tls_of(s)->ssl;
+    struct tls_facts facts = {.version = SSL_get_version(ssl),
+                              .cipher = SSL_get_cipher_name(ssl),
+                              .name =
+                                  SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name),
+                              .resumed = SSL_session_reused(ssl)};
+    const unsigned char *alpn;
+    unsigned len;
+    SSL_get0_alpn_selected(ssl, &alpn, &len);
+    facts.alpn = (const char *)alpn;
+    facts.alpn_len = len;
+    return facts;
+}
