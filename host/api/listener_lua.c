@@ -4,6 +4,7 @@
 #include "api/resolve_lua.h"
 #include "api/socket_lua.h"
 #include "api/timer_lua.h"
+#include "api/tls_lua.h"
 #include "base/check.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -12,6 +13,7 @@
 #include "isolate/isolate.h"
 #include "net/bind.h"
 #include "net/clones.h"
+#include "net/stream_tls.h"
 
 #include <lauxlib.h>
 
@@ -34,6 +36,7 @@ struct listening {
     struct addr addr;
     struct socket_options options;
     struct clone_options how;
+    struct tls_ctx *tls; /* or NULL; lives in the user value */
     bool told;
 };
 
@@ -120,6 +123,11 @@ static int push_socket(lua_State *L, const struct listening *l, int fd) {
     struct sock **box = (struct sock **)lua_touserdata(L, -1);
     if (socket_open(L, box, fd) != 0) return ERR_MEMORY;
     (*box)->line_max = l->options.line_max;
+    /* The handshake is made with the first read or write, which may wait. */
+    if (l->tls && stream_tls_start(&(*box)->stream, l->tls, NULL) != 0) {
+        sock_close(*box);
+        return ERR_MEMORY;
+    }
     return 0;
 }
 
@@ -282,14 +290,14 @@ static int found(lua_State *L, int status, lua_KContext context) {
 }
 
 int listener_listen(lua_State *L) {
-    static const char *const own[] = {"backlog", "reuseport", NULL};
+    static const char *const own[] = {"backlog", "reuseport", "tls", NULL};
     struct addr a;
-    char name[ADDR_NAME], why[ADDR_WHY];
+    char name[ADDR_NAME], why[TLS_WHY];
     uint16_t port;
     lua_Integer backlog = BIND_BACKLOG;
     const char *text = luaL_checkstring(L, 1);
     lua_settop(L, 2);
-    struct listening *l = lua_newuserdatauv(L, sizeof *l, 0);
+    struct listening *l = lua_newuserdatauv(L, sizeof *l, 1);
     *l = (struct listening){.magic = MAGIC, .fd = -1};
     luaL_setmetatable(L, NAME);
     socket_read_options(L, 2, &l->options, own);
@@ -299,6 +307,12 @@ int listener_listen(lua_State *L) {
         lua_getfield(L, 2, "reuseport");
         l->how.reuseport = lua_toboolean(L, -1);
         lua_pop(L, 2);
+        if (lua_getfield(L, 2, "tls") != LUA_TNIL) {
+            l->tls = tls_push_ctx(L, lua_gettop(L), true, why);
+            if (!l->tls) return listen_failed(L, ERR_TLS, why);
+            lua_setiuservalue(L, 3, 1);
+        }
+        lua_settop(L, 3);
     }
     if (backlog < 1 || backlog > 65535)
         return luaL_error(L, "backlog is a number from 1 to 65535");

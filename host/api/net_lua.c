@@ -5,11 +5,13 @@
 #include "api/resolve_lua.h"
 #include "api/socket_lua.h"
 #include "api/timer_lua.h"
+#include "api/tls_lua.h"
 #include "base/check.h"
 #include "base/fd.h"
 #include "isolate/fd_wait.h"
 #include "isolate/isolate.h"
 #include "net/dial.h"
+#include "net/stream_tls.h"
 
 #include <lauxlib.h>
 #include <netinet/in.h>
@@ -23,6 +25,9 @@ static const char CONNECTING[] = "atoll.net.connecting";
 /* On the stack of a connect. */
 enum { ADDRESS = 1, OPTIONS, STATE };
 
+/* User values of the state. */
+enum { CONTEXT = 1, PEER, SHAKING };
+
 struct connecting {
     uint32_t magic;
     struct waiter waiter;
@@ -34,6 +39,7 @@ struct connecting {
     struct addr from;
     struct addr literal[2];
     bool done;
+    struct tls_ctx *tls; /* or NULL; lives in the user value */
     int outcome; /* a descriptor, until somebody takes it, or a negative errno */
 };
 
@@ -43,6 +49,9 @@ static int connecting_close(lua_State *L) {
     dial_free(c->dial);
     c->dial = NULL;
     fd_close(&c->outcome);
+    if (lua_getiuservalue(L, 1, SHAKING) != LUA_TUSERDATA) return 0;
+    struct sock *s = *(struct sock **)lua_touserdata(L, -1);
+    if (s && !stream_tls_is_made(&s->stream)) sock_close(s);
     return 0;
 }
 
@@ -62,7 +71,16 @@ static int finish(lua_State *L, struct connecting *c) {
         return connect_failed(L, ERR_MEMORY, err_text(ERR_MEMORY));
     (*box)->line_max = c->options.line_max;
     if (c->options.keepalive) socket_keepalive(fd, c->options.keepalive);
-    return 1;
+    lua_getiuservalue(L, STATE, PEER);
+    const char *peer = lua_tostring(L, -1);
+    lua_setiuservalue(L, -2, 1);
+    if (!c->tls) return 1;
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, STATE, SHAKING);
+    lua_pushfstring(L, "cannot connect to %s: ", lua_tostring(L, ADDRESS));
+    lua_insert(L, -2);
+    lua_pushvalue(L, -1);
+    return tls_begin(L, c->tls, peer, c->deadline);
 }
 
 static void dialled(struct dial *d, int outcome) {
@@ -132,7 +150,7 @@ static void join_address(lua_State *L) {
 }
 
 static void read_options(lua_State *L, struct connecting *c) {
-    static const char *const own[] = {"bind", "family", "timeout", NULL};
+    static const char *const own[] = {"bind", "family", "timeout", "tls", NULL};
     char name[ADDR_NAME], why[ADDR_WHY];
     uint16_t port;
     socket_read_options(L, OPTIONS, &c->options, own);
@@ -151,12 +169,33 @@ static void read_options(lua_State *L, struct connecting *c) {
     lua_pop(L, 3);
 }
 
+/* The name that TLS verifies, and a later starttls. False with a sentence in why when
+ * files cannot be read. */
+static bool prepare_tls(lua_State *L, struct connecting *c, const char *name,
+                        char why[TLS_WHY]) {
+    bool wanted = !lua_isnil(L, OPTIONS) &&
+                  lua_getfield(L, OPTIONS, "tls") != LUA_TNIL &&
+                  (!lua_isboolean(L, -1) || lua_toboolean(L, -1));
+    if (wanted) {
+        int options = lua_gettop(L);
+        c->tls = tls_push_ctx(L, options, false, why);
+        if (!c->tls) return false;
+        lua_setiuservalue(L, STATE, CONTEXT);
+        tls_push_name(L, options, name);
+    } else {
+        lua_pushstring(L, name);
+    }
+    lua_setiuservalue(L, STATE, PEER);
+    lua_settop(L, STATE);
+    return true;
+}
+
 static int net_connect(lua_State *L) {
-    char name[ADDR_NAME], why[ADDR_WHY];
+    char name[ADDR_NAME], why[TLS_WHY], host[ADDR_TEXT];
     uint16_t port;
     join_address(L);
     lua_settop(L, OPTIONS);
-    struct connecting *c = lua_newuserdatauv(L, sizeof *c, 0);
+    struct connecting *c = lua_newuserdatauv(L, sizeof *c, 3);
     *c = (struct connecting){.magic = MAGIC, .outcome = -1};
     luaL_setmetatable(L, CONNECTING);
     read_options(L, c);
@@ -164,6 +203,13 @@ static int net_connect(lua_State *L) {
     const char *text = lua_tostring(L, ADDRESS);
     int kind = addr_parse(text, c->literal, name, &port, why);
     if (kind < 0) return connect_failed(L, kind, why);
+    if (kind > 0) addr_host(c->literal, host);
+    if (!prepare_tls(L, c,
+                     kind == 0                  ? name
+                     : addr_is_unix(c->literal) ? NULL
+                                                : host,
+                     why))
+        return connect_failed(L, ERR_TLS, why);
     if (kind == 0)
         return resolve_wait(L, name, c->family, port, c->deadline, looked_up, 0);
     c->plan.list = c->literal;

@@ -2,10 +2,12 @@
 
 #include "api/socket_read_lua.h"
 #include "api/timer_lua.h"
+#include "api/tls_lua.h"
 #include "isolate/fd_wait.h"
 #include "isolate/isolate.h"
 #include "net/addr.h"
 #include "net/bind.h"
+#include "net/stream_tls.h"
 
 #include <lauxlib.h>
 #include <netinet/in.h>
@@ -16,7 +18,7 @@
 static const char NAME[] = "atoll.socket", WAIT[] = "atoll.socket.wait";
 
 struct sock **socket_push(lua_State *L) {
-    struct sock **box = lua_newuserdatauv(L, sizeof(struct sock *), 0);
+    struct sock **box = lua_newuserdatauv(L, sizeof(struct sock *), 1);
     *box = NULL;
     luaL_setmetatable(L, NAME);
     return box;
@@ -44,6 +46,15 @@ struct sock **socket_box(lua_State *L, int index) {
 int socket_failure(lua_State *L, int err) {
     luaL_pushfail(L);
     lua_pushstring(L, err_text(err));
+    lua_pushstring(L, err_name(err));
+    return 3;
+}
+
+int socket_broken(lua_State *L, const struct sock *s, int err) {
+    bool told = stream_is_tls(&s->stream) && (err == ERR_TLS || err == ERR_TRUNCATED);
+    if (!told) return socket_failure(L, err);
+    luaL_pushfail(L);
+    lua_pushstring(L, stream_tls_why(&s->stream));
     lua_pushstring(L, err_name(err));
     return 3;
 }
@@ -160,7 +171,7 @@ static int sent(lua_State *L, int status, lua_KContext deadline) {
     for (;;) {
         struct sock *s = *(struct sock **)lua_touserdata(L, 1);
         if (!s) return socket_failure(L, ERR_CLOSED);
-        if (s->stream.broken) return socket_failure(L, -s->stream.error);
+        if (s->stream.broken) return socket_broken(L, s, -s->stream.error);
         if (stream_unsent(&s->stream) <= mark) {
             lua_pushboolean(L, 1);
             return 1;
@@ -179,7 +190,8 @@ static int sent(lua_State *L, int status, lua_KContext deadline) {
         }
         struct fd_wait wait;
         fd_wait_init(&wait, stream_fd(&s->stream));
-        late = !fd_wait_block(L, &wait, EV_WRITE, deadline);
+        int events = s->stream.write_needs_read ? EV_READ : EV_WRITE;
+        late = !fd_wait_block(L, &wait, events, deadline);
         sock_flush(s);
     }
 }
@@ -217,7 +229,7 @@ static int socket_write(lua_State *L) {
     int top = lua_gettop(L);
     for (int i = 2; i <= top; i++) luaL_checkstring(L, i); /* numbers become texts */
     if (!s || s->half) return socket_failure(L, ERR_CLOSED);
-    if (write_all(L, s, top) == IO_FAIL) return socket_failure(L, -s->stream.error);
+    if (write_all(L, s, top) == IO_FAIL) return socket_broken(L, s, -s->stream.error);
     if (stream_unsent(&s->stream) >= STREAM_HIGH || !s->stream.loop)
         return wait_sent(L, s->stream.loop ? STREAM_LOW : 0,
                          socket_deadline(L, s, top + 1));
@@ -311,6 +323,8 @@ static const luaL_Reg methods[] = {
     {"setoption", socket_setoption},
     {"settimeout", socket_settimeout},
     {"shutdown", socket_shutdown},
+    {"starttls", tls_starttls},
+    {"tls", tls_facts},
     {"write", socket_write},
     {NULL, NULL},
 };
@@ -325,6 +339,7 @@ static const luaL_Reg metamethods[] = {
 int luaopen_atoll_socket(lua_State *L) {
     if (luaL_newmetatable(L, NAME)) {
         luaL_setfuncs(L, metamethods, 0);
+        generation_lets_through(generation_of(L), tls_starttls);
         luaL_newlib(L, methods);
         lua_setfield(L, -2, "__index");
         luaL_newmetatable(L, WAIT);

@@ -13,8 +13,8 @@
 /* Makes the metatable. */
 int luaopen_atoll_socket(lua_State *L);
 
-/* Pushes a closed socket; socket_open takes fd for it, also when that fails without
- * memory: 0 or ERR_MEMORY. */
+/* Pushes a closed socket, whose user value is the name that it was connected to;
+ * socket_open takes fd for it, also when that fails without memory: 0 or ERR_MEMORY. */
 struct sock **socket_push(lua_State *L);
 int socket_open(lua_State *L, struct sock **box, int fd);
 
@@ -27,6 +27,9 @@ struct sock **socket_box(lua_State *L, int index);
 
 /* nil, the text and the name of a negative error. */
 int socket_failure(lua_State *L, int err);
+
+/* The same for an error of that socket's reading or writing: TLS says more. */
+int socket_broken(lua_State *L, const struct sock *s, int err);
 
 /* nil, "timed out", "ETIMEDOUT" */
 int socket_timed_out(lua_State *L);

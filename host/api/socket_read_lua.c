@@ -101,7 +101,7 @@ static int give_fresh(lua_State *L, struct sock *s, struct span fresh, struct cu
     struct sock **box = lua_touserdata(L, SOCKET);
     size_t used = c.take + c.skip;
     struct span rest = span_of(fresh.at + used, fresh.len - used);
-    if (rest.len && !sock_keep(s, rest)) return socket_failure(L, s->error);
+    if (rest.len && !sock_keep(s, rest)) return socket_broken(L, s, s->error);
     s->error = ERR_MEMORY; /* if the next line raises, bytes are lost */
     lua_pushlstring(L, fresh.at, c.take);
     if (*box) (*box)->error = 0;
@@ -130,18 +130,19 @@ static int reading(lua_State *L, int status, lua_KContext deadline) {
         if (found == TOO_LONG) return too_long(L, &w);
         /* A read that did not fill its room has found the end of what was there: the
            next one would be for nothing until the socket is readable again. */
-        if (ready || s->eager || s->eof || s->error || block || deadline == 1) {
+        bool more = s->eager || s->stream.ahead || s->eof || s->error;
+        if (ready || more || block || deadline == 1) {
             struct span fresh;
             bool empty = buf_len(&s->in) == 0;
             enum io io = sock_fill(s, missing(s, &w), &fresh);
             ready = false;
             if (io == IO_EOF) return at_end(L, s, &w);
-            if (io == IO_FAIL) return socket_failure(L, s->error);
+            if (io == IO_FAIL) return socket_broken(L, s, s->error);
             if (io == IO_OK && empty && fresh.len) {
                 found = match(s, &w, fresh, &c);
                 if (found == FOUND) return give_fresh(L, s, fresh, c);
             }
-            if (fresh.len && !sock_keep(s, fresh)) return socket_failure(L, s->error);
+            if (fresh.len && !sock_keep(s, fresh)) return socket_broken(L, s, s->error);
             if (found == TOO_LONG) return too_long(L, &w);
             if (io == IO_OK) continue;
         }
@@ -152,7 +153,8 @@ static int reading(lua_State *L, int status, lua_KContext deadline) {
         }
         struct fd_wait wait;
         fd_wait_init(&wait, stream_fd(&s->stream));
-        if (!fd_wait_block(L, &wait, EV_READ, deadline)) late = true;
+        int events = s->stream.read_needs_write ? EV_WRITE : EV_READ;
+        if (!fd_wait_block(L, &wait, events, deadline)) late = true;
     }
 }
 
