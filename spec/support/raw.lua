@@ -6,12 +6,13 @@ local M = {}
 
 local running = {}
 
--- Serves on a free port of this machine, or on another address. fn(socket, number) has
--- a connection; the server has url, address, and count, the connections so far.
-function M.serve(fn, address)
-  local listener = assert(atoll.net.listen(address or "127.0.0.1:0"))
+-- Serves on a free port of this machine, or on another address; options are those of
+-- net.listen. fn(socket, number) has a connection; the server has url, address, and
+-- count, the connections so far.
+function M.serve(fn, address, options)
+  local listener = assert(atoll.net.listen(address or "127.0.0.1:0", options))
   local server = { listener = listener, address = listener:name(), count = 0 }
-  server.url = "http://" .. server.address
+  server.url = (options and options.tls and "https://" or "http://") .. server.address
   server.task = atoll.spawn(function()
     listener:serve(function(socket)
       server.count = server.count + 1
@@ -56,7 +57,7 @@ end
 
 -- A server that answers each request, on kept connections, with what answer(request,
 -- number) returns: the bytes, and whether to close then.
-function M.answer(answer, address)
+function M.answer(answer, address, options)
   return M.serve(function(socket, number, server)
     while true do
       local request = M.request(socket)
@@ -66,7 +67,7 @@ function M.answer(answer, address)
       if bytes then socket:write(bytes) end
       if close then return end
     end
-  end, address)
+  end, address, options)
 end
 
 -- A 200 with that body.

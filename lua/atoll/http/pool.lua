@@ -43,15 +43,19 @@ local function close_socket(conn)
   if socket then socket:close() end
 end
 
+local function forget_if_empty(host)
+  if host.open == 0 and not host.first and hosts[host.key] == host then
+    hosts[host.key] = nil
+  end
+end
+
 local function give_room_back(conn)
   local host = conn.host
   conn.busy = false
   close_socket(conn)
   host.open = host.open - 1
   total = total - 1
-  if host.open == 0 and not host.first and hosts[host.key] == host then
-    hosts[host.key] = nil
-  end
+  forget_if_empty(host)
 end
 
 -- Lines -------------------------------------------------------------------------------
@@ -62,6 +66,7 @@ local function leave(ticket)
   if behind then behind.before = before else host.last = before end
   ticket.before, ticket.behind, ticket.waits = nil, nil, false
   if not host.first then lines[host] = nil end
+  forget_if_empty(host)
 end
 
 local ticket_meta = {

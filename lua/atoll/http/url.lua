@@ -5,7 +5,7 @@ local host_of = require "atoll.core.host"
 local M = {}
 
 local PORTS = { http = 80, https = 443 }
-local CACHE_MAX = 256
+local CACHE_MAX, CACHED_LENGTH = 256, 1024
 
 local cache, cached = {}, 0
 
@@ -72,6 +72,7 @@ function M.parse(text)
   local message, code
   url, message, code = parse(text)
   if not url then return nil, message, code end
+  if #text > CACHED_LENGTH then return url end
   if cached >= CACHE_MAX then cache, cached = {}, 0 end
   cache[text] = url
   cached = cached + 1
