@@ -16,7 +16,7 @@
 
 enum { MAGIC = 0x6467726d, ROOM = 64 * 1024 /* more than any UDP datagram */ };
 
-_Static_assert(ROOM <= (int)LOOP_SCRATCH, "a datagram fits into the shared buffer");
+_Static_assert(ROOM <= (int)LOOP_LANDING, "a datagram fits into the landing");
 
 static const char NAME[] = "atoll.udp";
 
@@ -236,7 +236,8 @@ static int receive_on(lua_State *L, int status, lua_KContext deadline) {
     struct sched *s = sched_of(L);
     bool late = status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT;
     lua_settop(L, 1);
-    char *room = s ? s->loop->scratch : lua_newuserdatauv(L, ROOM, 0);
+    char *room = s ? loop_landing(s->loop) : lua_newuserdatauv(L, ROOM, 0);
+    if (!room) return socket_failure(L, ERR_MEMORY);
     for (;;) {
         struct addr from = {.len = sizeof from.at};
         char text[ADDR_TEXT];

@@ -141,14 +141,17 @@ enum io sock_fill(struct sock *s, size_t missing, struct span *fresh) {
     if (s->eof) return IO_EOF;
     struct loop *l = s->stream.loop;
     /* Much goes straight to where it is collected. */
-    bool direct = !l || missing >= LOOP_SCRATCH;
-    size_t room = LOOP_ROOM, n = 0;
+    bool direct = !l || missing >= LOOP_LANDING;
+    size_t room = LOOP_LANDING, n = 0;
+    char *to;
     if (direct) {
         room = missing < LOADING ? LOADING : missing > FILL_MAX ? FILL_MAX : missing;
-        if (!buf_reserve(&s->in, room)) return read_error(s, ENOMEM);
+        to = buf_reserve(&s->in, room);
         room = buf_room(&s->in);
+    } else {
+        to = loop_landing(l);
     }
-    char *to = direct ? buf_data(&s->in) + buf_len(&s->in) : l->scratch;
+    if (!to) return read_error(s, ENOMEM);
     enum io io = stream_read(&s->stream, to, room, &n);
     s->eager = io == IO_OK && n == room;
     if (direct && io == IO_OK) buf_commit(&s->in, n);

@@ -56,11 +56,11 @@ struct sock *sock_new(struct loop *l, int fd);
 void sock_close(struct sock *s);
 
 /* Reads once, at most once: IO_OK with what came in *fresh, if it stands in the loop's
- * shared buffer, or at the end of in. missing: how many bytes the reader knows to be
+ * landing, or at the end of in. missing: how many bytes the reader knows to be
  * missing, if more than a few. IO_FAIL: the error is in s->error. */
 enum io sock_fill(struct sock *s, size_t missing, struct span *fresh);
 
-/* Keeps what came in the shared buffer; false without memory, which is then s->error.
+/* Keeps what came in the landing; false without memory, which is then s->error.
  */
 bool sock_keep(struct sock *s, struct span fresh);
 
@@ -72,6 +72,11 @@ enum io sock_write(struct sock *s, const struct iovec *pieces, int count, size_t
 
 /* Sends what is queued, and tells the peer if it was the last. */
 enum io sock_flush(struct sock *s);
+
+/* Whether that is still to be done in this turn. */
+static inline bool sock_is_to_flush(const struct sock *s) {
+    return !list_empty(&s->flush.link);
+}
 
 /* No more will be written. */
 void sock_half_close(struct sock *s);

@@ -2,6 +2,7 @@
 
 #include "api/socket_lua.h"
 #include "isolate/fd_wait.h"
+#include "isolate/landing.h"
 
 #include <lauxlib.h>
 
@@ -103,7 +104,7 @@ static int give_fresh(lua_State *L, struct sock *s, struct span fresh, struct cu
     struct span rest = span_of(fresh.at + used, fresh.len - used);
     if (rest.len && !sock_keep(s, rest)) return socket_broken(L, s, s->error);
     s->error = ERR_MEMORY; /* if the next line raises, bytes are lost */
-    lua_pushlstring(L, fresh.at, c.take);
+    landing_push(L, s->stream.loop, span_of(fresh.at, c.take));
     if (*box) (*box)->error = 0;
     return 1;
 }
@@ -148,6 +149,7 @@ static int reading(lua_State *L, int status, lua_KContext deadline) {
         }
         if (late || deadline == 1) return socket_timed_out(L);
         if (!block) {
+            if (sock_is_to_flush(s)) sock_flush(s); /* most often this was a question */
             stream_want_read(&s->stream, true);
             return sched_park(L, &s->reader, deadline, reading, deadline);
         }

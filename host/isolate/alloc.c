@@ -141,6 +141,18 @@ void alloc_give_back(struct alloc *a, void *block) {
     hold->freed = 0;
 }
 
+void alloc_offer(struct alloc *a, void *block, size_t size) {
+    CHECK(!a->next && size > SMALL_MAX);
+    a->next = block;
+    a->next_size = size;
+}
+
+void *alloc_take_back(struct alloc *a) {
+    void *block = a->next;
+    a->next = NULL;
+    return block;
+}
+
 static void release(struct alloc *a, void *block, size_t size) {
     struct alloc_hold *hold = a->hold_count ? find_hold(a, block) : NULL;
     if (__builtin_expect(hold != NULL, 0))

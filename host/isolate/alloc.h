@@ -52,6 +52,11 @@ void alloc_release(struct alloc *a, void *block);
 /* The next request gets the held block, which Lua has freed and which had that size. */
 void alloc_give_back(struct alloc *a, void *block);
 
+/* The next request, if it is for that size, gets this block of malloc's. Takes back
+ * what it did not get: a block, or NULL. */
+void alloc_offer(struct alloc *a, void *block, size_t size);
+void *alloc_take_back(struct alloc *a);
+
 void *alloc_lua(void *data, void *block, size_t old_size, size_t new_size);
 
 #endif

@@ -124,7 +124,7 @@ int loop_init(struct loop *l) {
     *l = (struct loop){.epoll_fd = -1};
     int err = timers_init(&l->timers);
     if (err) return err;
-    l->scratch = malloc(LOOP_ROOM);
+    l->scratch = malloc(LOOP_SCRATCH);
     l->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
     if (!l->ev || !l->scratch) {
         if (l->ev) ev_loop_destroy(l->ev);
@@ -166,6 +166,7 @@ void loop_done(struct loop *l) {
     ev_loop_destroy(l->ev);
     timers_done(&l->timers);
     free(l->scratch);
+    free(l->landing);
     free(l->spare);
 }
 
@@ -212,6 +213,18 @@ void loop_bury(struct loop *l, struct grave *g) {
 
 struct span loop_date(struct loop *l) {
     return clock_date_at(&l->date, time(NULL));
+}
+
+char *loop_landing(struct loop *l) {
+    /* One byte more, for a NUL at the end. */
+    if (!l->landing) l->landing = malloc(LOOP_HEAD + LOOP_LANDING + 1);
+    return l->landing ? l->landing + LOOP_HEAD : NULL;
+}
+
+void *loop_take_landing(struct loop *l) {
+    void *block = l->landing;
+    l->landing = NULL;
+    return block;
 }
 
 void loop_forget(struct loop *l, ev_io *io) {

@@ -48,7 +48,8 @@ enum {
     LOOP_SCRATCH = 64 * 1024,
     /* A little more than the blocks that people like to send: who reads into all of it,
        and does not fill it, has found the end of what was there. */
-    LOOP_ROOM = LOOP_SCRATCH + 1024,
+    LOOP_LANDING = LOOP_SCRATCH + 1024,
+    LOOP_HEAD = 24, /* bytes before it */
 };
 
 struct loop {
@@ -59,7 +60,10 @@ struct loop {
     struct link debts;
     struct grave *graves, **graves_end; /* in the order of burying */
     struct clock_date date;             /* the Date header's text */
-    char *scratch;                      /* LOOP_ROOM bytes: the shared read buffer */
+    /* LOOP_SCRATCH bytes, for what is read and parsed in one go from a callback of the
+       loop; the handlers that run meanwhile do not use it. */
+    char *scratch;
+    char *landing; /* a block of malloc's, or NULL: see loop_landing */
     char *spare;  /* a block for the output of whichever stream needs one next */
     int epoll_fd; /* libev's, or -1 when it could not be found */
     bool stopping;
@@ -103,6 +107,14 @@ void loop_bury(struct loop *l, struct grave *g);
 
 /* Wall-clock seconds that belong to l->now; for the Date header. */
 struct span loop_date(struct loop *l);
+
+/* LOOP_LANDING bytes for what fibers read, which the next one overwrites; NULL without
+ * memory. */
+char *loop_landing(struct loop *l);
+
+/* The block of malloc's in which that stands, LOOP_HEAD bytes behind its beginning: it
+ * is the caller's now. */
+void *loop_take_landing(struct loop *l);
 
 /* Stops io and takes its descriptor out of the loop's epoll at once, so that it can go
  * to another loop (libev would leave it there until an event comes). */

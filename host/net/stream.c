@@ -8,7 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { OUT_FIRST = 16 * 1024 };
+/* A block of OUT_FIRST goes from hand to hand; when it is in use elsewhere a little
+ * output gets a little memory. */
+enum { OUT_FIRST = 16 * 1024, OUT_LITTLE = 2048 };
 
 static void ready(struct ev_loop *ev, ev_io *io, int events);
 
@@ -26,8 +28,7 @@ void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_o
     s->error = 0;
 }
 
-/* Most streams of a loop need an output queue only for the moment of one answer: one
- * block goes from hand to hand. */
+/* Most streams of a loop need an output queue only for the moment of one answer. */
 static void drop_out(struct stream *s) {
     struct loop *l = s->loop;
     if (s->out.memory && l && !l->spare && s->out.capacity == OUT_FIRST) {
@@ -67,9 +68,10 @@ void stream_want_read(struct stream *s, bool want) {
 char *stream_reserve(struct stream *s, size_t n) {
     struct loop *l = s->loop;
     if (l && buf_len(&s->out) == 0) s->written = l->now; /* no progress was due */
-    if (!s->out.memory && n <= OUT_FIRST) {
-        s->out.memory = l && l->spare ? l->spare : malloc(OUT_FIRST);
-        if (l) l->spare = NULL;
+    bool spare = l && l->spare;
+    if (!s->out.memory && n <= OUT_FIRST && (spare || n > OUT_LITTLE)) {
+        s->out.memory = spare ? l->spare : malloc(OUT_FIRST);
+        if (spare) l->spare = NULL;
         if (!s->out.memory) return NULL;
         s->out.capacity = OUT_FIRST;
     }
