@@ -130,7 +130,7 @@ $(B)/unit-tests: $(UNIT_OBJS) $(B)/objects
 $(B)/unit-tests: private LIBS := -lev
 $(FUZZERS): $(B)/%: $(B)/contrib/fuzz/%.o
 $(B)/json_fuzz: $(addprefix $(B)/host/api/,json_read.o json_write.o)
-$(B)/pack_fuzz: $(B)/host/isolate/pack.o
+$(B)/pack_fuzz: $(addprefix $(B)/host/isolate/,pack.o cargo.o)
 $(B)/json_fuzz $(B)/pack_fuzz: private LIBS := $(LUA_LIBS) -ldl
 $(B)/unit-tests $(FUZZERS): $(PURE_OBJS)
 	$(LINK) $(LLHTTP_LIBS) $(LIBS) -lz -lm

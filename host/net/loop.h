@@ -64,8 +64,8 @@ struct loop {
        loop; the handlers that run meanwhile do not use it. */
     char *scratch;
     char *landing; /* a block of malloc's, or NULL: see loop_landing */
-    char *spare;  /* a block for the output of whichever stream needs one next */
-    int epoll_fd; /* libev's, or -1 when it could not be found */
+    char *spare;   /* a block for the output of whichever stream needs one next */
+    int epoll_fd;  /* libev's, or -1 when it could not be found */
     bool stopping;
     ev_prepare prepare;
     ev_check check;

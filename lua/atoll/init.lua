@@ -1,20 +1,12 @@
 -- What require "atoll" returns.
 local app = require "atoll.app"
-local blocking = require "atoll.blocking"
 local events = require "atoll.events"
 local files = require "atoll.files"
-local fs = require "atoll.fs"
-local gather = require "atoll.gather"
 local host = require "atoll.core.host"
-local isolate = require "atoll.isolate"
 local json = require "atoll.json"
 local misuse = require "atoll.misuse"
-local net = require "atoll.net"
 local response = require "atoll.response"
-local script = require "atoll.core.script"
-local signals = require "atoll.signals"
 local task = require "atoll.core.task"
-local timers = require "atoll.timers"
 require "atoll.request"
 
 local atoll = {
@@ -22,10 +14,7 @@ local atoll = {
   app = app.new,
   text = response.text,
   html = response.html,
-  isolate = isolate,
   json = json,
-  fs = fs,
-  net = net,
   redirect = response.redirect,
   stream = response.stream,
   halt = response.halt,
@@ -35,17 +24,7 @@ local atoll = {
   sleep = task.sleep,
   spawn = task.spawn,
   timeout = task.timeout,
-  blocking = blocking.blocking,
-  all = gather.all,
-  any = gather.any,
   after = task.after,
-  every = timers.every,
-  semaphore = require "atoll.core.semaphore",
-  channel = require "atoll.core.channel",
-  port = require("atoll.core.port").port,
-  exit = script.exit,
-  signal = signals.signal,
-  signals = signals.signals,
   log = {},
 }
 
@@ -69,20 +48,44 @@ for _, level in ipairs { "debug", "info", "warn", "error" } do
   end
 end
 
--- Made when they are first used.
+-- Loaded when they are first used, for the sake of those who never do: the module; if
+-- it is not the module itself, the name in it; and whether that makes it.
 local late = {
-  http = function() return require "atoll.http" end,
+  all = { "atoll.gather", "all" },
+  any = { "atoll.gather", "any" },
+  blocking = { "atoll.blocking", "blocking" },
+  channel = { "atoll.core.channel" },
+  every = { "atoll.timers", "every" },
+  exit = { "atoll.core.script", "exit" },
+  fs = { "atoll.fs" },
+  http = { "atoll.http" },
+  isolate = { "atoll.isolate" },
+  net = { "atoll.net" },
+  port = { "atoll.core.port", "port" },
+  semaphore = { "atoll.core.semaphore" },
+  signal = { "atoll.signals", "signal" },
+  signals = { "atoll.signals", "signals" },
+  stderr = { "atoll.core.stdio", "stderr", true },
+  stdin = { "atoll.core.stdio", "stdin", true },
+  stdout = { "atoll.core.stdio", "stdout", true },
 }
-for _, name in ipairs { "stdin", "stdout", "stderr" } do
-  late[name] = function() return require("atoll.core.stdio")[name]() end
+
+local function late_value(self, name)
+  local from = late[name]
+  if not from then return nil end
+  local value = require(from[1])
+  if from[2] then value = value[from[2]] end
+  if from[3] then value = value() end
+  self[name] = value
+  return value
 end
 
 return setmetatable(atoll, {
-  __index = function(self, name)
-    local make = late[name]
-    if not make then return nil end
-    local value = make()
-    rawset(self, name, value)
-    return value
+  __index = late_value,
+  __pairs = function(self)
+    for name in next, late do
+      if rawget(self, name) == nil then late_value(self, name) end
+    end
+    return next, self
   end,
 })
