@@ -15,6 +15,7 @@ const char *err_name(int err) {
     case ERR_TLS: return "ETLS";
     case ERR_NAMES: return "EAI_AGAIN";
     case ERR_TRUNCATED: return "ETRUNCATED";
+    case ERR_WRONG_TYPE: return "EWRONGTYPE";
     }
     const char *name = strerrorname_np(err < 0 ? -err : err);
     return name ? name : "EUNKNOWN";
@@ -33,6 +34,7 @@ const char *err_text(int err) {
     case ERR_TLS: return "TLS failed";
     case ERR_NAMES: return "the name servers failed";
     case ERR_TRUNCATED: return "cut off";
+    case ERR_WRONG_TYPE: return "wrong type";
     }
     const char *text = strerrordesc_np(err < 0 ? -err : err);
     return text ? text : "unknown error";
