@@ -91,6 +91,11 @@ return {
   -- Time that a client may accept nothing of its answer before it is cut off.
   -- write_timeout = 30,
 
+  -- Memory of each dictionary of atoll.shared that is opened without a
+  -- capacity; when it is used up, the entries go that were not used for the
+  -- longest time.
+  -- shared_memory = "32M",
+
   -- A handler that runs this long without waiting is logged; 0 logs none.
   -- slice_warn = 0.05,
 

@@ -39,8 +39,9 @@ end
 
 describe("types", function()
   it("have all of atoll", function()
-    local names = functions_of(atoll, hidden)
-    assert.same(names, declared("atoll", "atoll%."))
+    local names = declared("atoll", "atoll%.")
+    for _, name in ipairs(names) do assert.truthy(atoll[name]) end -- some are made late
+    assert.same(functions_of(atoll, hidden), names)
     assert.same({ "debug", "error", "info", "warn" }, functions_of(atoll.log, {}))
   end)
 
@@ -75,6 +76,11 @@ describe("types", function()
     assert.same(functions_of(atoll.fs, {}), declared("fs", "fs%."))
     local file <close> = assert(atoll.fs.open "/dev/null")
     assert.same(functions_of(getmetatable(file).__index, {}), declared("fs", "file:"))
+  end)
+
+  it("have all of a shared dictionary", function()
+    local methods = getmetatable(atoll.shared "types").__index
+    assert.same(functions_of(methods, {}), declared("shared", "dictionary:"))
   end)
 
   it("have all of testing", function()

@@ -20,6 +20,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.script", luaopen_atoll_script},
     {"atoll.core.semaphore", luaopen_atoll_semaphore},
     {"atoll.core.serve", luaopen_atoll_core_serve},
+    {"atoll.core.shared", luaopen_atoll_core_shared},
     {"atoll.core.spawn", luaopen_atoll_core_spawn},
     {"atoll.core.stdio", luaopen_atoll_stdio},
     {"atoll.core.task", luaopen_atoll_task},

@@ -26,6 +26,7 @@ enum generation_state {
 enum { GEN_PASSING = 16 };
 
 struct isolate;
+struct shared;
 
 /* How a state is made; one for all of a host. Borrowed, must outlive the generations.
  */
@@ -36,6 +37,7 @@ struct generation_plan {
     void *data;
     bool generational;     /* collector mode; incremental otherwise */
     int64_t drain_timeout; /* ns */
+    struct shared *shared; /* the dictionaries of the process; NULL where none are */
     struct dns_options names;
 };
 

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "isolate/shared.h"
 
 #include <stdlib.h>
 #include <sysexits.h>
@@ -48,6 +49,7 @@ static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
     b->options.clones = &j->place.clones;
     b->options.once = &j->place.once;
     b->options.nursery = &j->place.nursery;
+    if (!b->plan.shared) b->plan.shared = j->shared; /* its generations may look */
     j->broken = false;
     j->answers = 0;
     j->began = clock_ns();
@@ -423,11 +425,16 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     if (err) return err;
     j->place.nursery.files = j->place.pools.files;
     j->place.nursery.blocking = j->place.pools.blocking;
+    j->shared = shared_new(s->shared_memory);
+    if (!j->shared) err = ERR_MEMORY;
     /* A script has nobody to keep waiting. */
-    if (s->slice_warn > 0 && listeners->count) {
+    if (err == 0 && s->slice_warn > 0 && listeners->count) {
         j->place.slices = slices_start((int64_t)(s->slice_warn * 1e9), &err);
-        if (!j->place.slices) pools_done(&j->place.pools);
         j->place.nursery.slices = j->place.slices;
+    }
+    if (err) {
+        shared_free(j->shared);
+        pools_done(&j->place.pools);
     }
     return err;
 }
@@ -446,7 +453,8 @@ void jobs_done(struct jobs *j, struct worker_left *left) {
     nursery_done(&j->place.nursery);
     if (j->next) blueprint_release(j->next);
     if (j->blueprint) blueprint_release(j->blueprint);
-    pools_done(&j->place.pools); /* which the blueprints know */
+    /* Which the blueprints know. What is left behind may yet use the dictionaries. */
+    if (pools_done(&j->place.pools) == 0) shared_free(j->shared);
     buf_reset(&j->problem);
     *left = j->left_so_far;
 }

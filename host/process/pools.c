@@ -33,15 +33,17 @@ int pools_init(struct pools *p, const struct settings *s) {
     return -ENOMEM;
 }
 
-static void end(struct pool *pool, const char *what, int64_t deadline) {
+static unsigned end(struct pool *pool, const char *what, int64_t deadline) {
     unsigned left = pool ? pool_free(pool, deadline) : 0;
     if (left) log_warn("%u %s did not end and were left behind", left, what);
+    return left;
 }
 
-void pools_done(struct pools *p) {
+unsigned pools_done(struct pools *p) {
     int64_t deadline = clock_ns() + PATIENCE;
     if (p->blocking) pool_stop(p->blocking);
-    end(p->files, "calls of atoll.fs", deadline);
-    end(p->blocking, "functions of atoll.blocking", deadline);
+    unsigned left = end(p->files, "calls of atoll.fs", deadline);
+    left += end(p->blocking, "functions of atoll.blocking", deadline);
     *p = (struct pools){0};
+    return left;
 }

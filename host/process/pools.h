@@ -17,7 +17,7 @@ struct pools {
 int pools_init(struct pools *p, const struct settings *s);
 
 /* Waits some seconds for what was cancelled and still runs; what does not end then is
- * left behind, and logged. */
-void pools_done(struct pools *p);
+ * left behind, and logged; how many. */
+unsigned pools_done(struct pools *p);
 
 #endif

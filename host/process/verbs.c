@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "http/router.h"
+#include "isolate/shared.h"
 #include "process/blueprint.h"
 #include "process/runner.h"
 
@@ -11,10 +12,12 @@
 
 /* ---- check and routes: an app in a throw-away state ---- */
 
-static struct generation *load_app(const struct settings *s, const char *appdir) {
+static struct generation *load_app(const struct settings *s, const char *appdir,
+                                   struct shared *shared) {
     struct buf problem;
     buf_init(&problem);
     struct blueprint *b = blueprint_new((struct settings *)(uintptr_t)s, false, appdir);
+    b->plan.shared = shared;
     struct generation *g = blueprint_build(b, 1, &problem);
     blueprint_release(b);
     if (!g)
@@ -25,17 +28,26 @@ static struct generation *load_app(const struct settings *s, const char *appdir)
 
 int verb_check(const struct settings *s, const char *appdir) {
     settings_print(s, stdout);
-    struct generation *g = load_app(s, appdir);
-    if (!g) return EX_CONFIG;
+    struct shared *shared = shared_new(s->shared_memory);
+    struct generation *g = load_app(s, appdir, shared);
+    if (!g) {
+        shared_free(shared);
+        return EX_CONFIG;
+    }
     struct app *app = g->app;
     printf("%s: %u routes, no problem found\n", appdir, router_count(app->site.router));
     generation_free(g);
+    shared_free(shared);
     return 0;
 }
 
 int verb_routes(const struct settings *s, const char *appdir) {
-    struct generation *g = load_app(s, appdir);
-    if (!g) return EX_CONFIG;
+    struct shared *shared = shared_new(s->shared_memory);
+    struct generation *g = load_app(s, appdir, shared);
+    if (!g) {
+        shared_free(shared);
+        return EX_CONFIG;
+    }
     struct app *app = g->app;
     size_t widest = 0, longest = 0;
     for (uint32_t i = 0; i < router_count(app->site.router); i++) {
@@ -50,6 +62,7 @@ int verb_routes(const struct settings *s, const char *appdir) {
                app->site.sources[e.handler]);
     }
     generation_free(g);
+    shared_free(shared);
     return 0;
 }
 

@@ -63,6 +63,7 @@ local late = {
   net = { "atoll.net" },
   port = { "atoll.core.port", "port" },
   semaphore = { "atoll.core.semaphore" },
+  shared = { "atoll.shared" },
   signal = { "atoll.signals", "signal" },
   signals = { "atoll.signals", "signals" },
   stderr = { "atoll.core.stdio", "stderr", true },

@@ -129,6 +129,14 @@ function atoll.signals(names) end
 ---@return atoll.listener.signals
 function atoll.signal(names, fn) end
 
+---A dictionary that every isolate sees, kept across reloads: the same for the same name.
+---The capacity (a number of bytes, or "8M") counts when it is opened first.
+---@param name string
+---@param options? { capacity: integer|string }
+---@return atoll.shared
+---@nodiscard
+function atoll.shared(name, options) end
+
 ---Waits; only this fiber does.
 ---@async
 ---@param seconds number
