@@ -5,6 +5,7 @@
 #include "base/fd.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,6 +155,7 @@ int loop_init(struct loop *l) {
 }
 
 void loop_done(struct loop *l) {
+    while (atomic_load_explicit(&l->posting, memory_order_acquire)) sched_yield();
     run_inbox(l);
     while (!list_empty(&l->deferred)) run_batch(&l->deferred);
     for (struct link *first; (first = list_first(&l->debts));) {
@@ -190,11 +192,13 @@ void loop_stop(struct loop *l) {
 }
 
 void loop_post(struct loop *l, struct post *p) {
+    atomic_fetch_add_explicit(&l->posting, 1, memory_order_relaxed);
     struct post *head = atomic_load_explicit(&l->inbox, memory_order_relaxed);
     do p->next = head;
     while (!atomic_compare_exchange_weak_explicit(
         &l->inbox, &head, p, memory_order_release, memory_order_relaxed));
     if (!head) loop_wake(l);
+    atomic_fetch_sub_explicit(&l->posting, 1, memory_order_release);
 }
 
 void loop_defer(struct loop *l, struct deferred *d) {

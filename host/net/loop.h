@@ -72,6 +72,9 @@ struct loop {
     ev_idle idle;
     ev_async wake;
     _Alignas(64) _Atomic(struct post *) inbox; /* the last posted first */
+    /* Threads that are in loop_post: a post may have run, and ended the loop, before the
+       wake-up that follows it is sent. */
+    atomic_uint posting;
     /* When this turn began, monotonic ns; 0 in, or about to enter, epoll_wait. */
     atomic_llong awake_since;
 };
@@ -79,7 +82,8 @@ struct loop {
 /* 0 or a negative errno. The loop may be made on one thread and run on another. */
 int loop_init(struct loop *l);
 
-/* All posts not yet run are run first, then all graves are freed. */
+/* Waits for the threads that are about to post, which are none soon; all posts not yet
+ * run are run first, then all graves are freed. */
 void loop_done(struct loop *l);
 
 void loop_run(struct loop *l);

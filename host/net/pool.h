@@ -55,7 +55,11 @@ struct pool_plan {
 /* Sent to a thread whose job is cancelled while it runs, and unblocked in pools'
  * threads only: a system call that waits ends with EINTR. Its handler is in pool.c and
  * calls what pool_on_interrupt was given. */
+#ifdef __SANITIZE_THREAD__
+#define POOL_SIGNAL SIGSYS /* others wait for a call of libc, which loops do not make */
+#else
 #define POOL_SIGNAL SIGRTMIN
+#endif
 
 /* Called in a signal handler on threads of pools; one for the process. */
 void pool_on_interrupt(void (*call)(void));
