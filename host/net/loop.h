@@ -72,8 +72,8 @@ struct loop {
     ev_idle idle;
     ev_async wake;
     _Alignas(64) _Atomic(struct post *) inbox; /* the last posted first */
-    /* Threads that are in loop_post: a post may have run, and ended the loop, before the
-       wake-up that follows it is sent. */
+    /* Threads that are in loop_post: a post may have run, and ended the loop, before
+       the wake-up that follows it is sent. */
     atomic_uint posting;
     /* When this turn began, monotonic ns; 0 in, or about to enter, epoll_wait. */
     atomic_llong awake_since;

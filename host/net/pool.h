@@ -56,7 +56,8 @@ struct pool_plan {
  * threads only: a system call that waits ends with EINTR. Its handler is in pool.c and
  * calls what pool_on_interrupt was given. */
 #ifdef __SANITIZE_THREAD__
-#define POOL_SIGNAL SIGSYS /* others wait for a call of libc, which loops do not make */
+#define POOL_SIGNAL SIGSYS /* others wait for a call of libc, which loops do not make  \
+                            */
 #else
 #define POOL_SIGNAL SIGRTMIN
 #endif
