@@ -174,6 +174,33 @@ describe("a TLS connection", function()
     assert.equal(size, #all)
   end)
 
+  -- Tickets that the client has not read would make the kernel reset the connection.
+  it("loses nothing when the client closes at once", function()
+    local size, got = 3 * 1024 * 1024
+    local address = serve(function(s)
+      atoll.sleep(0.02) -- meanwhile the client closes
+      local all, message = s:read "all"
+      got = all and #all or message
+    end)
+    local socket = assert(connect(address))
+    socket:write(("x"):rep(size))
+    socket:close()
+    certs.wait("the other end", function() return got end)
+    assert.equal(size, got)
+  end)
+
+  it("reads what the peer has said before it went away", function()
+    local address = serve(function(s)
+      s:read(1)
+      s:write "enough"
+      s:flush()
+    end)
+    local socket = assert(connect(address))
+    local good
+    repeat good = socket:write(("x"):rep(100000)) and socket:flush() until not good
+    assert.equal("enough", socket:read(6))
+  end)
+
   it("takes up its session again", function()
     local address = serve(echo, { alpn = "x" })
     local resumed = {}
@@ -214,6 +241,12 @@ describe("a TLS client", function()
     end
     local _, message = connect(address, { name = "127.0.0.2" })
     assert.match("IP address mismatch", message, 1, true)
+  end)
+
+  it("knows a name with the root's dot", function()
+    local socket = assert(connect(serve(echo), { name = "server.test." }))
+    socket:write "x"
+    assert.equal("x", socket:read(1))
   end)
 
   it("takes the host that it connects to for the name", function()
@@ -393,6 +426,15 @@ describe("starttls", function()
     socket:write "secret\n"
     assert.equal("secret", socket:read "line")
     assert.error_matches(function() socket:starttls() end, "speaks TLS already")
+  end)
+
+  it("lets another fiber write meanwhile", function()
+    local socket = start_server()
+    local task = atoll.spawn(socket.starttls, socket, { ca = files.ca })
+    atoll.sleep(0)
+    socket:write "in between\n"
+    assert.is_true(task:join())
+    assert.equal("in between", socket:read "line")
   end)
 
   it("verifies the server, and closes", function()

@@ -1,13 +1,16 @@
 #include "net/stream_tls.h"
 
 #include "base/check.h"
+#include "net/parting.h"
 
 #include <limits.h>
+#include <linux/sockios.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum { MAGIC = 0x746c7373, RECORD = 16 * 1024 };
@@ -19,6 +22,8 @@ struct tls {
     struct stream *stream;
     struct deferred tell; /* that there is something to read */
     bool made;  /* the handshake; OpenSSL does not know any more once it has failed */
+    bool heard; /* something has come since then */
+    bool parts; /* the peer may still send, and lose what it has not read */
     int failed; /* errno; OpenSSL must not be asked any more */
     char why[TLS_WHY];
     char name[];
@@ -32,11 +37,15 @@ static struct tls *tls_of(const struct stream *s) {
     return t;
 }
 
+static enum io gone(int error) {
+    ERR_clear_error();
+    errno = error;
+    return IO_FAIL;
+}
+
 static enum io fail(struct tls *t, int error) {
     t->failed = error;
-    errno = error;
-    ERR_clear_error();
-    return IO_FAIL;
+    return gone(error);
 }
 
 static enum io cut_off(struct tls *t) {
@@ -54,10 +63,16 @@ static enum io outcome(struct stream *s, int result, bool writing) {
     case SSL_ERROR_WANT_READ: stream_cross(s, writing, writing); return IO_AGAIN;
     case SSL_ERROR_WANT_WRITE: stream_cross(s, writing, !writing); return IO_AGAIN;
     case SSL_ERROR_ZERO_RETURN: return IO_EOF;
-    case SSL_ERROR_SYSCALL: return error ? fail(t, error) : cut_off(t);
+    case SSL_ERROR_SYSCALL:
+        if (!error) return cut_off(t);
+        /* Why it takes no more the peer may have said: that can still be read. */
+        if (writing && t->made) return gone(error);
+        return fail(t, error);
     default: break;
     }
-    if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+    unsigned long code = ERR_peek_error();
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
+        ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
         return cut_off(t);
     tls_explain(t->ssl, t->why);
     return fail(t, -ERR_TLS);
@@ -69,32 +84,27 @@ static void before(void) {
     errno = 0;
 }
 
-/* A write that had to wait for the handshake can go on when a read has completed it. */
+static void tell(struct deferred *d) {
+    struct stream *s = LIST_OF(d, struct tls, tell)->stream;
+    if (s->reading) s->user->readable(s);
+}
+
+/* The handshake has been completed by that call. What it has read behind it the
+ * descriptor will not tell of; a write that had to wait for it can go on when a read
+ * has completed it, and whoever waits for it in order to read when a write has. */
 static void note_made(struct stream *s) {
     struct tls *t = tls_of(s);
-    if (!SSL_is_init_finished(t->ssl)) return;
+    if (t->made || !SSL_is_init_finished(t->ssl)) return;
     t->made = true;
+    if (SSL_has_pending(t->ssl)) s->ahead = true;
     stream_cross(s, true, false);
+    if (s->loop) loop_defer(s->loop, &t->tell);
 }
 
 /* What it waits for, in that direction, is over. */
 static void after(struct stream *s, bool writing) {
     stream_cross(s, writing, false);
     note_made(s);
-}
-
-static void tell(struct deferred *d) {
-    struct stream *s = LIST_OF(d, struct tls, tell)->stream;
-    if (s->reading) s->user->readable(s);
-}
-
-/* The handshake has been completed, by a write perhaps, and has read what comes behind
- * it: the descriptor will not tell. */
-static void look_ahead(struct stream *s) {
-    struct tls *t = tls_of(s);
-    if (!SSL_has_pending(t->ssl)) return;
-    s->ahead = true;
-    if (s->loop) loop_defer(s->loop, &t->tell);
 }
 
 static enum io tls_read(struct stream *s, char *to, size_t room, size_t *n) {
@@ -117,7 +127,8 @@ static enum io tls_read(struct stream *s, char *to, size_t room, size_t *n) {
     else
         note_made(s);
     if (*n == 0) return io;
-    s->ahead = io == IO_EOF || io == IO_FAIL; /* no event will tell */
+    t->heard = true;
+    s->ahead = io != IO_AGAIN; /* no event will tell */
     return IO_OK;
 }
 
@@ -156,17 +167,14 @@ static enum io tls_writev(struct stream *s, const struct iovec *pieces, int coun
         }
         if (!count) break;
         const char *from = next_piece(pieces, count, skip, gathered, &len);
-        bool made = t->made;
         before();
         int sent = SSL_write(t->ssl, from, len < INT_MAX ? (int)len : INT_MAX);
         if (sent <= 0) {
             enum io io = outcome(s, sent, true);
             if (io == IO_EOF) io = cut_off(t);
-            if (io == IO_AGAIN || *n == 0) return *n ? IO_OK : io;
-            return IO_OK; /* the next call tells that it failed */
+            if (io == IO_AGAIN) note_made(s);
+            return *n ? IO_OK : io; /* the next call tells */
         }
-        t->made = true;
-        if (!made) look_ahead(s);
         *n += (size_t)sent;
         skip += (size_t)sent;
     }
@@ -174,9 +182,18 @@ static enum io tls_writev(struct stream *s, const struct iovec *pieces, int coun
     return IO_OK;
 }
 
+/* A client that has heard nothing may not yet have been sent its tickets. */
+static bool parts(const struct tls *t) {
+    int unacknowledged = 0;
+    if (tls_ctx_is_server(t->ctx)) return false;
+    ioctl(t->stream->io.fd, SIOCOUTQ, &unacknowledged);
+    return !t->heard || unacknowledged > 0;
+}
+
 static enum io tls_shutdown(struct stream *s) {
     struct tls *t = tls_of(s);
     if (!t->failed && SSL_is_init_finished(t->ssl)) {
+        t->parts = t->parts || parts(t);
         before();
         int result = SSL_shutdown(t->ssl);
         int error = result < 0 ? SSL_get_error(t->ssl, result) : SSL_ERROR_NONE;
@@ -189,13 +206,18 @@ static enum io tls_shutdown(struct stream *s) {
 
 static void tls_close(struct stream *s) {
     struct tls *t = tls_of(s);
+    bool ended = SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN;
+    bool waits = t->parts && !t->failed && !ended && !s->broken && s->loop;
     s->io.data = NULL;
     list_unlink(&t->tell.link);
     SSL_free(t->ssl);
     tls_ctx_unref(t->ctx);
     t->magic = 0;
     free(t);
-    stream_plain.close(s);
+    if (waits)
+        parting_start(s->loop, s->io.fd);
+    else
+        stream_plain.close(s);
 }
 
 static const struct stream_ops ops = {tls_read, tls_writev, tls_shutdown, tls_close,
@@ -241,7 +263,6 @@ enum io stream_tls_handshake(struct stream *s) {
     enum io io = result == 1 ? IO_OK : outcome(s, result, false);
     if (io == IO_EOF) io = cut_off(t);
     if (io != IO_AGAIN) after(s, false);
-    if (io == IO_OK) look_ahead(s);
     return io;
 }
 

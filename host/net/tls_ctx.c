@@ -38,7 +38,8 @@ struct tls_ctx {
 /* ---- what went wrong ---- */
 
 void tls_explain(SSL *ssl, char why[TLS_WHY]) {
-    long verified = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
+    bool verifies = ssl && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE;
+    long verified = verifies ? SSL_get_verify_result(ssl) : X509_V_OK;
     unsigned long code = ERR_peek_last_error();
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
     if (verified != X509_V_OK)
@@ -284,11 +285,18 @@ bool tls_ctx_is_server(const struct tls_ctx *c) {
     return c->server;
 }
 
-/* Whom a client wants to reach. */
-static bool set_peer(struct tls_ctx *c, SSL *ssl, const char *name) {
+/* Whom a client wants to reach. Certificates know neither the root's dot at the end of
+ * a name nor the zone of an address. */
+static bool set_peer(struct tls_ctx *c, SSL *ssl, const char *given) {
     struct addr ignored;
-    bool literal = addr_literal(name, 0, &ignored);
+    char name[TLS_NAME];
+    bool literal = addr_literal(given, 0, &ignored);
+    size_t len = literal ? strcspn(given, "%") : strlen(given);
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+    if (len >= sizeof name) return false;
+    if (len > 1 && !literal && given[len - 1] == '.') len--;
+    memcpy(name, given, len);
+    name[len] = '\0';
     if (!literal && !SSL_set_tlsext_host_name(ssl, name)) return false;
     if (!c->verify) return true;
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
