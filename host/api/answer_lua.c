@@ -6,6 +6,7 @@
 #include "codec/http1_answer.h"
 #include "codec/inflate.h"
 #include "isolate/fd_wait.h"
+#include "net/stream_tls.h"
 
 #include <lauxlib.h>
 
@@ -143,6 +144,11 @@ static int fail(lua_State *L, int error, const char *why) {
     return 3;
 }
 
+static int fail_spoilt(lua_State *L, const struct reader *r) {
+    const struct sock *s = *r->socket;
+    return s && !r->why ? socket_broken(L, s, r->error) : fail(L, r->error, r->why);
+}
+
 static int fail_late(lua_State *L, enum want want) {
     return fail(L, -ETIMEDOUT,
                 want <= WANT_INTERIM ? "timed out waiting for the answer"
@@ -177,7 +183,7 @@ static int give_text(lua_State *L, struct reader *r) {
     uint64_t size = buf_len(&r->body);
     if (r->answer.head.framing == ANSWER_LENGTH && !r->packs) size += r->answer.left;
     if (size > r->max) spoil(r, ERR_TOO_LARGE, "the body is larger than body_max");
-    if (r->error) return fail(L, r->error, r->why);
+    if (r->error) return fail_spoilt(L, r);
     if (!r->ended || (r->packs && !r->unpacked)) return 0;
     return give_body(L, r, SIZE_MAX);
 }
@@ -185,7 +191,7 @@ static int give_text(lua_State *L, struct reader *r) {
 static int give_some(lua_State *L, struct reader *r) {
     if (r->packs && !buf_len(&r->body)) unpack(r, CHUNK);
     if (buf_len(&r->body)) return give_body(L, r, r->some);
-    if (r->error) return fail(L, r->error, r->why);
+    if (r->error) return fail_spoilt(L, r);
     if (!r->ended) return 0;
     luaL_pushfail(L);
     return 1;
@@ -203,7 +209,7 @@ static int give(lua_State *L, struct reader *r, enum want want) {
     case WANT_HEAD:
         if (r->headed) return give_head(L, r);
         if (!r->error) return 0;
-        fail(L, r->error, r->why);
+        fail_spoilt(L, r);
         lua_pushboolean(L, !r->touched && r->error != ERR_MEMORY);
         return 4;
     case WANT_TEXT: return give_text(L, r);
@@ -246,7 +252,8 @@ static int reading(lua_State *L, int status, lua_KContext context) {
         if (n) return n;
         if (!s) return fail(L, ERR_CLOSED, NULL);
         bool block = fd_wait_must_block(L);
-        if (ready || s->eager || s->eof || s->error || block) {
+        bool more = s->eager || s->stream.ahead || s->eof || s->error;
+        if (ready || more || block) {
             struct span fresh;
             ready = false;
             enum io io = sock_fill(s, 0, &fresh);
@@ -265,7 +272,8 @@ static int reading(lua_State *L, int status, lua_KContext context) {
         }
         struct fd_wait wait;
         fd_wait_init(&wait, stream_fd(&s->stream));
-        late = !fd_wait_block(L, &wait, EV_READ, r->deadline);
+        int events = s->stream.read_needs_write ? EV_WRITE : EV_READ;
+        late = !fd_wait_block(L, &wait, events, r->deadline);
     }
 }
 
@@ -389,9 +397,11 @@ static int rest(lua_State *L) {
     struct reader *r = check(L);
     int64_t patience = ns_of(L, 2);
     struct sock *s = *r->socket;
+    struct span fresh;
     bool fit = s && s->stream.loop && r->ended && !r->error &&
                r->answer.head.keep_alive && !buf_len(&s->in) && !s->eof && !s->error &&
                !s->half && !s->stream.broken && !stream_unsent(&s->stream) && patience;
+    if (fit && s->stream.ahead) fit = sock_fill(s, 0, &fresh) == IO_AGAIN;
     forget(r);
     if (fit) {
         struct loop *l = s->stream.loop;
@@ -409,12 +419,17 @@ static int rest(lua_State *L) {
 }
 
 /* wake(): true when the connection is as it was put aside. A server that has closed it,
- * or has said anything, made it readable, and readable stops the reading (sock.c). */
+ * or has said anything, made it readable, and readable stops the reading (sock.c). What
+ * TLS says to TLS does no harm. */
 static int wake(lua_State *L) {
     struct reader *r = check(L);
     struct sock *s = *r->socket;
+    struct span fresh;
     r->resting = false;
-    lua_pushboolean(L, s && s->stream.reading && !s->stream.broken && !s->error);
+    bool fit = s && !s->stream.broken && !s->error;
+    if (fit && !s->stream.reading)
+        fit = stream_is_tls(&s->stream) && sock_fill(s, 0, &fresh) == IO_AGAIN;
+    lua_pushboolean(L, fit);
     return 1;
 }
 

@@ -118,8 +118,10 @@ function M.dial(conn, url, way, limits)
     local ok
     socket:settimeout(left(limits.tls, limits.over))
     ok, message, code = socket:starttls(way.tls)
-    if not ok then
-      return nil, code == "ETIMEDOUT" and "timed out in the TLS handshake" or message,
+    if not ok and code == "ETIMEDOUT" then
+      return nil, "timed out in the TLS handshake", code
+    elseif not ok then
+      return nil, ("cannot connect to %s:%d: %s"):format(url.host, url.port, message),
         code
     end
     socket:settimeout(nil)
