@@ -54,10 +54,10 @@ struct pool_plan {
 
 /* Sent to a thread whose job is cancelled while it runs, and unblocked in pools'
  * threads only: a system call that waits ends with EINTR. Its handler is in pool.c and
- * calls what pool_on_interrupt was given. */
+ * calls what pool_on_interrupt was given. The thread sanitizer holds most signals back
+ * until libc is called, which a loop may never do. */
 #ifdef __SANITIZE_THREAD__
-#define POOL_SIGNAL SIGSYS /* others wait for a call of libc, which loops do not make  \
-                            */
+#define POOL_SIGNAL SIGSYS
 #else
 #define POOL_SIGNAL SIGRTMIN
 #endif
