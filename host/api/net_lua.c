@@ -102,6 +102,7 @@ static int connected(lua_State *L, int status, lua_KContext context) {
 
 static int dial(lua_State *L, struct connecting *c) {
     if (fd_wait_must_block(L)) {
+        fd_wait_say_blocks(L);
         c->outcome = dial_now(&c->plan, c->deadline);
         return finish(L, c);
     }
