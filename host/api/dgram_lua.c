@@ -167,8 +167,10 @@ static int send_on(lua_State *L, int status, lua_KContext deadline) {
     struct dgram *d = check(L);
     size_t len;
     const char *data = lua_tolstring(L, DATA, &len);
-    bool late = status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT;
+    bool late = sched_is_late(L, status, deadline);
     struct addr to = {.len = 0};
+    if (status == LUA_OK && sched_overstays(L))
+        return sched_park(L, NULL, 1, send_on, deadline);
     if (lua_gettop(L) >= QUERY) {
         to = *choose(d, resolve_result(L, QUERY, LUA_OK));
     } else if (!lua_isnil(L, TO)) {
@@ -234,7 +236,9 @@ static int dgram_send(lua_State *L) {
 static int receive_on(lua_State *L, int status, lua_KContext deadline) {
     struct dgram *d = check(L);
     struct sched *s = sched_of(L);
-    bool late = status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT;
+    bool late = sched_is_late(L, status, deadline);
+    if (status == LUA_OK && sched_overstays(L))
+        return sched_park(L, NULL, 1, receive_on, deadline);
     lua_settop(L, 1);
     char *room = s ? loop_landing(s->loop) : lua_newuserdatauv(L, ROOM, 0);
     if (!room) return socket_failure(L, ERR_MEMORY);

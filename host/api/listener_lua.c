@@ -134,6 +134,8 @@ static int push_socket(lua_State *L, const struct listening *l, int fd) {
 static int accepting(lua_State *L, int status, lua_KContext deadline) {
     struct listening *l = check(L);
     bool late = status == LUA_YIELD && deadline && clock_ns() >= deadline;
+    if (status == LUA_OK && sched_overstays(L))
+        return sched_park(L, NULL, 1, accepting, deadline);
     lua_settop(L, 1);
     socket_push(L); /* before there is a descriptor that could be lost */
     for (;;) {

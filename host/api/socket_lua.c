@@ -224,6 +224,12 @@ static enum io write_all(lua_State *L, struct sock *s, int top) {
     return IO_OK;
 }
 
+static int written(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 static int socket_write(lua_State *L) {
     struct sock *s = socket_check(L, 1);
     int top = lua_gettop(L);
@@ -233,8 +239,8 @@ static int socket_write(lua_State *L) {
     if (stream_unsent(&s->stream) >= STREAM_HIGH || !s->stream.loop)
         return wait_sent(L, s->stream.loop ? STREAM_LOW : 0,
                          socket_deadline(L, s, top + 1));
-    lua_pushboolean(L, 1);
-    return 1;
+    if (sched_overstays(L)) return sched_park(L, NULL, 1, written, 0);
+    return written(L, LUA_OK, 0);
 }
 
 static int socket_flush(lua_State *L) {

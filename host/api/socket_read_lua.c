@@ -118,8 +118,8 @@ static int at_end(lua_State *L, struct sock *s, const struct want *w) {
 }
 
 static int reading(lua_State *L, int status, lua_KContext deadline) {
-    bool late = status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT;
-    bool ready = status == LUA_YIELD;
+    bool late = sched_is_late(L, status, deadline), ready = status == LUA_YIELD;
+    bool last = false; /* there is no time for more than what has come */
     struct want w = want_of(L);
     for (;;) {
         struct sock *s = *(struct sock **)lua_touserdata(L, SOCKET);
@@ -132,7 +132,7 @@ static int reading(lua_State *L, int status, lua_KContext deadline) {
         /* A read that did not fill its room has found the end of what was there: the
            next one would be for nothing until the socket is readable again. */
         bool more = s->eager || s->stream.ahead || s->eof || s->error;
-        if (ready || more || block || deadline == 1) {
+        if (!last && (ready || more || block || deadline == 1)) {
             struct span fresh;
             bool empty = buf_len(&s->in) == 0;
             enum io io = sock_fill(s, missing(s, &w), &fresh);
@@ -145,7 +145,12 @@ static int reading(lua_State *L, int status, lua_KContext deadline) {
             }
             if (fresh.len && !sock_keep(s, fresh)) return socket_broken(L, s, s->error);
             if (found == TOO_LONG) return too_long(L, &w);
-            if (io == IO_OK) continue;
+            if (io == IO_OK) {
+                if (sched_overstays(L))
+                    return sched_park(L, NULL, 1, reading, deadline);
+                last = late;
+                continue;
+            }
         }
         if (late || deadline == 1) return socket_timed_out(L);
         if (!block) {
@@ -166,6 +171,8 @@ static int begin(lua_State *L, struct sock *s, int64_t deadline) {
     if (waiter_is_set(&s->reader))
         return luaL_error(L, "another fiber is already reading from this socket");
     s->scanned = 0;
+    if (sched_overstays(L))
+        return sched_park(L, NULL, 1, reading, (lua_KContext)deadline);
     return reading(L, LUA_OK, (lua_KContext)deadline);
 }
 

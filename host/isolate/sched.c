@@ -297,7 +297,9 @@ bool sched_overstays(lua_State *L) {
     static const int64_t LONG = 1000000; /* ns */
     struct sched *s = sched_of(L);
     /* The clock costs more than what is asked for. */
-    return s && s->current && ++s->lucky % 16 == 0 && clock_ns() - s->loop->now > LONG;
+    if (!s || !s->current || ++s->lucky % 16) return false;
+    return clock_ns() - s->loop->now > LONG && s->running == L && !s->barrier &&
+           lua_isyieldable(L);
 }
 
 void sched_check_waitable(lua_State *L) {
@@ -343,6 +345,11 @@ int sched_park(lua_State *L, struct waiter *w, int64_t deadline, lua_KFunction k
 
 enum wake sched_woke(lua_State *L) {
     return (enum wake)sched_of(L)->current->woke;
+}
+
+bool sched_is_late(lua_State *L, int status, int64_t deadline) {
+    return status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT && deadline &&
+           deadline <= clock_ns();
 }
 
 /* Without memory the coroutine is not noted: then it cannot be closed while it waits,

@@ -142,12 +142,16 @@ int sched_park(lua_State *L, struct waiter *w, int64_t deadline, lua_KFunction k
                lua_KContext context);
 
 /* For waits that find what they want at once, over and over: true when the loop's turn
- * has lasted for long, so that others should have theirs: then park without a waiter
- * until the deadline 1, which is over. */
+ * has lasted for long, so that others should have theirs, and L can be suspended: then
+ * park without a waiter until the deadline 1, which is over. */
 bool sched_overstays(lua_State *L);
 
 /* In k: WAKE_EVENT or WAKE_TIMEOUT. */
 enum wake sched_woke(lua_State *L);
+
+/* In k, with its status: whether it was the operation's deadline that ended the park,
+ * and not the one that sched_overstays asked for. */
+bool sched_is_late(lua_State *L, int status, int64_t deadline);
 
 /* Puts the fiber waiting at w, if any, into the run queue and clears w. */
 void sched_wake(struct waiter *w, enum wake why);
