@@ -42,7 +42,7 @@ static void drop(struct ev_loop *ev, ev_io *io, int events) {
     ssize_t n = 1;
     (void)ev, (void)events;
     for (int i = 0; i < READS && n > 0; i++)
-        n = read(io->fd, p->loop->scratch, LOOP_ROOM);
+        n = read(io->fd, p->loop->scratch, LOOP_SCRATCH);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) end(p);
 }
 
