@@ -191,13 +191,16 @@ function ngx.timer.every(delay, fn, ...)
   return timer("every", delay, fn, true, ...)
 end
 
+-- Loaded when they are first used.
+local late = { shared = "atoll.compat.shared_dict", socket = "atoll.compat.cosocket" }
+
 setmetatable(ngx, {
   __index = function(_, name)
     if name == "ctx" then return get_context() end
-    if name ~= "socket" then return nil end
-    local sockets = require "atoll.compat.cosocket"
-    rawset(ngx, "socket", sockets)
-    return sockets
+    if not late[name] then return nil end
+    local value = require(late[name])
+    rawset(ngx, name, value)
+    return value
   end,
   __newindex = function(t, name, value)
     if name == "ctx" then set_context(value) else rawset(t, name, value) end
