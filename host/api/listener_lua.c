@@ -310,7 +310,7 @@ int listener_listen(lua_State *L) {
         l->how.reuseport = lua_toboolean(L, -1);
         lua_pop(L, 2);
         if (lua_getfield(L, 2, "tls") != LUA_TNIL) {
-            l->tls = tls_push_ctx(L, lua_gettop(L), true, why);
+            l->tls = tls_push_ctx(L, lua_gettop(L), TLS_SERVER, why);
             if (!l->tls) return listen_failed(L, ERR_TLS, why);
             lua_setiuservalue(L, 3, 1);
         }

@@ -179,7 +179,7 @@ static bool prepare_tls(lua_State *L, struct connecting *c, const char *name,
                   (!lua_isboolean(L, -1) || lua_toboolean(L, -1));
     if (wanted) {
         int options = lua_gettop(L);
-        c->tls = tls_push_ctx(L, options, false, why);
+        c->tls = tls_push_ctx(L, options, TLS_CLIENT, why);
         if (!c->tls) return false;
         lua_setiuservalue(L, STATE, CONTEXT);
         tls_push_name(L, options, name);

@@ -17,18 +17,26 @@ enum { CONTEXTS_MAX = 64 };
 
 /* ---- options ---- */
 
-static void check_names(lua_State *L, int index, bool server) {
-    static const char *const names[] = {"alpn",   "ca",     "cert",    "key",
-                                        "verify", "server", "timeout", "name"};
+static void check_names(lua_State *L, int index, enum tls_side side) {
+    static const char *const names[] = {"alpn",   "ca",   "cert",   "key",
+                                        "verify", "name", "server", "timeout"};
+    size_t count = sizeof names / sizeof *names;
+    if (side != TLS_EITHER) count -= side == TLS_SERVER ? 3 : 2;
     lua_pushnil(L);
     while (lua_next(L, index)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
         bool known = false;
-        for (size_t i = 0; i < sizeof names / sizeof *names - server; i++)
-            known = known || strcmp(names[i], name) == 0;
+        for (size_t i = 0; i < count; i++) known = known || strcmp(names[i], name) == 0;
         if (!known) luaL_error(L, "unknown TLS option '%s'", name);
         lua_pop(L, 1);
     }
+}
+
+static bool flag_option(lua_State *L, int index, const char *name, bool otherwise) {
+    bool flag =
+        lua_getfield(L, index, name) == LUA_TNIL ? otherwise : lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return flag;
 }
 
 /* A text that stays alive as long as the table does. */
@@ -68,19 +76,20 @@ static void read_protocols(lua_State *L, int index, struct tls_options *o) {
     lua_pop(L, 1);
 }
 
-static void read_options(lua_State *L, int index, bool server, struct tls_options *o) {
+static void read_options(lua_State *L, int index, enum tls_side side,
+                         struct tls_options *o) {
+    bool server = side == TLS_SERVER;
     *o = (struct tls_options){.server = server, .verify = !server};
-    if (lua_type(L, index) == LUA_TBOOLEAN && lua_toboolean(L, index) && !server)
-        return;
+    if (lua_isboolean(L, index) && lua_toboolean(L, index) && !server) return;
     if (!lua_istable(L, index))
         luaL_error(L, "tls must be %sa table of options", server ? "" : "true or ");
-    check_names(L, index, server);
+    check_names(L, index, side);
+    if (side == TLS_EITHER) server = flag_option(L, index, "server", false);
+    o->server = server;
     o->ca = text_option(L, index, "ca");
     o->cert = text_option(L, index, "cert");
     o->key = text_option(L, index, "key");
-    if (server) o->verify = o->ca != NULL;
-    if (lua_getfield(L, index, "verify") != LUA_TNIL) o->verify = lua_toboolean(L, -1);
-    lua_pop(L, 1);
+    o->verify = flag_option(L, index, "verify", !server || o->ca);
     read_protocols(L, index, o);
     if (server && !o->cert) luaL_error(L, "a TLS server needs the option cert");
     if (server && o->verify && !o->ca)
@@ -93,8 +102,7 @@ const char *tls_push_name(lua_State *L, int index, const char *name) {
     bool verify = true;
     if (lua_istable(L, index)) {
         text = text_option(L, index, "name");
-        verify = lua_getfield(L, index, "verify") == LUA_TNIL || lua_toboolean(L, -1);
-        lua_pop(L, 1);
+        verify = flag_option(L, index, "verify", true);
     }
     if (!text) text = name;
     if (!text && verify) luaL_error(L, "TLS needs the option name, whom to verify");
@@ -158,9 +166,10 @@ static void push_contexts(lua_State *L) {
     lua_setfield(L, LUA_REGISTRYINDEX, CONTEXTS);
 }
 
-struct tls_ctx *tls_push_ctx(lua_State *L, int index, bool server, char why[TLS_WHY]) {
+struct tls_ctx *tls_push_ctx(lua_State *L, int index, enum tls_side side,
+                             char why[TLS_WHY]) {
     struct tls_options o;
-    read_options(L, index, server, &o);
+    read_options(L, index, side, &o);
     push_contexts(L);
     push_key(L, &o);
     lua_pushvalue(L, -1);
@@ -265,16 +274,6 @@ static int flushed(lua_State *L, int status, lua_KContext deadline) {
     return tls_begin(L, c, lua_tostring(L, PEER), deadline);
 }
 
-static bool is_server(lua_State *L) {
-    bool server = false;
-    if (lua_istable(L, OPTIONS)) {
-        lua_getfield(L, OPTIONS, "server");
-        server = lua_toboolean(L, -1);
-        lua_pop(L, 1);
-    }
-    return server;
-}
-
 static int64_t read_deadline(lua_State *L, const struct sock *s) {
     int64_t deadline;
     if (!lua_istable(L, OPTIONS)) return socket_deadline(L, s, OPTIONS + 1);
@@ -292,13 +291,13 @@ int tls_starttls(lua_State *L) {
         lua_pushboolean(L, 1);
         lua_replace(L, OPTIONS);
     }
-    bool server = is_server(L);
     int64_t deadline = read_deadline(L, s);
     if (s && stream_is_tls(&s->stream))
         return luaL_error(L, "this socket speaks TLS already");
-    if (!tls_push_ctx(L, OPTIONS, server, why)) return start_failed(L, why, ERR_TLS);
+    struct tls_ctx *c = tls_push_ctx(L, OPTIONS, TLS_EITHER, why);
+    if (!c) return start_failed(L, why, ERR_TLS);
     lua_getiuservalue(L, SOCKET, 1);
-    if (server) {
+    if (tls_ctx_is_server(c)) {
         lua_pushnil(L);
     } else {
         tls_push_name(L, OPTIONS, lua_tostring(L, PEER));

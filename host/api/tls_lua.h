@@ -12,10 +12,14 @@
 
 #include <lua.h>
 
+/* Of starttls the option server tells which, and timeout is one, too. */
+enum tls_side { TLS_CLIENT, TLS_SERVER, TLS_EITHER };
+
 /* Pushes the context (a userdata) for the options at index: true or a table with name,
  * verify, ca, cert, key and alpn, of a client or a server. Raises for others. NULL with
  * a sentence in why and nothing pushed when files cannot be read. */
-struct tls_ctx *tls_push_ctx(lua_State *L, int index, bool server, char why[TLS_WHY]);
+struct tls_ctx *tls_push_ctx(lua_State *L, int index, enum tls_side side,
+                             char why[TLS_WHY]);
 
 /* Pushes the name that a client at the options at index wants to reach: theirs, or that
  * given, or nil, which raises unless verify is false. The text, or NULL. */

@@ -22,7 +22,7 @@ local http = {}
 ---@field decode? boolean  undo gzip and deflate, true unless given
 ---@field proxy? string|false  "http://host:port"; the environment's unless given
 ---@field unix? string  path of a socket
----@field tls? table<string, any>  as of atoll.net's connect
+---@field tls? atoll.net.tls_options
 
 ---@class atoll.http.request: atoll.http.options
 ---@field url string

@@ -12,12 +12,26 @@ local net = {}
 ---@field keepalive? boolean|number  or after how many seconds of silence
 ---@field line_max? integer  65536 unless given
 
+---@class atoll.net.tls_options
+---@field name? string  whom to verify; the host unless given
+---@field verify? boolean
+---@field ca? string  a file or a directory of authorities
+---@field cert? string  a PEM file, with its chain
+---@field key? string  in the file of cert unless given
+---@field alpn? string|string[]
+
+---@class atoll.net.starttls_options : atoll.net.tls_options
+---@field server? boolean
+---@field timeout? number  seconds
+
 ---@class atoll.net.connect_options : atoll.net.socket_options
 ---@field timeout? number  seconds for all of it
 ---@field bind? string  the address to come from
 ---@field family? "inet"|"inet6"
+---@field tls? boolean|atoll.net.tls_options
 
 ---@class atoll.net.listen_options : atoll.net.socket_options
+---@field tls? atoll.net.tls_options
 ---@field backlog? integer
 ---@field reuseport? boolean
 
@@ -111,6 +125,19 @@ function socket:peer() end
 ---@param value boolean|number
 ---@return true?, string?, string?
 function socket:setoption(name, value) end
+
+---From here on the connection is TLS; of a client unless options say that it is a
+---server's. Closed when that fails.
+---@async
+---@param options? atoll.net.starttls_options
+---@return true?, string?, string?
+function socket:starttls(options) end
+
+---What the handshake came to; nil when the connection is plain.
+---@return { version: string, cipher: string, name: string?, alpn: string?, resumed: boolean }?
+---@return string?, string?
+---@nodiscard
+function socket:tls() end
 
 ---Bytes that were read ahead.
 ---@return integer
