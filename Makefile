@@ -65,7 +65,7 @@ UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_tes
 FUZZERS := $(patsubst contrib/fuzz/%.c,$(B)/%,$(wildcard contrib/fuzz/*_fuzz.c))
 LUA_CHECKED := $(wildcard lua apps spec contrib) .busted .luacheckrc \
     $(shell grep -l '^\#!.* lua' -r contrib)
-FORMATTED := $(wildcard $(addsuffix /*.[ch],host/* spec/unit contrib/bench contrib/fuzz))
+FORMATTED := $(wildcard $(addsuffix /*.[ch],host/* spec/unit contrib contrib/bench contrib/fuzz))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -121,8 +121,11 @@ $(B)/objects: private STAMP = $(OBJS) $(UNIT_OBJS) $(ATOLL_LINK)
 $(B)/flags $(B)/objects: FORCE
 	@printf '%s\n' '$(subst ','\'',$(STAMP))' | contrib/update $@
 
-$(B)/embedded.c: $(B)/flags FORCE
-	@contrib/embed $(LUA_FILES) | contrib/update $@
+$(B)/embedded.c: $(B)/embed FORCE
+	@$< $(LUA_FILES) | contrib/update $@
+$(B)/embed: contrib/embed.c $(B)/flags
+	@echo '  ld $@'
+	$(Q)$(CC) -std=c11 -O1 $(WARNINGS) $(LUA_FLAGS) -o $@ $< $(LUA_LIBS) -ldl -lm
 
 $(ATOLL): $(OBJS) $(B)/objects
 	$(LINK) $(ATOLL_LINK)

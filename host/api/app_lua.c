@@ -35,27 +35,22 @@ static void app_free(struct generation *g) {
     if (o->closed) o->closed(o);
 }
 
+/* The chunk of a module of the program's own, and its path. */
 static int embedded(lua_State *L) {
     const char *name = luaL_checkstring(L, 1);
-    for (const struct embedded_file *f = embedded_files; f->name; f++) {
-        if (strcmp(f->name, name) != 0) continue;
-        lua_pushlstring(L, f->source, f->length);
-        lua_pushstring(L, f->path);
-        return 2;
-    }
-    return 0;
+    const struct embedded_file *f = embedded_files;
+    while (f->name && strcmp(f->name, name) != 0) f++;
+    if (!f->name) return 0;
+    if (luaL_loadbufferx(L, (const char *)f->code, f->length, f->path, "b") != LUA_OK)
+        return lua_error(L);
+    lua_pushstring(L, f->path);
+    return 2;
 }
 
 static void boot(lua_State *L, const struct app_options *o) {
     lua_pushcfunction(L, embedded);
     lua_pushliteral(L, "atoll.boot");
-    lua_call(L, 1, 2);
-    size_t len;
-    const char *source = lua_tolstring(L, -2, &len);
-    if (!source) luaL_error(L, "the program has no atoll.boot");
-    lua_pushfstring(L, "@%s", lua_tostring(L, -1));
-    if (luaL_loadbufferx(L, source, len, lua_tostring(L, -1), "t") != LUA_OK)
-        lua_error(L);
+    lua_call(L, 1, 1);
     lua_call(L, 0, 1);
     lua_createtable(L, 0, 8);
     lua_pushstring(L, o->appdir);
@@ -75,7 +70,6 @@ static void boot(lua_State *L, const struct app_options *o) {
     lua_pushcfunction(L, embedded);
     lua_setfield(L, -2, "embedded");
     lua_call(L, 1, 0);
-    lua_pop(L, 3);
 }
 
 /* Calls require(module), pushing the result. */

@@ -1,6 +1,7 @@
-/* The Lua half of the program, compiled in: every module under lua/ as it stands in the
- * source tree, byte for byte. The build writes the table (contrib/embed); it never
- * changes while the program runs and is shared by all threads.
+/* The Lua half of the program, compiled in: every module under lua/ as bytecode of the
+ * Lua that the program is linked with, with the names and lines that errors tell. The
+ * build writes the table (contrib/embed.c); it never changes while the program runs and
+ * is shared by all threads.
  *
  * Whoever looks a module up walks embedded_files until the entry whose name is NULL.
  * Any thread. */
@@ -10,10 +11,10 @@
 #include <stddef.h>
 
 struct embedded_file {
-    const char *name;   /* what require is given: "atoll.app", "atoll" for init.lua */
-    const char *path;   /* "lua/atoll/app.lua"; the chunk is named "@" path */
-    const char *source; /* its bytes, and a NUL behind them */
-    size_t length;      /* bytes of source */
+    const char *name; /* what require is given: "atoll.app", "atoll" for init.lua */
+    const char *path; /* "lua/atoll/app.lua"; the chunk is named "@" path */
+    const unsigned char *code;
+    size_t length; /* bytes of code */
 };
 
 extern const struct embedded_file embedded_files[];

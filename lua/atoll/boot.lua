@@ -7,7 +7,7 @@
 --   bare         whether no app is going to be loaded
 --   compat_path  whether modules of older Luas are looked for too
 --   compat_lua51, compat_ngx  whether Lua 5.1's functions, and ngx, are there
---   embedded     function(name) -> source, path of a module inside the program, or nil
+--   embedded     function(name) -> chunk, path of a module inside the program, or nil
 local M = {}
 
 -- Of the program's own modules; "atoll" must win over an app's settings file atoll.lua.
@@ -15,13 +15,8 @@ local function embedded_searcher(embedded)
   return function(name)
     if name ~= "atoll" and name:sub(1, 6) ~= "atoll." then return nil end
     if name == "atoll.init" then return function() return require "atoll" end, name end
-    local source, path = embedded(name)
-    if not source then return ("no module '%s' in the program"):format(name) end
-    local chunk, message = load(source, "@" .. path, "t")
-    if not chunk then
-      error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path,
-        message), 0)
-    end
+    local chunk, path = embedded(name)
+    if not chunk then return ("no module '%s' in the program"):format(name) end
     return chunk, path
   end
 end
