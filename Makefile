@@ -48,7 +48,7 @@ endif
 Q := $(if $(V),,@)
 # --wrap: host/isolate/concat.h
 ATOLL_LINK = -Wl,--wrap=luaT_tryconcatTM $(LUA_LIBS) $(LLHTTP_LIBS) \
-    -lev -lcares -lssl -lcrypto -lz -ldl -lm
+    -lev -lcares -lz -ldl -lm
 LINK = $(Q)echo '  ld $@'; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^)
 
 LUA_FILES := $(sort $(filter-out lua/atoll/types/%,$(shell find lua -name '*.lua')))

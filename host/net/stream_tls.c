@@ -1,12 +1,11 @@
 #include "net/stream_tls.h"
 
 #include "base/check.h"
+#include "net/openssl.h"
 #include "net/parting.h"
 
 #include <limits.h>
 #include <linux/sockios.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +37,7 @@ static struct tls *tls_of(const struct stream *s) {
 }
 
 static enum io gone(int error) {
-    ERR_clear_error();
+    openssl.ERR_clear_error();
     errno = error;
     return IO_FAIL;
 }
@@ -58,7 +57,7 @@ static enum io cut_off(struct tls *t) {
 /* What a call of OpenSSL has come to that did not succeed. */
 static enum io outcome(struct stream *s, int result, bool writing) {
     struct tls *t = tls_of(s);
-    int error = errno, reason = SSL_get_error(t->ssl, result);
+    int error = errno, reason = openssl.SSL_get_error(t->ssl, result);
     switch (reason) {
     case SSL_ERROR_WANT_READ: stream_cross(s, writing, writing); return IO_AGAIN;
     case SSL_ERROR_WANT_WRITE: stream_cross(s, writing, !writing); return IO_AGAIN;
@@ -70,7 +69,7 @@ static enum io outcome(struct stream *s, int result, bool writing) {
         return fail(t, error);
     default: break;
     }
-    unsigned long code = ERR_peek_error();
+    unsigned long code = openssl.ERR_peek_error();
     if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
         ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
         return cut_off(t);
@@ -80,7 +79,7 @@ static enum io outcome(struct stream *s, int result, bool writing) {
 
 /* Each call of OpenSSL goes between these two. */
 static void before(void) {
-    ERR_clear_error();
+    openssl.ERR_clear_error();
     errno = 0;
 }
 
@@ -94,9 +93,9 @@ static void tell(struct deferred *d) {
  * has completed it, and whoever waits for it in order to read when a write has. */
 static void note_made(struct stream *s) {
     struct tls *t = tls_of(s);
-    if (t->made || !SSL_is_init_finished(t->ssl)) return;
+    if (t->made || !openssl.SSL_is_init_finished(t->ssl)) return;
     t->made = true;
-    if (SSL_has_pending(t->ssl)) s->ahead = true;
+    if (openssl.SSL_has_pending(t->ssl)) s->ahead = true;
     stream_cross(s, true, false);
     if (s->loop) loop_defer(s->loop, &t->tell);
 }
@@ -116,7 +115,8 @@ static enum io tls_read(struct stream *s, char *to, size_t room, size_t *n) {
     while (*n < room && io == IO_OK) {
         size_t left = room - *n;
         before();
-        int got = SSL_read(t->ssl, to + *n, left < INT_MAX ? (int)left : INT_MAX);
+        int got =
+            openssl.SSL_read(t->ssl, to + *n, left < INT_MAX ? (int)left : INT_MAX);
         if (got > 0)
             *n += (size_t)got;
         else
@@ -168,7 +168,7 @@ static enum io tls_writev(struct stream *s, const struct iovec *pieces, int coun
         if (!count) break;
         const char *from = next_piece(pieces, count, skip, gathered, &len);
         before();
-        int sent = SSL_write(t->ssl, from, len < INT_MAX ? (int)len : INT_MAX);
+        int sent = openssl.SSL_write(t->ssl, from, len < INT_MAX ? (int)len : INT_MAX);
         if (sent <= 0) {
             enum io io = outcome(s, sent, true);
             if (io == IO_EOF) io = cut_off(t);
@@ -192,13 +192,13 @@ static bool parts(const struct tls *t) {
 
 static enum io tls_shutdown(struct stream *s) {
     struct tls *t = tls_of(s);
-    if (!t->failed && SSL_is_init_finished(t->ssl)) {
+    if (!t->failed && openssl.SSL_is_init_finished(t->ssl)) {
         t->parts = t->parts || parts(t);
         before();
-        int result = SSL_shutdown(t->ssl);
-        int error = result < 0 ? SSL_get_error(t->ssl, result) : SSL_ERROR_NONE;
+        int result = openssl.SSL_shutdown(t->ssl);
+        int error = result < 0 ? openssl.SSL_get_error(t->ssl, result) : SSL_ERROR_NONE;
         if (error == SSL_ERROR_WANT_WRITE) return IO_AGAIN;
-        ERR_clear_error();
+        openssl.ERR_clear_error();
     }
     shutdown(s->io.fd, SHUT_WR);
     return IO_OK;
@@ -206,11 +206,11 @@ static enum io tls_shutdown(struct stream *s) {
 
 static void tls_close(struct stream *s) {
     struct tls *t = tls_of(s);
-    bool ended = SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN;
+    bool ended = openssl.SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN;
     bool waits = t->parts && !t->failed && !ended && !s->broken && s->loop;
     s->io.data = NULL;
     list_unlink(&t->tell.link);
-    SSL_free(t->ssl);
+    openssl.SSL_free(t->ssl);
     tls_ctx_unref(t->ctx);
     t->magic = 0;
     free(t);
@@ -234,13 +234,13 @@ int stream_tls_start(struct stream *s, struct tls_ctx *c, const char *name) {
     list_init(&t->tell.link);
     memcpy(t->name, name ? name : "", size);
     t->ssl = tls_ctx_open(c, name);
-    if (!t->ssl || !SSL_set_fd(t->ssl, s->io.fd)) {
-        SSL_free(t->ssl);
+    if (!t->ssl || !openssl.SSL_set_fd(t->ssl, s->io.fd)) {
+        openssl.SSL_free(t->ssl);
         free(t);
-        ERR_clear_error();
+        openssl.ERR_clear_error();
         return -ENOMEM;
     }
-    SSL_set_app_data(t->ssl, name ? t->name : NULL);
+    openssl.SSL_set_ex_data(t->ssl, 0, name ? t->name : NULL);
     t->ctx = tls_ctx_ref(c);
     s->io.data = t;
     s->ops = &ops;
@@ -259,7 +259,7 @@ enum io stream_tls_handshake(struct stream *s) {
     struct tls *t = tls_of(s);
     if (t->failed) return fail(t, t->failed);
     before();
-    int result = SSL_do_handshake(t->ssl);
+    int result = openssl.SSL_do_handshake(t->ssl);
     enum io io = result == 1 ? IO_OK : outcome(s, result, false);
     if (io == IO_EOF) io = cut_off(t);
     if (io != IO_AGAIN) after(s, false);
@@ -273,14 +273,14 @@ const char *stream_tls_why(const struct stream *s) {
 
 struct tls_facts stream_tls_facts(const struct stream *s) {
     const SSL *ssl = tls_of(s)->ssl;
-    struct tls_facts facts = {.version = SSL_get_version(ssl),
-                              .cipher = SSL_get_cipher_name(ssl),
-                              .name =
-                                  SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name),
-                              .resumed = SSL_session_reused(ssl)};
+    struct tls_facts facts = {
+        .version = openssl.SSL_get_version(ssl),
+        .cipher = openssl.SSL_CIPHER_get_name(openssl.SSL_get_current_cipher(ssl)),
+        .name = openssl.SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name),
+        .resumed = openssl.SSL_session_reused(ssl)};
     const unsigned char *alpn;
     unsigned len;
-    SSL_get0_alpn_selected(ssl, &alpn, &len);
+    openssl.SSL_get0_alpn_selected(ssl, &alpn, &len);
     facts.alpn = (const char *)alpn;
     facts.alpn_len = len;
     return facts;

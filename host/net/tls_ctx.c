@@ -3,10 +3,8 @@
 #include "base/check.h"
 #include "base/list.h"
 #include "net/addr.h"
+#include "net/openssl.h"
 
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -38,31 +36,31 @@ struct tls_ctx {
 /* ---- what went wrong ---- */
 
 void tls_explain(SSL *ssl, char why[TLS_WHY]) {
-    bool verifies = ssl && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE;
-    long verified = verifies ? SSL_get_verify_result(ssl) : X509_V_OK;
-    unsigned long code = ERR_peek_last_error();
-    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    bool verifies = ssl && openssl.SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE;
+    long verified = verifies ? openssl.SSL_get_verify_result(ssl) : X509_V_OK;
+    unsigned long code = openssl.ERR_peek_last_error();
+    const char *reason = code ? openssl.ERR_reason_error_string(code) : NULL;
     if (verified != X509_V_OK)
         snprintf(why, TLS_WHY, "certificate verify failed: %s",
-                 X509_verify_cert_error_string(verified));
+                 openssl.X509_verify_cert_error_string(verified));
     else if (reason)
         snprintf(why, TLS_WHY, "%s", reason);
     else if (code && ERR_SYSTEM_ERROR(code))
         snprintf(why, TLS_WHY, "%s", strerror(ERR_GET_REASON(code)));
     else
         snprintf(why, TLS_WHY, "TLS failed");
-    ERR_clear_error();
+    openssl.ERR_clear_error();
 }
 
 static int refuse_file(char why[TLS_WHY], const char *what, const char *path) {
     char reason[TLS_WHY];
     /* The first error is nearest to the cause: no such file, bad base64. */
-    unsigned long code = ERR_peek_error();
+    unsigned long code = openssl.ERR_peek_error();
     if (code && ERR_SYSTEM_ERROR(code))
         snprintf(reason, sizeof reason, "%s", strerror(ERR_GET_REASON(code)));
     else
         tls_explain(NULL, reason);
-    ERR_clear_error();
+    openssl.ERR_clear_error();
     snprintf(why, TLS_WHY, "%s '%.120s': %.100s", what, path, reason);
     return -1;
 }
@@ -79,8 +77,8 @@ static struct {
 
 static struct timespec bundle_changed(void) {
     struct stat st;
-    const char *path = getenv(X509_get_default_cert_file_env());
-    if (!path) path = X509_get_default_cert_file();
+    const char *path = getenv(openssl.X509_get_default_cert_file_env());
+    if (!path) path = openssl.X509_get_default_cert_file();
     return stat(path, &st) == 0 ? st.st_mtim : (struct timespec){0};
 }
 
@@ -90,14 +88,14 @@ static bool trust_system(SSL_CTX *ssl) {
     bool fresh = trusted.store && now.tv_sec == trusted.changed.tv_sec &&
                  now.tv_nsec == trusted.changed.tv_nsec;
     if (!fresh) {
-        X509_STORE_free(trusted.store);
-        trusted.store = X509_STORE_new();
+        openssl.X509_STORE_free(trusted.store);
+        trusted.store = openssl.X509_STORE_new();
         trusted.changed = now;
-        if (trusted.store) X509_STORE_set_default_paths(trusted.store);
-        ERR_clear_error(); /* having none is told by the first handshake */
+        if (trusted.store) openssl.X509_STORE_set_default_paths(trusted.store);
+        openssl.ERR_clear_error(); /* having none is told by the first handshake */
     }
     bool good = trusted.store != NULL;
-    if (good) SSL_CTX_set1_cert_store(ssl, trusted.store);
+    if (good) openssl.SSL_CTX_set1_cert_store(ssl, trusted.store);
     pthread_mutex_unlock(&trusted.lock);
     return good;
 }
@@ -110,13 +108,13 @@ static int trust(SSL_CTX *ssl, const struct tls_options *o, char why[TLS_WHY]) {
         return -1;
     }
     bool is_dir = stat(o->ca, &st) == 0 && S_ISDIR(st.st_mode);
-    int good = is_dir ? SSL_CTX_load_verify_dir(ssl, o->ca)
-                      : SSL_CTX_load_verify_file(ssl, o->ca);
+    int good = is_dir ? openssl.SSL_CTX_load_verify_dir(ssl, o->ca)
+                      : openssl.SSL_CTX_load_verify_file(ssl, o->ca);
     if (!good) return refuse_file(why, "ca", o->ca);
     if (!o->server || is_dir) return 0;
-    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(o->ca);
+    STACK_OF(X509_NAME) *names = openssl.SSL_load_client_CA_file(o->ca);
     if (!names) return refuse_file(why, "ca", o->ca);
-    SSL_CTX_set_client_CA_list(ssl, names);
+    openssl.SSL_CTX_set_client_CA_list(ssl, names);
     return 0;
 }
 
@@ -131,10 +129,10 @@ static int no_password(char *out, int size, int writing, void *data) {
 static int show(SSL_CTX *ssl, const struct tls_options *o, char why[TLS_WHY]) {
     const char *key = o->key ? o->key : o->cert;
     if (!o->cert) return 0;
-    SSL_CTX_set_default_passwd_cb(ssl, no_password);
-    if (SSL_CTX_use_certificate_chain_file(ssl, o->cert) != 1)
+    openssl.SSL_CTX_set_default_passwd_cb(ssl, no_password);
+    if (openssl.SSL_CTX_use_certificate_chain_file(ssl, o->cert) != 1)
         return refuse_file(why, "cert", o->cert);
-    if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
+    if (openssl.SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
         return refuse_file(why, "key", key);
     return 0;
 }
@@ -146,8 +144,8 @@ static int choose(SSL *ssl, const unsigned char **out, unsigned char *len,
     (void)ssl;
     const struct tls_ctx *c = data;
     unsigned char *found;
-    int how = SSL_select_next_proto(&found, len, c->alpn, (unsigned)c->alpn_len,
-                                    offered, offered_len);
+    int how = openssl.SSL_select_next_proto(&found, len, c->alpn, (unsigned)c->alpn_len,
+                                            offered, offered_len);
     *out = found;
     return how == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK
                                          : SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -156,10 +154,10 @@ static int choose(SSL *ssl, const unsigned char **out, unsigned char *len,
 static bool speak(struct tls_ctx *c) {
     if (c->alpn_len == 0) return true;
     if (c->server) {
-        SSL_CTX_set_alpn_select_cb(c->ssl, choose, c);
+        openssl.SSL_CTX_set_alpn_select_cb(c->ssl, choose, c);
         return true;
     }
-    return SSL_CTX_set_alpn_protos(c->ssl, c->alpn, (unsigned)c->alpn_len) == 0;
+    return openssl.SSL_CTX_set_alpn_protos(c->ssl, c->alpn, (unsigned)c->alpn_len) == 0;
 }
 
 /* ---- sessions of a client ---- */
@@ -167,7 +165,7 @@ static bool speak(struct tls_ctx *c) {
 static void drop_session(struct tls_ctx *c, struct session *s) {
     list_unlink(&s->link);
     c->session_count--;
-    SSL_SESSION_free(s->session);
+    openssl.SSL_SESSION_free(s->session);
     free(s);
 }
 
@@ -180,8 +178,8 @@ static struct session *find_session(struct tls_ctx *c, const char *name) {
 
 /* A ticket has come. 1 when the reference is kept. */
 static int remember(SSL *ssl, SSL_SESSION *session) {
-    struct tls_ctx *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    const char *name = SSL_get_app_data(ssl);
+    struct tls_ctx *c = openssl.SSL_CTX_get_ex_data(openssl.SSL_get_SSL_CTX(ssl), 0);
+    const char *name = openssl.SSL_get_ex_data(ssl, 0);
     if (!name) return 0;
     size_t size = strlen(name) + 1;
     struct session *s = malloc(sizeof *s + size);
@@ -203,7 +201,8 @@ static void resume(struct tls_ctx *c, SSL *ssl, const char *name) {
     pthread_mutex_lock(&c->lock);
     struct session *s = find_session(c, name);
     if (s) {
-        if (SSL_SESSION_is_resumable(s->session)) SSL_set_session(ssl, s->session);
+        if (openssl.SSL_SESSION_is_resumable(s->session))
+            openssl.SSL_set_session(ssl, s->session);
         drop_session(c, s);
     }
     pthread_mutex_unlock(&c->lock);
@@ -211,33 +210,44 @@ static void resume(struct tls_ctx *c, SSL *ssl, const char *name) {
 
 /* ---- contexts ---- */
 
+static void set(SSL_CTX *ssl, int what, long value) {
+    openssl.SSL_CTX_ctrl(ssl, what, value, NULL);
+}
+
 static void set_modes(struct tls_ctx *c) {
     static const unsigned char id[] = "atoll";
     SSL_CTX *ssl = c->ssl;
-    SSL_CTX_set_app_data(ssl, c);
-    SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
-    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                              SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_read_ahead(ssl, 1);
+    openssl.SSL_CTX_set_ex_data(ssl, 0, c);
+    set(ssl, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION);
+    openssl.SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    set(ssl, SSL_CTRL_MODE,
+        SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+            SSL_MODE_RELEASE_BUFFERS);
+    set(ssl, SSL_CTRL_SET_READ_AHEAD, 1);
     int verify =
         c->verify ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE;
-    SSL_CTX_set_verify(ssl, verify, NULL);
+    openssl.SSL_CTX_set_verify(ssl, verify, NULL);
     if (c->server) {
-        SSL_CTX_set_session_id_context(ssl, id, sizeof id - 1);
-        SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF); /* tickets remain */
+        openssl.SSL_CTX_set_session_id_context(ssl, id, sizeof id - 1);
+        set(ssl, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF); /* tickets remain */
     } else {
-        SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT |
-                                                SSL_SESS_CACHE_NO_INTERNAL);
-        SSL_CTX_sess_set_new_cb(ssl, remember);
+        set(ssl, SSL_CTRL_SET_SESS_CACHE_MODE,
+            SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+        openssl.SSL_CTX_sess_set_new_cb(ssl, remember);
     }
 }
 
 struct tls_ctx *tls_ctx_new(const struct tls_options *o, char why[TLS_WHY]) {
+    const char *missing = openssl_load();
+    if (missing) {
+        snprintf(why, TLS_WHY, "%s", missing);
+        return NULL;
+    }
     struct tls_ctx *c = calloc(1, sizeof *c);
-    ERR_clear_error();
-    if (c) c->ssl = SSL_CTX_new(o->server ? TLS_server_method() : TLS_client_method());
+    openssl.ERR_clear_error();
+    if (c)
+        c->ssl = openssl.SSL_CTX_new(o->server ? openssl.TLS_server_method()
+                                               : openssl.TLS_client_method());
     if (!c || !c->ssl) {
         free(c);
         tls_explain(NULL, why);
@@ -275,7 +285,7 @@ void tls_ctx_unref(struct tls_ctx *c) {
     MAGIC_CHECK(c, MAGIC);
     while ((first = list_first(&c->sessions)))
         drop_session(c, LIST_OF(first, struct session, link));
-    SSL_CTX_free(c->ssl);
+    openssl.SSL_CTX_free(c->ssl);
     pthread_mutex_destroy(&c->lock);
     c->magic = 0;
     free(c);
@@ -292,29 +302,32 @@ static bool set_peer(struct tls_ctx *c, SSL *ssl, const char *given) {
     char name[TLS_NAME];
     bool literal = addr_literal(given, 0, &ignored);
     size_t len = literal ? strcspn(given, "%") : strlen(given);
-    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+    X509_VERIFY_PARAM *param = openssl.SSL_get0_param(ssl);
     if (len >= sizeof name) return false;
     if (len > 1 && !literal && given[len - 1] == '.') len--;
     memcpy(name, given, len);
     name[len] = '\0';
-    if (!literal && !SSL_set_tlsext_host_name(ssl, name)) return false;
+    if (!literal && !openssl.SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME,
+                                      TLSEXT_NAMETYPE_host_name, name))
+        return false;
     if (!c->verify) return true;
-    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return literal ? X509_VERIFY_PARAM_set1_ip_asc(param, name)
-                   : X509_VERIFY_PARAM_set1_host(param, name, 0);
+    openssl.X509_VERIFY_PARAM_set_hostflags(param,
+                                            X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return literal ? openssl.X509_VERIFY_PARAM_set1_ip_asc(param, name)
+                   : openssl.X509_VERIFY_PARAM_set1_host(param, name, 0);
 }
 
 SSL *tls_ctx_open(struct tls_ctx *c, const char *name) {
     MAGIC_CHECK(c, MAGIC);
-    SSL *ssl = SSL_new(c->ssl);
+    SSL *ssl = openssl.SSL_new(c->ssl);
     if (!ssl) return NULL;
     if (c->server) {
-        SSL_set_accept_state(ssl);
+        openssl.SSL_set_accept_state(ssl);
         return ssl;
     }
-    SSL_set_connect_state(ssl);
+    openssl.SSL_set_connect_state(ssl);
     if (name && !set_peer(c, ssl, name)) {
-        SSL_free(ssl);
+        openssl.SSL_free(ssl);
         return NULL;
     }
     if (name) resume(c, ssl, name);

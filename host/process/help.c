@@ -8,7 +8,7 @@
 #include "process/settings_read.h"
 #include "process/suggest.h"
 
-#include <openssl/crypto.h>
+#include <openssl/opensslv.h>
 #include <string.h>
 
 #define OPTIONS "[OPTION...]"
@@ -144,5 +144,5 @@ void help_version(FILE *out) {
             "atoll " ATOLL_VERSION " (%s, libev %d.%d, llhttp %d.%d.%d, %s, %s, %s)\n",
             settings_read_lua(), ev_version_major(), ev_version_minor(),
             LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH,
-            OpenSSL_version(OPENSSL_VERSION), compiler(), flags());
+            OPENSSL_VERSION_TEXT, compiler(), flags());
 }

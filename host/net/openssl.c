@@ -1,0 +1,41 @@
+#include "net/openssl.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+/* That of the headers; libcrypto comes with it. */
+#define LIBRARY "libssl.so." TEXT(OPENSSL_SHLIB_VERSION)
+
+struct openssl openssl;
+
+static char why[256];
+
+static void load(void) {
+    /* One text, each name with a zero behind it: an array of pointers would have to be
+       relocated at every start. */
+#define NAME(f) #f "\0"
+    static const char names[] = OPENSSL_FUNCTIONS(NAME);
+    struct openssl found;
+    char *slot = (char *)&found;
+    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    void *function = library;
+    for (const char *n = names; *n && function; n += strlen(n) + 1) {
+        function = dlsym(library, n);
+        memcpy(slot, &function, sizeof function);
+        slot += sizeof function;
+    }
+    if (function)
+        openssl = found;
+    else
+        snprintf(why, sizeof why, "%s", dlerror());
+}
+
+const char *openssl_load(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, load);
+    return why[0] ? why : NULL;
+}
