@@ -221,14 +221,23 @@ static bool is_name(const char *text) {
     return true;
 }
 
-/* RFC 6761, 6.3: the machine itself has all names in localhost. c-ares, which looks
- * into the hosts file first, knows but the one. */
-static const char *without_host(const char *text) {
+/* The machine itself, which has all names in localhost (RFC 6761, 6.3). Not left to
+ * c-ares: it knows but the one, and 1.18 loses memory when the hosts file does not. */
+static bool is_here(const char *text) {
     size_t len = strlen(text), all = sizeof "localhost" - 1;
     if (len > 0 && text[len - 1] == '.') len--;
-    bool local = len >= all && (len == all || text[len - all - 1] == '.') &&
-                 strncasecmp(text + len - all, "localhost", all) == 0;
-    return local ? "localhost" : text;
+    return len >= all && (len == all || text[len - all - 1] == '.') &&
+           strncasecmp(text + len - all, "localhost", all) == 0;
+}
+
+static void answer_here(struct resolve_query *q, int family) {
+    static const char *const loopback[] = {"127.0.0.1", "::1"};
+    answer(q, 0, NULL);
+    for (size_t i = 0; i < sizeof loopback / sizeof *loopback; i++) {
+        struct addr *a = &q->list[q->count];
+        addr_literal(loopback[i], q->port, a);
+        if (family == AF_UNSPEC || family == a->at.ss_family) q->count++;
+    }
 }
 
 static struct name *find_fresh(struct resolver *r, const char *text, int family) {
@@ -249,7 +258,9 @@ bool resolve_at_once(struct resolver *r, struct resolve_query *q, const char *na
         q->count = fits;
     } else if (!is_name(name)) {
         answer(q, ERR_NOT_FOUND, "no host can have this name");
-    } else if (r && (n = find_fresh(r, without_host(name), family))) {
+    } else if (is_here(name)) {
+        answer_here(q, family);
+    } else if (r && (n = find_fresh(r, name, family))) {
         keep(n);
         answer_from(q, n);
     } else {
@@ -265,7 +276,6 @@ int resolve_start(struct resolver *r, struct resolve_query *q, const char *name,
         finish(q);
         return 0;
     }
-    name = without_host(name);
     struct name *n = find(r, name, family);
     if (!n && !(n = add(r, name, family))) return -ENOMEM;
     list_append(&n->waiting, &q->link);
