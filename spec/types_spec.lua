@@ -1,8 +1,8 @@
 -- The stubs for editors name what there is, and nothing that is not.
 local app = require "atoll.app"
 local atoll = require "atoll"
-local request = require "atoll.core.request"
-local response = require "atoll.core.response"
+local request = require "atoll.request"
+local response = require "atoll.core.response" -- which atoll.request adds to
 local testing = require "atoll.testing"
 
 -- Functions that only say that they are not there yet, and those that the host calls.

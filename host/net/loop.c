@@ -98,10 +98,13 @@ static void settle(struct ev_loop *ev, ev_prepare *w, int events) {
     }
 }
 
+enum { EPOLL_UNKNOWN = -2, EPOLL_NONE = -1 };
+
 /* libev does not tell which epoll descriptor is its own. The timerfd is registered in
  * no other, so the descriptor whose fdinfo lists it is the one. */
-static int find_epoll(int known) {
-    for (int fd = known - 8 < 0 ? 0 : known - 8; fd < known + 64; fd++) {
+static int search_epoll(int known) {
+    for (int i = 1; i < 72; i++) {
+        int fd = i < 64 ? known + i : known + 63 - i; /* most often the next one */
         char path[64], line[256], type[64];
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
         ssize_t n = readlink(path, type, sizeof type - 1);
@@ -118,11 +121,17 @@ static int find_epoll(int known) {
         fclose(info);
         if (ours) return fd;
     }
-    return -1;
+    return EPOLL_NONE;
+}
+
+/* Only when it is needed: it takes longer than all else about a loop. */
+static int epoll_of(struct loop *l) {
+    if (l->epoll_fd == EPOLL_UNKNOWN) l->epoll_fd = search_epoll(l->timers.fd);
+    return l->epoll_fd;
 }
 
 int loop_init(struct loop *l) {
-    *l = (struct loop){.epoll_fd = -1};
+    *l = (struct loop){.epoll_fd = EPOLL_UNKNOWN};
     int err = timers_init(&l->timers);
     if (err) return err;
     l->scratch = malloc(LOOP_SCRATCH);
@@ -149,7 +158,6 @@ int loop_init(struct loop *l) {
     ev_run(l->ev, EVRUN_NOWAIT); /* registers the timerfd, by which epoll is found */
     ev_prepare_start(l->ev, &l->prepare);
     ev_check_start(l->ev, &l->check);
-    l->epoll_fd = find_epoll(l->timers.fd);
     refresh(l);
     return 0;
 }
@@ -234,7 +242,7 @@ void *loop_take_landing(struct loop *l) {
 void loop_forget(struct loop *l, ev_io *io) {
     int fd = io->fd;
     ev_io_stop(l->ev, io);
-    if (l->epoll_fd >= 0) {
+    if (epoll_of(l) >= 0) {
         epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
     } else { /* whose epoll it is in is not known: the duplicate is in none */
         int other = fd_dup(fd);
@@ -247,7 +255,7 @@ void loop_forget(struct loop *l, ev_io *io) {
 }
 
 int loop_exclusive(struct loop *l, int fd) {
-    if (l->epoll_fd < 0) return -ENOTSUP;
+    if (epoll_of(l) < 0) return -ENOTSUP;
     /* libev keeps a generation beside the descriptor in the event's data and rebuilds
        everything when it is not the one it expects: read it back and keep it. libev has
        to have made its registration first, which it does when it next turns; an

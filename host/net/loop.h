@@ -65,7 +65,7 @@ struct loop {
     char *scratch;
     char *landing; /* a block of malloc's, or NULL: see loop_landing */
     char *spare;   /* a block for the output of whichever stream needs one next */
-    int epoll_fd;  /* libev's, or -1 when it could not be found */
+    int epoll_fd;  /* libev's; negative when it is not known */
     bool stopping;
     ev_prepare prepare;
     ev_check check;

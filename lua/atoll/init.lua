@@ -1,25 +1,10 @@
 -- What require "atoll" returns.
-local app = require "atoll.app"
-local events = require "atoll.events"
-local files = require "atoll.files"
 local host = require "atoll.core.host"
-local json = require "atoll.json"
 local misuse = require "atoll.misuse"
-local response = require "atoll.response"
 local task = require "atoll.core.task"
-require "atoll.request"
 
 local atoll = {
   version = host.version,
-  app = app.new,
-  text = response.text,
-  html = response.html,
-  json = json,
-  redirect = response.redirect,
-  stream = response.stream,
-  halt = response.halt,
-  file = files.file,
-  events = events.events,
   now = task.now,
   sleep = task.sleep,
   spawn = task.spawn,
@@ -27,13 +12,6 @@ local atoll = {
   after = task.after,
   log = {},
 }
-
--- atoll.json(value) answers with JSON; the table holds encode, decode, null and array.
-local json_meta = getmetatable(json) or {}
-function json_meta.__call(_, ...)
-  return response.json(...)
-end
-setmetatable(json, json_meta)
 
 -- atoll.log.info("user %s", name): one argument is text as it is, more are formatted.
 for _, level in ipairs { "debug", "info", "warn", "error" } do
@@ -53,15 +31,22 @@ end
 local late = {
   all = { "atoll.gather", "all" },
   any = { "atoll.gather", "any" },
+  app = { "atoll.app", "new" },
   blocking = { "atoll.blocking", "blocking" },
   channel = { "atoll.core.channel" },
+  events = { "atoll.events", "events" },
   every = { "atoll.timers", "every" },
   exit = { "atoll.core.script", "exit" },
+  file = { "atoll.files", "file" },
   fs = { "atoll.fs" },
+  halt = { "atoll.response", "halt" },
+  html = { "atoll.response", "html" },
   http = { "atoll.http" },
   isolate = { "atoll.isolate" },
+  json = { "atoll.response", "values" },
   net = { "atoll.net" },
   port = { "atoll.core.port", "port" },
+  redirect = { "atoll.response", "redirect" },
   semaphore = { "atoll.core.semaphore" },
   shared = { "atoll.shared" },
   signal = { "atoll.signals", "signal" },
@@ -69,6 +54,8 @@ local late = {
   stderr = { "atoll.core.stdio", "stderr", true },
   stdin = { "atoll.core.stdio", "stdin", true },
   stdout = { "atoll.core.stdio", "stdout", true },
+  stream = { "atoll.response", "stream" },
+  text = { "atoll.response", "text" },
 }
 
 local function late_value(self, name)

@@ -44,6 +44,14 @@ function M.json(value, status, headers)
   return new("json", "application/json", json.encode(value), status, headers)
 end
 
+-- atoll.json: the table holds encode, decode, null and array; called it answers.
+M.values = json
+local json_meta = getmetatable(json) or {}
+function json_meta.__call(_, ...)
+  return M.json(...)
+end
+setmetatable(json, json_meta)
+
 local redirects = {
   [301] = true, [302] = true, [303] = true, [307] = true, [308] = true,
 }
