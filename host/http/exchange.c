@@ -55,13 +55,22 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
     return x;
 }
 
-static void recycle(struct exchange *x) {
-    if (x->conn || x->held) return;
-    struct front *f = x->front;
+static void clear(struct exchange *x) {
     arena_reset(&x->arena);
     buf_reset(&x->body);
     buf_reset(&x->fields);
     x->magic = 0;
+}
+
+void exchange_free(struct exchange *x) {
+    clear(x);
+    free(x);
+}
+
+static void recycle(struct exchange *x) {
+    if (x->conn || x->held) return;
+    struct front *f = x->front;
+    clear(x);
     f->exchanges--;
     if (f->pool_count < POOL_MAX &&
         x->head.field_capacity == f->limits.head.header_count_max) {
@@ -124,7 +133,7 @@ void exchange_id(const struct exchange *x, char id[16]) {
     static const char hex[] = "0123456789abcdef";
     /* Numbers in a row become ids that look unlike each other: a bijection of 64 bits
        (the finaliser of splitmix64), so no two of a front are equal. */
-    uint64_t n = x->front->id_base + x->number;
+    uint64_t n = x->number;
     n = (n ^ n >> 30) * 0xbf58476d1ce4e5b9u;
     n = (n ^ n >> 27) * 0x94d049bb133111ebu;
     n ^= n >> 31;

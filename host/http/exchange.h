@@ -76,7 +76,7 @@ struct exchange {
     uint32_t handler;  /* the app's number for what answers */
     uint8_t param_count;
     struct exchange_param params[ROUTER_PARAMS_MAX];
-    uint64_t number; /* of this front's requests */
+    uint64_t number; /* no two of a front have the same */
     int64_t started; /* monotonic ns */
 
     struct buf body;        /* received and not yet taken */
@@ -101,6 +101,8 @@ struct exchange {
 struct exchange *exchange_new(struct front *f, const struct wire *wire, void *conn);
 /* The wire has nothing to do with it any more. */
 void exchange_part(struct exchange *x);
+/* Of no front; nobody has it. */
+void exchange_free(struct exchange *x);
 /* Moves the head's bytes, and what points into them, into the arena; 0, or ERR_MEMORY
  * with an empty head. */
 int exchange_own(struct exchange *x);

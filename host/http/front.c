@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "http/h1.h"
+#include "http/loan.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -162,6 +163,8 @@ int front_init(struct front *f, struct loop *l, struct crew *crew,
                         .app_data = app_data};
     list_init(&f->conns);
     if (getrandom(&f->id_base, sizeof f->id_base, 0) < 0) f->id_base = (uint64_t)l->now;
+    f->place = CREW_MAX;
+    if (!crew) return 0;
     for (unsigned i = 0; i < CREW_MAX; i++) {
         if (crew->taken[i]) continue;
         crew->taken[i] = true;
@@ -169,7 +172,6 @@ int front_init(struct front *f, struct loop *l, struct crew *crew,
         if (atomic_load(&crew->count) <= i) atomic_store(&crew->count, i + 1);
         return 0;
     }
-    f->place = CREW_MAX;
     return -EAGAIN;
 }
 
@@ -259,6 +261,7 @@ struct front *front_elsewhere(struct front *f) {
 void front_cut(struct front *f) {
     struct link *first;
     f->over = true;
+    loan_close(f);
     if (f->place < CREW_MAX) atomic_store(&f->crew->fronts[f->place], NULL);
     stop_listening(f);
     if (ev_is_active(&f->before_sleep)) ev_prepare_stop(f->loop->ev, &f->before_sleep);
@@ -282,6 +285,7 @@ void front_limit(struct front *f, const struct front_limits *limits) {
 
 void front_done(struct front *f) {
     if (f->place < CREW_MAX) f->crew->taken[f->place] = false;
+    loan_done(f);
     empty_pool(f);
     while (f->spare) {
         struct h1 *c = f->spare;

@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 
 struct h1;
+struct lender;
 
 struct front_limits {
     struct http1_limits head;
@@ -50,7 +51,8 @@ struct front {
     struct front_limits limits;
     struct acceptor *listeners;
     unsigned listener_count;
-    struct link conns; /* live h1 */
+    struct link conns;     /* live h1 */
+    struct lender *lender; /* of connections on loan; NULL before the first */
     struct h1 *spare;
     unsigned spare_count;
     struct exchange *pool;
@@ -70,7 +72,8 @@ struct front {
     _Alignas(64) atomic_uint load;    /* connections, and those on their way here */
 };
 
-/* All fronts of a crew are made and done by one thread; others know of one from its
+/* crew: NULL for a front that accepts nothing and takes requests on loan (loan.h).
+ * All fronts of a crew are made and done by one thread; others know of one from its
  * start until it drains, leaves or is cut, and may still be looking at it in the turn
  * in which they learn that.
  *

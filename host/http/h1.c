@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "http/h1_answer.h"
+#include "http/loan.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -73,7 +74,7 @@ static void head_complete(struct h1 *c) {
     struct exchange *x = c->x;
     struct front *f = c->front;
     const char *why = "";
-    x->number = ++f->requests;
+    x->number = f->id_base + ++f->requests;
     x->started = f->loop->now;
     c->requests++;
     c->dispatched = false;
@@ -147,7 +148,7 @@ static size_t advance(struct h1 *c, const char *at, size_t n) {
         if (c->deaf || c->closing || c->aborted) return n;
         switch (c->phase) {
         case H1_IDLE:
-            if (done == n) return done;
+            if (done == n || c->lender) return done; /* its home reads the next one */
             if (stream_unsent(&c->stream) > STREAM_LOW &&
                 (stream_flush(&c->stream) == IO_FAIL || stream_full(&c->stream)))
                 return done;
@@ -198,7 +199,7 @@ static size_t advance(struct h1 *c, const char *at, size_t n) {
 
 /* ---- closing ---- */
 
-static void unlink_all(struct h1 *c) {
+void h1_unlink(struct h1 *c) {
     timer_clear(c->front->loop, &c->timer);
     list_unlink(&c->member);
     list_unlink(&c->turn.link);
@@ -223,9 +224,10 @@ static void close_now(struct h1 *c) {
         else
             exchange_part(x);
     }
-    unlink_all(c);
+    h1_unlink(c);
     buf_reset(&c->in);
     stream_done(&c->stream);
+    loan_end(c);
     front_closed(c->front);
     c->last.grave.done = bury;
     loop_bury(c->front->loop, &c->last.grave);
@@ -321,32 +323,6 @@ static void late(struct timer *t) {
 
 /* ---- events ---- */
 
-static void arrive(struct post *p);
-
-/* An idle connection goes to another isolate. */
-static bool leave(struct h1 *c) {
-    struct front *to = front_elsewhere(c->front);
-    if (!to || stream_fd(&c->stream) < 0) return false;
-    unlink_all(c);
-    stream_detach(&c->stream);
-    atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
-    front_closed(c->front);
-    c->front = to;
-    c->reader.limits = &to->limits.head;
-    c->last.post.run = arrive;
-    loop_post(to->loop, &c->last.post);
-    return true;
-}
-
-static void arrive(struct post *p) {
-    struct h1 *c = LIST_OF(p, struct h1, last.post);
-    stream_attach(&c->stream, c->front->loop);
-    list_append(&c->front->conns, &c->member);
-    c->since = c->front->loop->now;
-    if (c->front->over) c->aborted = true;
-    settle(c);
-}
-
 /* After input or output has gone on: sends, and decides what comes next. */
 static void settle(struct h1 *c) {
     if (c->phase == H1_CLOSED) return;
@@ -380,8 +356,14 @@ static void settle(struct h1 *c) {
         end(c);
         if (c->phase == H1_CLOSED) return;
     }
+    if (c->lender && !c->x && !c->closing && c->phase != H1_LINGER) {
+        if (loan_return(c)) return;
+        c->closing = true;
+        if (sent == IO_OK) end(c);
+        if (c->phase == H1_CLOSED) return;
+    }
     if (c->front->surplus && c->phase == H1_IDLE && sent == IO_OK && !c->closing &&
-        buf_len(&c->in) == 0 && leave(c))
+        buf_len(&c->in) == 0 && loan_move(c))
         return;
     bool full = (c->phase != H1_HEAD && buf_len(&c->in) >= PIPELINE_MAX) ||
                 (c->phase == H1_BODY && c->x && c->dispatched &&
@@ -411,9 +393,12 @@ static void run(struct h1 *c, const char *fresh, size_t n) {
     settle(c);
 }
 
-static void later(struct deferred *d) {
-    struct h1 *c = LIST_OF(d, struct h1, turn);
+void h1_run(struct h1 *c) {
     if (c->phase != H1_CLOSED) run(c, NULL, 0);
+}
+
+static void later(struct deferred *d) {
+    h1_run(LIST_OF(d, struct h1, turn));
 }
 
 static void readable(struct stream *s) {
@@ -494,5 +479,6 @@ void h1_recheck(struct h1 *c) {
 void h1_cut(struct h1 *c) {
     if (c->x && c->x->phase == X_DONE) finish(c);
     stream_flush(&c->stream); /* an answer may have been made at the last moment */
+    if (c->lender && !c->x && !c->closing && loan_return(c)) return;
     close_now(c);
 }

@@ -34,6 +34,7 @@ struct h1 {
     bool continued;  /* 100 Continue was sent, or is not waited for */
     uint32_t requests;
     struct front *front;
+    struct lender *lender; /* its home's, while it is on loan (loan.h) */
     struct stream stream;
     struct http1_reader reader;
     struct exchange *x; /* from the first byte of its head to the end of its answer */
@@ -64,6 +65,12 @@ void h1_poke(struct h1 *c);
 
 /* Looks at its front's draining and leaving anew. */
 void h1_recheck(struct h1 *c);
+
+/* Goes on with what it has, after it has come to another front. */
+void h1_run(struct h1 *c);
+
+/* Out of the lists and timers of its front. */
+void h1_unlink(struct h1 *c);
 
 /* Cuts it, whatever it does. */
 void h1_cut(struct h1 *c);

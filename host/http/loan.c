@@ -1,0 +1,189 @@
+#include "http/loan.h"
+
+#include "base/log.h"
+#include "http/h1.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+/* Where a front can be found as long as it is there; counted. */
+struct lender {
+    atomic_uint references;
+    pthread_mutex_t lock;
+    struct front *front; /* NULL: it takes nobody back */
+};
+
+static void unref(struct lender *l) {
+    if (atomic_fetch_sub_explicit(&l->references, 1, memory_order_acq_rel) != 1) return;
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+static bool make_lender(struct front *f) {
+    if (f->lender) return true;
+    struct lender *l = f->lender = malloc(sizeof *l);
+    if (!l) return false;
+    atomic_init(&l->references, 1);
+    pthread_mutex_init(&l->lock, NULL);
+    l->front = f;
+    return true;
+}
+
+/* ---- leaving and entering ---- */
+
+/* What a message may outlive is copied. */
+static int keep_route(struct exchange *x) {
+    if (!x->route.len && !x->param_count) return 0;
+    struct span route = arena_copy(&x->arena, x->route);
+    if (!route.at) return ERR_MEMORY;
+    x->route = route;
+    for (unsigned i = 0; i < x->param_count; i++) {
+        struct span name = arena_copy(&x->arena, x->params[i].name);
+        if (!name.at) return ERR_MEMORY;
+        x->params[i].name = name;
+    }
+    return 0;
+}
+
+int loan_prepare(struct exchange *x) {
+    struct h1 *c = x->conn;
+    if (!c) return ERR_CLOSED;
+    if (x->phase != X_HEAD) return -EALREADY;
+    if (stream_fd(&c->stream) < 0) return -ENOTSUP;
+    if (!c->lender && !make_lender(c->front)) return ERR_MEMORY;
+    int err = keep_route(x);
+    return err ? err : exchange_own(x);
+}
+
+bool loan_is_early(const struct exchange *x) {
+    const struct h1 *c = x->conn;
+    return c && c->feeding;
+}
+
+static void set_out(struct h1 *c) {
+    h1_unlink(c);
+    stream_detach(&c->stream);
+}
+
+static void settle_in(struct h1 *c, struct front *f) {
+    c->front = f;
+    c->reader.limits = &f->limits.head;
+    stream_attach(&c->stream, f->loop);
+    list_append(&f->conns, &c->member);
+    c->since = f->loop->now;
+    if (f->over) c->aborted = true;
+}
+
+void loan_leave(struct exchange *x) {
+    struct h1 *c = x->conn;
+    struct front *f = c->front;
+    set_out(c);
+    if (c->lender) {
+        front_closed(f);
+    } else {
+        c->lender = f->lender;
+        atomic_fetch_add_explicit(&c->lender->references, 1, memory_order_relaxed);
+    }
+    f->exchanges--;
+    c->front = x->front = NULL;
+    x->handle = NULL;
+}
+
+void loan_enter(struct exchange *x, struct front *f) {
+    struct h1 *c = x->conn;
+    x->front = f;
+    f->exchanges++;
+    if (c->lender == f->lender) { /* it is back */
+        unref(c->lender);
+        c->lender = NULL;
+    } else {
+        atomic_fetch_add_explicit(&f->load, 1, memory_order_relaxed);
+    }
+    settle_in(c, f);
+    h1_recheck(c);
+}
+
+/* ---- the way home ---- */
+
+static void arrive(struct post *p) {
+    struct h1 *c = LIST_OF(p, struct h1, last.post);
+    settle_in(c, c->front);
+    h1_run(c);
+}
+
+bool loan_return(struct h1 *c) {
+    struct lender *l = c->lender;
+    pthread_mutex_lock(&l->lock);
+    struct front *home = l->front;
+    if (home) {
+        front_closed(c->front);
+        set_out(c);
+        c->lender = NULL;
+        c->front = home;
+        c->last.post.run = arrive;
+        loop_post(home->loop, &c->last.post);
+    }
+    pthread_mutex_unlock(&l->lock);
+    if (home)
+        unref(l);
+    else
+        loan_end(c);
+    return home;
+}
+
+void loan_end(struct h1 *c) {
+    struct lender *l = c->lender;
+    if (!l) return;
+    c->lender = NULL;
+    pthread_mutex_lock(&l->lock);
+    if (l->front) front_closed(l->front);
+    pthread_mutex_unlock(&l->lock);
+    unref(l);
+}
+
+bool loan_move(struct h1 *c) {
+    struct front *to = front_elsewhere(c->front);
+    if (!to || stream_fd(&c->stream) < 0) return false;
+    set_out(c);
+    atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
+    front_closed(c->front);
+    c->front = to;
+    c->last.post.run = arrive;
+    loop_post(to->loop, &c->last.post);
+    return true;
+}
+
+void loan_close(struct front *f) {
+    if (!f->lender) return;
+    pthread_mutex_lock(&f->lender->lock);
+    f->lender->front = NULL;
+    pthread_mutex_unlock(&f->lender->lock);
+}
+
+void loan_done(struct front *f) {
+    if (f->lender) unref(f->lender);
+    f->lender = NULL;
+}
+
+/* ---- nobody takes it ---- */
+
+void loan_drop(struct exchange *x) {
+    static const char sorry[] = "HTTP/1.1 503 Service Unavailable\r\n"
+                                "Connection: close\r\nRetry-After: 1\r\n"
+                                "Content-Length: 0\r\n\r\n";
+    struct h1 *c = x->conn;
+    struct span method = head_method(&x->head), target = head_target(&x->head);
+    log_warn("%.*s %.*s: who it was transferred to has gone: 503", (int)method.len,
+             method.at, (int)target.len, target.at);
+    char *to = stream_reserve(&c->stream, sizeof sorry - 1);
+    if (to) {
+        memcpy(to, sorry, sizeof sorry - 1);
+        stream_commit(&c->stream, sizeof sorry - 1);
+        stream_flush(&c->stream);
+    }
+    stream_done(&c->stream);
+    loan_end(c);
+    buf_reset(&c->in);
+    free(c);
+    exchange_free(x);
+}
