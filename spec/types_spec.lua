@@ -83,6 +83,17 @@ describe("types", function()
     assert.same(functions_of(methods, {}), declared("shared", "dictionary:"))
   end)
 
+  it("have all of a topic and of a subscription", function()
+    local function methods(object)
+      local found = functions_of(debug.getmetatable(object).__index, {})
+      while found[1]:find("^__") do table.remove(found, 1) end
+      return found
+    end
+    local topic = atoll.topic "types"
+    assert.same(methods(topic), declared("topic", "topic:"))
+    assert.same(methods(topic:subscribe()), declared("topic", "subscription:"))
+  end)
+
   it("have all of testing", function()
     assert.same(functions_of(testing, {}), declared("testing", "testing%."))
   end)

@@ -1,42 +1,56 @@
 -- A room to talk in, line by line: telnet 127.0.0.1 7023
 --
--- What is said goes into everybody's channel, from which a fiber of each writes it out.
--- Whose channel is full does not listen, and misses it.
+-- Each isolate accepts at the same address. What is said is published to the room, and
+-- a fiber of each guest writes it out, in whatever isolate he is. Who does not keep up
+-- is told how much he has missed; nobody waits for him.
 --
---   atoll run contrib/examples/chat.lua [ADDRESS]
+--   atoll run contrib/examples/chat.lua [ADDRESS [ISOLATES]]
 local atoll = require "atoll"
 
-local channels = {} -- name -> channel
+local first = arg and { address = arg[1] or "127.0.0.1:7023", isolates = arg[2] or 2 }
+local given = first or ...
 
-local function say(...)
-  local line = table.concat { ... }
-  for _, channel in pairs(channels) do channel:try_send(line) end
-end
+local room = atoll.topic "chat"
+local guests = atoll.shared "chat"
+
+local function say(...) room:publish(table.concat { ... }) end
 
 local function talk(socket, name)
   for line in socket:lines() do say("<", name, "> ", line, "\n") end
 end
 
-local listener = assert(atoll.net.listen(arg[1] or "127.0.0.1:7023"))
-atoll.log.info("chat on %s", listener:name())
+local function listen(socket, subscription)
+  for line, missed in subscription:messages() do
+    if missed > 0 then socket:write("(", missed, " lines are missing here)\n") end
+    socket:write(line)
+  end
+end
+
+local listener = assert(atoll.net.listen(given.address))
+
+if first then
+  atoll.log.info("chat on %s", listener:name())
+  for _ = 2, first.isolates do
+    assert(atoll.isolate.spawn(arg[0], { address = listener:name() }))
+  end
+end
 
 listener:serve(function(socket)
   socket:write "Your name? "
   local name = socket:read("line", 60)
   if not name or name == "" then return end
-  if channels[name] then
+  if not guests:add(name, true) then
     socket:write(name, " is here already.\n")
     return
   end
-  local channel = atoll.channel(100)
-  channels[name] = channel
+  local _ <close> = setmetatable({}, { __close = function()
+    guests:delete(name)
+    say(name, " has gone\n")
+  end })
+  local subscription <close> = room:subscribe(100)
   say(name, " has come\n")
   atoll.any {
     function() talk(socket, name) return "left" end,
-    function()
-      for line in channel:values() do socket:write(line) end
-    end,
+    function() listen(socket, subscription) end,
   }
-  channels[name] = nil
-  say(name, " has gone\n")
 end)

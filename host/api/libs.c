@@ -25,6 +25,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.stdio", luaopen_atoll_stdio},
     {"atoll.core.task", luaopen_atoll_task},
     {"atoll.core.testing", luaopen_atoll_core_testing},
+    {"atoll.core.topic", luaopen_atoll_core_topic},
     {"atoll.core.ticker", luaopen_atoll_ticker},
     {"atoll.fs", luaopen_atoll_fs},
     {"atoll.json", luaopen_atoll_json},

@@ -28,6 +28,7 @@ int luaopen_atoll_stdio(lua_State *L);
 int luaopen_atoll_task(lua_State *L);
 int luaopen_atoll_ticker(lua_State *L);
 int luaopen_atoll_core_shared(lua_State *L);
+int luaopen_atoll_core_topic(lua_State *L);
 int luaopen_atoll_core_spawn(lua_State *L);
 int luaopen_atoll_core_testing(lua_State *L);
 int luaopen_atoll_core_fd(lua_State *L);

@@ -62,8 +62,19 @@ static void sender_give(lua_State *L, void *core) {
     port_unref(core);
 }
 
-static const struct cargo_kind kind = {"sender",        any,         sender_take,
-                                       sender_put_back, sender_give, sender_drop};
+static void *sender_copy(void *core) {
+    return port_ref(core);
+}
+
+static const struct cargo_kind kind = {
+    .name = "sender",
+    .check = any,
+    .take = sender_take,
+    .put_back = sender_put_back,
+    .give = sender_give,
+    .drop = sender_drop,
+    .copy = sender_copy,
+};
 
 static int sender_gc(lua_State *L) {
     struct sender *s = luaL_checkudata(L, 1, SENDER);

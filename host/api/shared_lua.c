@@ -4,9 +4,9 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "isolate/commons.h"
 #include "isolate/generation.h"
 #include "isolate/pack.h"
-#include "isolate/shared.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -431,8 +431,8 @@ static int open_dict(lua_State *L) {
     struct handle *h =
         known ? lua_touserdata(L, -1) : lua_newuserdatauv(L, sizeof *h, 0);
     bool kept;
-    int err = shared_open(generation_of(L)->plan->shared, name, (size_t)limit, &h->dict,
-                          &kept);
+    int err = shared_open(generation_of(L)->plan->commons->shared, name, (size_t)limit,
+                          &h->dict, &kept);
     if (err == ERR_TOO_LARGE)
         return luaL_error(L, "there are %d shared dictionaries already", SHARED_MAX);
     if (err) return luaL_error(L, "not enough memory");
@@ -467,7 +467,7 @@ static void make_metatable(lua_State *L, const char *name, lua_CFunction gc) {
 }
 
 int luaopen_atoll_core_shared(lua_State *L) {
-    if (!generation_of(L)->plan->shared)
+    if (!generation_of(L)->plan->commons)
         return luaL_error(L, "there are no shared dictionaries here");
     make_metatable(L, COPY, copy_gc);
     make_metatable(L, BYTES, bytes_gc);

@@ -5,7 +5,7 @@
  * A userdata can travel when its metatable has been marked with its kind. A message
  * that is sent first asks of all its cargo whether it may go, then takes it: between
  * the two nothing may raise, so either all of it goes or nothing. The thread that the
- * state is on, but drop: any. */
+ * state is on, but drop and copy: any. */
 #ifndef ISOLATE_CARGO_H
 #define ISOLATE_CARGO_H
 
@@ -26,6 +26,8 @@ struct cargo_kind {
     void (*give)(lua_State *L, void *core);
     /* It will not arrive. */
     void (*drop)(void *core);
+    /* One more of it, for one more who gets it; NULL: it moves. */
+    void *(*copy)(void *core);
 };
 
 struct cargo {

@@ -26,7 +26,7 @@ enum generation_state {
 enum { GEN_PASSING = 16 };
 
 struct isolate;
-struct shared;
+struct commons;
 
 /* How a state is made; one for all of a host. Borrowed, must outlive the generations.
  */
@@ -35,9 +35,9 @@ struct generation_plan {
        state. May raise. g->L is L. */
     int (*open)(lua_State *L, struct generation *g, void *data);
     void *data;
-    bool generational;     /* collector mode; incremental otherwise */
-    int64_t drain_timeout; /* ns */
-    struct shared *shared; /* the dictionaries of the process; NULL where none are */
+    bool generational;       /* collector mode; incremental otherwise */
+    int64_t drain_timeout;   /* ns */
+    struct commons *commons; /* NULL where there are none */
     struct dns_options names;
 };
 

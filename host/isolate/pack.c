@@ -181,7 +181,8 @@ static unsigned write(lua_State *L, int index, const char *name, struct buf *out
                       int list) {
     index = lua_absindex(L, index);
     luaL_checkstack(L, 8, NULL);
-    lua_newtable(L);
+    bool nests = lua_istable(L, index) || lua_isuserdata(L, index);
+    nests ? lua_newtable(L) : lua_pushnil(L);
     struct writer w = {.out = out, .name = name, .seen = lua_gettop(L), .list = list};
     lua_pushvalue(L, index);
     put_value(L, &w, NULL, 0);
@@ -320,7 +321,8 @@ int pack_read(lua_State *L, struct span bytes) {
 int pack_read_cargo(lua_State *L, struct span bytes, struct cargo *cargo,
                     unsigned count) {
     luaL_checkstack(L, 4, NULL);
-    lua_newtable(L);
+    bool nests = bytes.len && (*bytes.at == T_TABLE || *bytes.at == T_CARGO);
+    nests ? lua_newtable(L) : lua_pushnil(L);
     struct reader r = {.at = (const unsigned char *)bytes.at,
                        .end = (const unsigned char *)bytes.at + bytes.len,
                        .seen = lua_gettop(L),

@@ -1,6 +1,4 @@
-/* The dictionaries of a process by name. One is made for the whole host (a script, a
- * run of specs) and outlives every Lua state: generation_plan carries it to them, so
- * all isolates see the same ones, before a reload and after it.
+/* The dictionaries of a process by name; commons has them.
  *
  * A dictionary is made when its name is first opened and stays as long as the process;
  * its limit counts from then on. Any thread; made and freed by the main thread. */

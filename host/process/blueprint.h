@@ -22,8 +22,8 @@ struct blueprint {
     struct front_limits limits;
 };
 
-/* One reference; settings are borrowed unless own. appdir is copied. plan.shared is the
- * caller's to set. */
+/* One reference; settings are borrowed unless own. appdir is copied. plan.commons is
+ * the caller's to set. */
 struct blueprint *blueprint_new(struct settings *settings, bool own,
                                 const char *appdir);
 

@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "isolate/shared.h"
+#include "isolate/commons.h"
 
 #include <stdlib.h>
 #include <sysexits.h>
@@ -49,7 +49,7 @@ static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
     b->options.clones = &j->place.clones;
     b->options.once = &j->place.once;
     b->options.nursery = &j->place.nursery;
-    if (!b->plan.shared) b->plan.shared = j->shared; /* its generations may look */
+    if (!b->plan.commons) b->plan.commons = j->commons; /* its generations may look */
     j->broken = false;
     j->answers = 0;
     j->began = clock_ns();
@@ -425,15 +425,15 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     if (err) return err;
     j->place.nursery.files = j->place.pools.files;
     j->place.nursery.blocking = j->place.pools.blocking;
-    j->shared = shared_new(s->shared_memory);
-    if (!j->shared) err = ERR_MEMORY;
+    j->commons = commons_new(s->shared_memory);
+    if (!j->commons) err = ERR_MEMORY;
     /* A script has nobody to keep waiting. */
     if (err == 0 && s->slice_warn > 0 && listeners->count) {
         j->place.slices = slices_start((int64_t)(s->slice_warn * 1e9), &err);
         j->place.nursery.slices = j->place.slices;
     }
     if (err) {
-        shared_free(j->shared);
+        commons_free(j->commons);
         pools_done(&j->place.pools);
     }
     return err;
@@ -453,8 +453,8 @@ void jobs_done(struct jobs *j, struct worker_left *left) {
     nursery_done(&j->place.nursery);
     if (j->next) blueprint_release(j->next);
     if (j->blueprint) blueprint_release(j->blueprint);
-    /* Which the blueprints know. What is left behind may yet use the dictionaries. */
-    if (pools_done(&j->place.pools) == 0) shared_free(j->shared);
+    /* Which the blueprints know. What is left behind may yet use them. */
+    if (pools_done(&j->place.pools) == 0) commons_free(j->commons);
     buf_reset(&j->problem);
     *left = j->left_so_far;
 }

@@ -33,7 +33,7 @@ enum { WORKERS_MAX = CREW_MAX };
 
 struct jobs {
     struct workplace place;
-    struct shared *shared; /* outlives all generations */
+    struct commons *commons; /* outlives all generations */
     const struct listeners *listeners;
     const struct jobs_user *callbacks;
     void *user;

@@ -2,7 +2,7 @@
 
 #include "base/err.h"
 #include "http/router.h"
-#include "isolate/shared.h"
+#include "isolate/commons.h"
 #include "process/blueprint.h"
 #include "process/runner.h"
 
@@ -13,11 +13,11 @@
 /* ---- check and routes: an app in a throw-away state ---- */
 
 static struct generation *load_app(const struct settings *s, const char *appdir,
-                                   struct shared *shared) {
+                                   struct commons *commons) {
     struct buf problem;
     buf_init(&problem);
     struct blueprint *b = blueprint_new((struct settings *)(uintptr_t)s, false, appdir);
-    b->plan.shared = shared;
+    b->plan.commons = commons;
     struct generation *g = blueprint_build(b, 1, &problem);
     blueprint_release(b);
     if (!g)
@@ -28,24 +28,24 @@ static struct generation *load_app(const struct settings *s, const char *appdir,
 
 int verb_check(const struct settings *s, const char *appdir) {
     settings_print(s, stdout);
-    struct shared *shared = shared_new(s->shared_memory);
-    struct generation *g = load_app(s, appdir, shared);
+    struct commons *commons = commons_new(s->shared_memory);
+    struct generation *g = load_app(s, appdir, commons);
     if (!g) {
-        shared_free(shared);
+        commons_free(commons);
         return EX_CONFIG;
     }
     struct app *app = g->app;
     printf("%s: %u routes, no problem found\n", appdir, router_count(app->site.router));
     generation_free(g);
-    shared_free(shared);
+    commons_free(commons);
     return 0;
 }
 
 int verb_routes(const struct settings *s, const char *appdir) {
-    struct shared *shared = shared_new(s->shared_memory);
-    struct generation *g = load_app(s, appdir, shared);
+    struct commons *commons = commons_new(s->shared_memory);
+    struct generation *g = load_app(s, appdir, commons);
     if (!g) {
-        shared_free(shared);
+        commons_free(commons);
         return EX_CONFIG;
     }
     struct app *app = g->app;
@@ -62,7 +62,7 @@ int verb_routes(const struct settings *s, const char *appdir) {
                app->site.sources[e.handler]);
     }
     generation_free(g);
-    shared_free(shared);
+    commons_free(commons);
     return 0;
 }
 

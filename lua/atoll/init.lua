@@ -56,6 +56,7 @@ local late = {
   stdout = { "atoll.core.stdio", "stdout", true },
   stream = { "atoll.response", "stream" },
   text = { "atoll.response", "text" },
+  topic = { "atoll.core.topic", "topic" },
 }
 
 local function late_value(self, name)

@@ -198,6 +198,12 @@ function atoll.blocking(fn, ...) end
 ---@nodiscard
 function atoll.port(capacity) end
 
+---The topic of that name, the same in every isolate.
+---@param name string
+---@return atoll.topic
+---@nodiscard
+function atoll.topic(name) end
+
 ---One argument is the text as it is; more are formatted as by string.format.
 ---@class atoll.log
 ---@field debug fun(text: any, ...: any)

@@ -1,0 +1,390 @@
+#include "api/topic_lua.h"
+
+#include "api/desk.h"
+#include "api/timer_lua.h"
+#include "base/err.h"
+#include "isolate/commons.h"
+#include "isolate/generation.h"
+#include "isolate/isolate.h"
+#include "isolate/pack.h"
+#include "isolate/topic.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char TOPIC[] = "atoll.topic", SUBSCRIPTION[] = "atoll.subscription",
+                  DRAFT[] = "atoll.topic.draft", HELD[] = "atoll.topic.held";
+
+enum {
+    NAME_MAX_LEN = 255,
+    CAPACITY = 1000,
+    CAPACITY_MAX = 1 << 24,
+    ECHO_LEAST = 64, /* shorter strings are cheap enough */
+};
+
+struct handle {
+    struct topic *topic;
+};
+
+/* What is being made ready to be published. */
+struct draft {
+    struct buf bytes;
+    struct bulletin *bulletin;
+};
+
+/* What is being read; its own if that raises. */
+struct held {
+    struct bulletin *bulletin;
+    struct cargo *cargo; /* copies, for pack to give away */
+};
+
+/* The first upvalue of receive: the string that was read last, in its user value. */
+struct echo {
+    uint64_t number; /* of its bulletin; 0: none */
+};
+
+struct subscription {
+    struct subscriber reader;
+    struct waiter waiter;
+    struct held held;
+    bool holds;      /* held is in use, or was when an error passed */
+    uint64_t missed; /* and not yet told */
+};
+
+static struct topic *check_topic(lua_State *L) {
+    return ((struct handle *)luaL_checkudata(L, 1, TOPIC))->topic;
+}
+
+/* ---- publishing ---- */
+
+static int draft_gc(lua_State *L) {
+    struct draft *d = luaL_checkudata(L, 1, DRAFT);
+    buf_reset(&d->bytes);
+    bulletin_unref(d->bulletin);
+    d->bulletin = NULL;
+    return 0;
+}
+
+static struct draft *push_draft(lua_State *L) {
+    struct draft *d = lua_newuserdatauv(L, sizeof *d, 0);
+    buf_init(&d->bytes);
+    d->bulletin = NULL;
+    luaL_setmetatable(L, DRAFT);
+    return d;
+}
+
+/* What is in the list goes along as copies. */
+static void add_cargo(lua_State *L, int list, struct bulletin *b, unsigned count) {
+    for (unsigned i = 1; i <= count; i++) {
+        lua_rawgeti(L, list, (lua_Integer)i);
+        const struct cargo_kind *kind = cargo_kind_of(L, -1);
+        if (!kind->copy)
+            luaL_error(L, "a %s has one owner, and cannot be published", kind->name);
+        kind->check(L, lua_gettop(L));
+        b->cargo[b->cargo_count++] =
+            (struct cargo){kind, kind->take(lua_touserdata(L, -1))};
+        lua_pop(L, 1);
+    }
+}
+
+/* topic:publish(value) -> to how many */
+static int publish(lua_State *L) {
+    struct topic *t = check_topic(L);
+    luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "value expected");
+    lua_settop(L, 2);
+    struct draft *d = push_draft(L);
+    unsigned count = 0;
+    lua_newtable(L);
+    pack_write_cargo(L, 2, &d->bytes, 4, &count);
+    d->bulletin = bulletin_new(buf_len(&d->bytes), count);
+    if (!d->bulletin) return luaL_error(L, "not enough memory");
+    memcpy(d->bulletin->bytes, buf_data(&d->bytes), buf_len(&d->bytes));
+    add_cargo(L, 4, d->bulletin, count);
+    size_t reached = topic_publish(t, d->bulletin);
+    bulletin_unref(d->bulletin);
+    d->bulletin = NULL;
+    buf_reset(&d->bytes);
+    lua_pushinteger(L, (lua_Integer)reached);
+    return 1;
+}
+
+static int subscribers(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)topic_count(check_topic(L)));
+    return 1;
+}
+
+/* ---- reading ---- */
+
+static void held_clear(struct held *h) {
+    struct bulletin *b = h->bulletin;
+    h->bulletin = NULL;
+    for (unsigned i = 0; b && h->cargo && i < b->cargo_count; i++)
+        if (h->cargo[i].core) h->cargo[i].kind->drop(h->cargo[i].core);
+    free(h->cargo);
+    h->cargo = NULL;
+    bulletin_unref(b);
+}
+
+static int held_gc(lua_State *L) {
+    held_clear(luaL_checkudata(L, 1, HELD));
+    return 0;
+}
+
+static struct held *push_held(lua_State *L) {
+    struct held *h = lua_newuserdatauv(L, sizeof *h, 0);
+    *h = (struct held){0};
+    luaL_setmetatable(L, HELD);
+    return h;
+}
+
+static void unpack(lua_State *L, struct held *h) {
+    struct bulletin *b = h->bulletin;
+    if (b->cargo_count) {
+        h->cargo = calloc(b->cargo_count, sizeof *h->cargo);
+        if (!h->cargo) luaL_error(L, "not enough memory");
+        for (unsigned i = 0; i < b->cargo_count; i++)
+            h->cargo[i] = (struct cargo){b->cargo[i].kind,
+                                         b->cargo[i].kind->copy(b->cargo[i].core)};
+    }
+    pack_read_cargo(L, span_of(b->bytes, b->len), h->cargo, b->cargo_count);
+}
+
+static void set_echo(lua_State *L, struct echo *e, uint64_t number) {
+    e->number = number;
+    if (number)
+        lua_pushvalue(L, -1);
+    else
+        lua_pushnil(L);
+    lua_setiuservalue(L, lua_upvalueindex(1), 1);
+}
+
+/* Pushes the value of h's bulletin, which goes. last: no other fiber of this thread
+ * will read it. */
+static void push_value(lua_State *L, struct held *h, bool last) {
+    struct echo *e = lua_touserdata(L, lua_upvalueindex(1));
+    uint64_t number = h->bulletin->number;
+    bool again = e->number == number;
+    if (again)
+        lua_getiuservalue(L, lua_upvalueindex(1), 1);
+    else
+        unpack(L, h);
+    bool large = lua_type(L, -1) == LUA_TSTRING && lua_rawlen(L, -1) >= ECHO_LEAST;
+    if (again && last)
+        set_echo(L, e, 0);
+    else if (large && !again && !last)
+        set_echo(L, e, number);
+    held_clear(h);
+}
+
+static struct subscription *check_subscription(lua_State *L) {
+    return luaL_checkudata(L, 1, SUBSCRIPTION);
+}
+
+static void arrived(struct subscriber *r) {
+    struct subscription *s = r->user;
+    if (waiter_is_set(&s->waiter)) sched_wake(&s->waiter, WAKE_EVENT);
+}
+
+static int receive(lua_State *L, int status, lua_KContext deadline);
+
+static int receive_on(lua_State *L, int status, lua_KContext deadline) {
+    (void)status;
+    return receive(L, LUA_OK, deadline);
+}
+
+static int deliver(lua_State *L, struct subscription *s, struct held *h, bool last) {
+    uint64_t missed = s->missed;
+    s->missed = 0;
+    push_value(L, h, last);
+    lua_pushinteger(L, (lua_Integer)missed);
+    return 2;
+}
+
+static int receive(lua_State *L, int status, lua_KContext deadline) {
+    struct subscription *s = lua_touserdata(L, 1);
+    if (status == LUA_OK && sched_overstays(L))
+        return sched_park(L, NULL, 1, receive_on, deadline);
+    if (status == LUA_YIELD && s->holds) { /* an error's, after a wait */
+        held_clear(&s->held);
+        s->holds = false;
+    }
+    if (!s->reader.board) return desk_failed(L, ERR_CLOSED);
+    /* A finalizer may read while another reading of its fiber is on its way. */
+    bool busy = s->holds;
+    struct held *h = busy ? push_held(L) : &s->held;
+    uint64_t missed;
+    bool last;
+    h->bulletin = subscriber_take(&s->reader, &missed, &last);
+    s->missed += missed;
+    if (h->bulletin) {
+        s->holds = true;
+        deliver(L, s, h, last);
+        s->holds = busy;
+        return 2;
+    }
+    if (status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT)
+        return desk_failed(L, -ETIMEDOUT);
+    lua_settop(L, 1);
+    return sched_park(L, &s->waiter, deadline, receive, deadline);
+}
+
+/* subscription:receive([timeout]) -> value, how many were missed before it */
+static int subscription_receive(lua_State *L) {
+    check_subscription(L);
+    int64_t deadline = timer_opt_deadline(L, 2);
+    lua_settop(L, 1);
+    return receive(L, LUA_OK, deadline);
+}
+
+static int next_message(lua_State *L) {
+    lua_settop(L, 0);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    return receive(L, LUA_OK, 0);
+}
+
+static int messages(lua_State *L) {
+    check_subscription(L);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, 1);
+    lua_pushcclosure(L, next_message, 2);
+    return 1;
+}
+
+/* ---- subscribing ---- */
+
+/* topic:subscribe([capacity]) */
+static int subscribe(lua_State *L) {
+    struct topic *t = check_topic(L);
+    lua_Integer capacity = luaL_optinteger(L, 2, CAPACITY);
+    luaL_argcheck(L, capacity >= 1 && capacity <= CAPACITY_MAX, 2,
+                  "the capacity is a number of messages, at least 1");
+    struct isolate *i = generation_of(L)->isolate;
+    if (!i)
+        return luaL_error(L, "topic:subscribe cannot be called while the app loads; "
+                             "call it in on(\"start\")");
+    struct subscription *s = lua_newuserdatauv(L, sizeof *s, 0);
+    *s = (struct subscription){.reader = {.arrived = arrived, .user = s}};
+    luaL_setmetatable(L, SUBSCRIPTION);
+    if (topic_subscribe(t, &i->loop, (unsigned)capacity, &s->reader) != 0)
+        return luaL_error(L, "not enough memory");
+    return 1;
+}
+
+static int subscription_close(lua_State *L) {
+    struct subscription *s = check_subscription(L);
+    subscriber_end(&s->reader);
+    sched_wake(&s->waiter, WAKE_EVENT);
+    return 0;
+}
+
+static int subscription_gc(lua_State *L) {
+    struct subscription *s = check_subscription(L);
+    subscriber_end(&s->reader);
+    held_clear(&s->held);
+    return 0;
+}
+
+static int subscription_length(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)subscriber_count(&check_subscription(L)->reader));
+    return 1;
+}
+
+static int subscription_text(lua_State *L) {
+    struct subscription *s = check_subscription(L);
+    if (s->reader.board)
+        lua_pushfstring(L, "subscription: %p", (void *)s);
+    else
+        lua_pushliteral(L, "subscription (closed)");
+    return 1;
+}
+
+/* ---- topics ---- */
+
+/* topic(name) */
+static int open_topic(lua_State *L) {
+    struct span name;
+    name.at = luaL_checklstring(L, 1, &name.len);
+    luaL_argcheck(L, name.len >= 1 && name.len <= NAME_MAX_LEN, 1,
+                  "1 to 255 bytes expected");
+    struct handle *h = lua_newuserdatauv(L, sizeof *h, 0);
+    h->topic = NULL;
+    luaL_setmetatable(L, TOPIC);
+    h->topic = topic_open(generation_of(L)->plan->commons->topics, name);
+    if (!h->topic) return luaL_error(L, "not enough memory");
+    return 1;
+}
+
+static int topic_gc(lua_State *L) {
+    struct handle *h = luaL_checkudata(L, 1, TOPIC);
+    if (h->topic) topic_unref(h->topic);
+    h->topic = NULL;
+    return 0;
+}
+
+static int topic_equal(lua_State *L) {
+    const struct handle *a = luaL_testudata(L, 1, TOPIC),
+                        *b = luaL_testudata(L, 2, TOPIC);
+    lua_pushboolean(L, a && b && a->topic == b->topic);
+    return 1;
+}
+
+static int get_name(lua_State *L) {
+    struct span s = topic_name(check_topic(L));
+    lua_pushlstring(L, s.at, s.len);
+    return 1;
+}
+
+static int topic_text(lua_State *L) {
+    lua_pushliteral(L, "topic: ");
+    get_name(L);
+    lua_concat(L, 2);
+    return 1;
+}
+
+static const luaL_Reg topic_methods[] = {
+    {"name", get_name},           {"publish", publish},  {"subscribe", subscribe},
+    {"subscribers", subscribers}, {"__eq", topic_equal}, {"__gc", topic_gc},
+    {"__tostring", topic_text},   {NULL, NULL},
+};
+
+static const luaL_Reg subscription_methods[] = {
+    {"close", subscription_close},     {"messages", messages},
+    {"receive", subscription_receive}, {"__close", subscription_close},
+    {"__gc", subscription_gc},         {"__len", subscription_length},
+    {"__tostring", subscription_text}, {NULL, NULL},
+};
+
+static void owner(lua_State *L, const char *type, lua_CFunction gc) {
+    luaL_newmetatable(L, type);
+    lua_pushcfunction(L, gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+}
+
+/* With the echo on top, which stays. */
+static void class(lua_State *L, const char *type, const luaL_Reg *methods) {
+    luaL_newmetatable(L, type);
+    lua_pushvalue(L, -2);
+    luaL_setfuncs(L, methods, 1);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
+int luaopen_atoll_core_topic(lua_State *L) {
+    if (!generation_of(L)->plan->commons)
+        return luaL_error(L, "there are no topics here");
+    owner(L, DRAFT, draft_gc);
+    owner(L, HELD, held_gc);
+    struct echo *e = lua_newuserdatauv(L, sizeof *e, 1);
+    e->number = 0;
+    class(L, TOPIC, topic_methods);
+    class(L, SUBSCRIPTION, subscription_methods);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, open_topic);
+    lua_setfield(L, -2, "topic");
+    return 1;
+}

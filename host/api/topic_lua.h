@@ -1,0 +1,13 @@
+/* atoll.core.topic: topics and subscriptions. A string that many fibers of a state read
+ * is made once for all of them; tables are made anew for each.
+ *
+ * The thread that the state is on. */
+#ifndef API_TOPIC_LUA_H
+#define API_TOPIC_LUA_H
+
+#include <lua.h>
+
+/* A table: topic(name) -> topic. */
+int luaopen_atoll_core_topic(lua_State *L);
+
+#endif

@@ -1,0 +1,450 @@
+#include "isolate/topic.h"
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/siphash.h"
+#include "base/table.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum { RING_LEAST = 8, RING_KEPT = 64 };
+
+struct topics {
+    pthread_mutex_t lock;
+    struct table table;
+    struct siphash_key seed;
+    atomic_ullong published;
+};
+
+/* A topic's lock is taken before that of its boards. */
+struct topic {
+    struct table_node node; /* under the lock of all, as references */
+    size_t references;
+    struct topics *all;
+    pthread_mutex_t lock;
+    struct link boards;
+    size_t len;
+    char name[];
+};
+
+struct slot {
+    struct bulletin *bulletin; /* a reference */
+    unsigned left;             /* subscribers who have yet to read it */
+};
+
+/* What is yet to be read on one thread: bulletins begin..end-1, each at its number
+ * modulo size. None of them has been read by all, so they go in order. Only its own
+ * thread adds and removes subscribers. */
+struct board {
+    struct link member;  /* of the topic's; under its lock */
+    struct topic *topic; /* a reference */
+    struct loop *loop;
+    pthread_mutex_t lock;
+    struct slot *ring;
+    size_t size; /* a power of two, or 0 */
+    uint64_t begin, end;
+    size_t bytes;
+    unsigned subscribers;
+    unsigned capacity; /* the most that any of them wants */
+    bool wanted;       /* some are idle */
+    bool woken;        /* the wake-up is on its way */
+    struct post wake;
+    struct link idle; /* subscribers; its thread's, as telling */
+    bool telling;
+};
+
+/* ---- bulletins ---- */
+
+struct bulletin *bulletin_new(size_t len, unsigned cargo_count) {
+    struct bulletin *b = malloc(sizeof *b + len);
+    if (!b) return NULL;
+    *b = (struct bulletin){.len = len};
+    atomic_init(&b->references, 1);
+    if (cargo_count && !(b->cargo = calloc(cargo_count, sizeof *b->cargo))) {
+        free(b);
+        return NULL;
+    }
+    return b;
+}
+
+static bool give_up(struct bulletin *b) {
+    return atomic_fetch_sub_explicit(&b->references, 1, memory_order_acq_rel) == 1;
+}
+
+static void bulletin_free(struct bulletin *b) {
+    for (unsigned i = 0; i < b->cargo_count; i++)
+        b->cargo[i].kind->drop(b->cargo[i].core);
+    free(b->cargo);
+    free(b);
+}
+
+void bulletin_unref(struct bulletin *b) {
+    if (b && give_up(b)) bulletin_free(b);
+}
+
+/* Those without a reference left, which are freed outside the locks. */
+static void free_all(struct bulletin *dead) {
+    while (dead) {
+        struct bulletin *next = dead->next;
+        bulletin_free(dead);
+        dead = next;
+    }
+}
+
+/* ---- topics by name ---- */
+
+struct topics *topics_new(void) {
+    struct topics *all = calloc(1, sizeof *all);
+    if (!all) return NULL;
+    if (getrandom(&all->seed, sizeof all->seed, 0) == sizeof all->seed &&
+        table_init(&all->table) == 0) {
+        pthread_mutex_init(&all->lock, NULL);
+        return all;
+    }
+    free(all);
+    return NULL;
+}
+
+void topics_free(struct topics *all) {
+    if (!all) return;
+    CHECK(all->table.count == 0);
+    table_done(&all->table);
+    pthread_mutex_destroy(&all->lock);
+    free(all);
+}
+
+/* Under the lock. */
+static struct topic *find(struct topics *all, struct span name, uint64_t hash) {
+    for (struct table_node *n = *table_bucket(&all->table, hash); n; n = n->next) {
+        struct topic *t = LIST_OF(n, struct topic, node);
+        if (n->hash != hash || !span_eq(topic_name(t), name)) continue;
+        t->references++;
+        return t;
+    }
+    return NULL;
+}
+
+static struct topic *topic_new(struct topics *all, struct span name, uint64_t hash) {
+    struct topic *t = calloc(1, sizeof *t + name.len);
+    if (!t) return NULL;
+    t->node.hash = hash;
+    t->references = 1;
+    t->all = all;
+    t->len = name.len;
+    if (name.len) memcpy(t->name, name.at, name.len);
+    pthread_mutex_init(&t->lock, NULL);
+    list_init(&t->boards);
+    return t;
+}
+
+static void topic_free(struct topic *t) {
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}
+
+struct topic *topic_open(struct topics *all, struct span name) {
+    uint64_t hash = siphash(&all->seed, name);
+    pthread_mutex_lock(&all->lock);
+    struct topic *found = find(all, name, hash);
+    pthread_mutex_unlock(&all->lock);
+    if (found) return found;
+    struct topic *t = topic_new(all, name, hash);
+    if (!t) return NULL;
+    pthread_mutex_lock(&all->lock);
+    found = find(all, name, hash); /* somebody may have been faster */
+    if (!found) {
+        table_insert(&all->table, &t->node);
+        table_step(&all->table);
+    }
+    pthread_mutex_unlock(&all->lock);
+    if (!found) return t;
+    topic_free(t);
+    return found;
+}
+
+struct topic *topic_ref(struct topic *t) {
+    pthread_mutex_lock(&t->all->lock);
+    t->references++;
+    pthread_mutex_unlock(&t->all->lock);
+    return t;
+}
+
+void topic_unref(struct topic *t) {
+    struct topics *all = t->all;
+    pthread_mutex_lock(&all->lock);
+    bool last = --t->references == 0;
+    if (last) {
+        table_remove(&all->table, &t->node);
+        table_step(&all->table);
+    }
+    pthread_mutex_unlock(&all->lock);
+    if (last) topic_free(t);
+}
+
+struct span topic_name(const struct topic *t) {
+    return span_of(t->name, t->len);
+}
+
+/* ---- boards; under their lock ---- */
+
+static struct slot *slot_at(const struct board *b, uint64_t number) {
+    return &b->ring[number & (b->size - 1)];
+}
+
+/* The oldest goes: its reference is the caller's. */
+static struct bulletin *pull(struct board *b) {
+    struct bulletin *it = slot_at(b, b->begin++)->bulletin;
+    b->bytes -= it->len;
+    return it;
+}
+
+static void drop(struct bulletin *it, struct bulletin **dead) {
+    if (!give_up(it)) return;
+    it->next = *dead;
+    *dead = it;
+}
+
+/* A subscriber is past it; true when all are. */
+static bool pass(struct board *b, uint64_t number) {
+    bool all = --slot_at(b, number)->left == 0;
+    CHECK(!all || number == b->begin);
+    return all;
+}
+
+static bool grow(struct board *b) {
+    size_t size = b->size ? 2 * b->size : RING_LEAST;
+    struct slot *ring = malloc(size * sizeof *ring);
+    if (!ring) return false;
+    for (uint64_t i = b->begin; i != b->end; i++) ring[i & (size - 1)] = *slot_at(b, i);
+    free(b->ring);
+    b->ring = ring;
+    b->size = size;
+    return true;
+}
+
+static size_t count_on(const struct board *b) {
+    return (size_t)(b->end - b->begin);
+}
+
+/* To how many. Those that must go for it are added to *dead. */
+static unsigned put(struct board *b, struct bulletin *it, struct bulletin **dead) {
+    if (!b->subscribers) return 0;
+    while (count_on(b) &&
+           (count_on(b) >= b->capacity || b->bytes + it->len > TOPIC_BYTES_MAX))
+        drop(pull(b), dead);
+    if (count_on(b) == b->size && !grow(b)) {
+        if (!b->size) { /* as one that had to go */
+            b->begin = ++b->end;
+            return 0;
+        }
+        drop(pull(b), dead);
+    }
+    atomic_fetch_add_explicit(&it->references, 1, memory_order_relaxed);
+    *slot_at(b, b->end++) = (struct slot){it, b->subscribers};
+    b->bytes += it->len;
+    return b->subscribers;
+}
+
+/* What is not there any more, or too far behind, is passed. How many. */
+static uint64_t catch_up(struct board *b, struct subscriber *s, uint64_t behind,
+                         struct bulletin **dead) {
+    uint64_t missed = 0;
+    if (s->next < b->begin) {
+        missed = b->begin - s->next;
+        s->next = b->begin;
+    }
+    for (; b->end - s->next > behind; missed++, s->next++)
+        if (pass(b, s->next)) drop(pull(b), dead);
+    return missed;
+}
+
+/* A long ring is given back when nothing is on it. */
+static struct slot *spare(struct board *b) {
+    struct slot *ring = b->ring;
+    if (count_on(b) || b->size <= RING_KEPT) return NULL;
+    b->ring = NULL;
+    b->size = 0;
+    return ring;
+}
+
+/* ---- publishing ---- */
+
+size_t topic_publish(struct topic *t, struct bulletin *it) {
+    size_t count = 0;
+    struct bulletin *dead = NULL;
+    it->number =
+        atomic_fetch_add_explicit(&t->all->published, 1, memory_order_relaxed) + 1;
+    pthread_mutex_lock(&t->lock);
+    for (struct link *l = t->boards.next; l != &t->boards; l = l->next) {
+        struct board *b = LIST_OF(l, struct board, member);
+        pthread_mutex_lock(&b->lock);
+        count += put(b, it, &dead);
+        bool wake = b->wanted && !b->woken;
+        if (wake) b->woken = true;
+        pthread_mutex_unlock(&b->lock);
+        /* The loop cannot have ended: the board has to leave the topic first. */
+        if (wake) loop_post(b->loop, &b->wake);
+    }
+    pthread_mutex_unlock(&t->lock);
+    free_all(dead);
+    return count;
+}
+
+size_t topic_count(struct topic *t) {
+    size_t count = 0;
+    pthread_mutex_lock(&t->lock);
+    for (struct link *l = t->boards.next; l != &t->boards; l = l->next) {
+        struct board *b = LIST_OF(l, struct board, member);
+        pthread_mutex_lock(&b->lock);
+        count += b->subscribers;
+        pthread_mutex_unlock(&b->lock);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return count;
+}
+
+/* ---- subscribers ---- */
+
+static void board_free(struct board *b) {
+    CHECK(!b->subscribers && !count_on(b));
+    pthread_mutex_destroy(&b->lock);
+    free(b->ring);
+    topic_unref(b->topic);
+    free(b);
+}
+
+/* Those who are idle and have something to read now. */
+static void woken(struct post *post) {
+    struct board *b = LIST_OF(post, struct board, wake);
+    struct link told, *first;
+    list_init(&told);
+    pthread_mutex_lock(&b->lock);
+    b->woken = b->wanted = false;
+    uint64_t end = b->end;
+    pthread_mutex_unlock(&b->lock);
+    b->telling = true;
+    list_splice(&told, &b->idle);
+    bool some = false;
+    while ((first = list_first(&told))) {
+        struct subscriber *s = LIST_OF(first, struct subscriber, idle);
+        list_unlink(first);
+        if (s->next != end) {
+            s->arrived(s);
+        } else {
+            list_append(&b->idle, first);
+            some = true;
+        }
+    }
+    b->telling = false;
+    pthread_mutex_lock(&b->lock);
+    b->wanted = b->wanted || some;
+    /* What came meanwhile found nobody who wanted it. */
+    bool again = some && b->end != end && !b->woken;
+    if (again) b->woken = true;
+    bool over = !b->subscribers && !b->woken;
+    pthread_mutex_unlock(&b->lock);
+    if (again) loop_post(b->loop, &b->wake);
+    if (over) board_free(b);
+}
+
+static struct board *board_new(struct topic *t, struct loop *l) {
+    struct board *b = calloc(1, sizeof *b);
+    if (!b) return NULL;
+    b->topic = topic_ref(t);
+    b->loop = l;
+    b->wake.run = woken;
+    pthread_mutex_init(&b->lock, NULL);
+    list_init(&b->member);
+    list_init(&b->idle);
+    return b;
+}
+
+static struct board *board_of(struct topic *t, struct loop *loop) {
+    struct board *found = NULL;
+    pthread_mutex_lock(&t->lock);
+    for (struct link *l = t->boards.next; l != &t->boards && !found; l = l->next) {
+        struct board *b = LIST_OF(l, struct board, member);
+        if (b->loop == loop) found = b;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return found;
+}
+
+int topic_subscribe(struct topic *t, struct loop *l, unsigned capacity,
+                    struct subscriber *s) {
+    struct board *b = board_of(t, l), *fresh = NULL;
+    if (!b && !(b = fresh = board_new(t, l))) return -ENOMEM;
+    s->board = b;
+    s->capacity = capacity;
+    list_init(&s->idle);
+    pthread_mutex_lock(&b->lock);
+    s->next = b->end;
+    b->subscribers++;
+    if (capacity > b->capacity) b->capacity = capacity;
+    pthread_mutex_unlock(&b->lock);
+    if (!fresh) return 0;
+    pthread_mutex_lock(&t->lock);
+    list_append(&t->boards, &b->member);
+    pthread_mutex_unlock(&t->lock);
+    return 0;
+}
+
+struct bulletin *subscriber_take(struct subscriber *s, uint64_t *missed, bool *last) {
+    struct board *b = s->board;
+    struct bulletin *it = NULL, *dead = NULL;
+    struct slot *ring = NULL;
+    *last = false;
+    pthread_mutex_lock(&b->lock);
+    *missed = catch_up(b, s, s->capacity, &dead);
+    if (s->next == b->end) {
+        b->wanted = true;
+    } else {
+        it = slot_at(b, s->next)->bulletin;
+        *last = pass(b, s->next++);
+        if (*last)
+            pull(b); /* the reference is passed on */
+        else
+            atomic_fetch_add_explicit(&it->references, 1, memory_order_relaxed);
+        ring = spare(b);
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (!it) {
+        list_unlink(&s->idle);
+        list_append(&b->idle, &s->idle);
+    }
+    free(ring);
+    free_all(dead);
+    return it;
+}
+
+size_t subscriber_count(struct subscriber *s) {
+    struct board *b = s->board;
+    if (!b) return 0;
+    pthread_mutex_lock(&b->lock);
+    uint64_t from = s->next < b->begin ? b->begin : s->next;
+    uint64_t count = b->end - from;
+    pthread_mutex_unlock(&b->lock);
+    return (size_t)(count < s->capacity ? count : s->capacity);
+}
+
+void subscriber_end(struct subscriber *s) {
+    struct board *b = s->board;
+    struct bulletin *dead = NULL;
+    if (!b) return;
+    s->board = NULL;
+    list_unlink(&s->idle);
+    pthread_mutex_lock(&b->lock);
+    catch_up(b, s, 0, &dead);
+    bool last = --b->subscribers == 0;
+    pthread_mutex_unlock(&b->lock);
+    free_all(dead);
+    if (!last) return;
+    pthread_mutex_lock(&b->topic->lock);
+    list_unlink(&b->member);
+    pthread_mutex_unlock(&b->topic->lock);
+    /* Nobody publishes to it any more. A wake-up that is on its way frees it. */
+    if (!b->woken && !b->telling) board_free(b);
+}

@@ -1,0 +1,83 @@
+/* Topics: what is published to one reaches all who are subscribed at that moment, in
+ * every isolate, and all of them in the same order. A bulletin is kept once, however
+ * many have yet to read it, and goes with its last reader. Publishing never waits: a
+ * topic has a board for each isolate, a bounded ring of what is yet to be read there.
+ * Who lags behind finds the oldest gone, and is told how many.
+ *
+ * Publishing costs one wake-up for each isolate that has subscribers, and none for one
+ * that is about to look anyway. A topic lives as long as somebody holds it or is
+ * subscribed. The locks are held for a few assignments for each board, and now and then
+ * the growth of a ring; never while Lua runs. Any thread, unless it says the
+ * subscriber's. */
+#ifndef ISOLATE_TOPIC_H
+#define ISOLATE_TOPIC_H
+
+#include "base/span.h"
+#include "isolate/cargo.h"
+#include "net/loop.h"
+
+#include <stdatomic.h>
+
+enum { TOPIC_BYTES_MAX = 16 * 1024 * 1024 }; /* on a board, if it is more than one */
+
+struct topics;
+struct topic;
+struct board;
+
+/* The topics of a process by name. NULL without memory. */
+struct topics *topics_new(void);
+void topics_free(struct topics *all); /* no topic is left; NULL is none */
+
+/* A reference to the one of that name; NULL without memory. */
+struct topic *topic_open(struct topics *all, struct span name);
+struct topic *topic_ref(struct topic *t);
+void topic_unref(struct topic *t);
+struct span topic_name(const struct topic *t);
+
+/* What is published: bytes, and beside them what can be copied. Read only. */
+struct bulletin {
+    atomic_uint references;
+    unsigned cargo_count;
+    struct cargo *cargo; /* owned */
+    struct bulletin *next;
+    uint64_t number; /* by order of publishing, from 1 */
+    size_t len;
+    char bytes[];
+};
+
+/* One reference; the bytes are to be written, cargo_count to be counted up. NULL
+ * without memory. */
+struct bulletin *bulletin_new(size_t len, unsigned cargo_count);
+void bulletin_unref(struct bulletin *b); /* NULL is fine */
+
+/* To how many subscribers. The reference stays the caller's. */
+size_t topic_publish(struct topic *t, struct bulletin *b);
+
+size_t topic_count(struct topic *t); /* subscribers */
+
+/* One who reads. All of it the subscriber's thread. */
+struct subscriber {
+    struct board *board; /* NULL: not subscribed */
+    struct link idle;    /* of the board's, when it has read everything */
+    uint64_t next;       /* what it reads next */
+    unsigned capacity;
+    /* After subscriber_take has found nothing: there is something. May end this and
+       other subscribers. */
+    void (*arrived)(struct subscriber *s);
+    void *user;
+};
+
+/* Reads what is published from now on, up to capacity (at least 1) behind. l: this
+ * thread's. 0 or -ENOMEM. */
+int topic_subscribe(struct topic *t, struct loop *l, unsigned capacity,
+                    struct subscriber *s);
+void subscriber_end(struct subscriber *s); /* if it is subscribed */
+
+/* A reference to the next one, or NULL. *missed is how many had to go before it. *last:
+ * nobody else will read it on this thread. */
+struct bulletin *subscriber_take(struct subscriber *s, uint64_t *missed, bool *last);
+
+/* Yet to be read. */
+size_t subscriber_count(struct subscriber *s);
+
+#endif
