@@ -108,3 +108,100 @@ describe("https", function()
     assert.is_nil(seen.authorization)
   end)
 end)
+
+describe("http.serve with TLS", function()
+  local c, trust, listener, url, task
+
+  local function echo(req)
+    return req.scheme .. " " .. req.path .. " " .. #(req:text() or "")
+  end
+
+  local function serve(app)
+    c = certs.make()
+    trust = { tls = { ca = c.ca } }
+    listener = assert(atoll.net.listen("127.0.0.1:0",
+      { tls = { cert = c.server, key = c.key } }))
+    url = "https://" .. listener:name()
+    task = atoll.spawn(http.serve, listener, app)
+  end
+
+  local function connect()
+    return assert(atoll.net.connect(listener:name(), trust))
+  end
+
+  after_each(function()
+    listener:close()
+    assert.is_true(task:join(20))
+  end)
+
+  teardown(certs.finish)
+
+  it("answers over connections that are kept", function()
+    serve(echo)
+    for i = 1, 3 do
+      assert.equal(("https /%d 0"):format(i), http.get(url .. "/" .. i, trust).body)
+    end
+    local body = ("x"):rep(3000000)
+    assert.equal("https / 3000000", http.post(url .. "/", body, trust).body)
+  end)
+
+  it("sends much, and ends TLS before the connection", function()
+    serve(function() return ("0123456789abcdef"):rep(200000) end)
+    local socket <close> = connect()
+    socket:write "GET / HTTP/1.0\r\n\r\n"
+    local all = assert(socket:read "all") -- not ETRUNCATED
+    assert.equal(3200000, #all:match "\r\n\r\n(.*)")
+  end)
+
+  it("reads all requests that have come at once", function()
+    serve(echo)
+    local socket <close> = connect()
+    local request = "GET /" .. ("y"):rep(2000) .. " HTTP/1.1\r\nHost: a\r\n\r\n"
+    local writer = atoll.spawn(socket.write, socket, request:rep(200))
+    for _ = 1, 200 do
+      assert.equal("HTTP/1.1 200 OK", socket:read "line")
+      local length
+      repeat
+        local line = socket:read "line"
+        length = tonumber(line:match "^[Cc]ontent%-[Ll]ength: (%d+)") or length
+      until line == ""
+      assert.equal("https /" .. ("y"):rep(2000) .. " 0", socket:read(length))
+    end
+    writer:join()
+  end)
+
+  it("streams both ways", function()
+    serve(function(req)
+      local chunks = {}
+      for chunk in req:chunks() do chunks[#chunks + 1] = chunk:upper() end
+      return atoll.stream(function(write)
+        for _, chunk in ipairs(chunks) do write(chunk) end
+      end)
+    end)
+    local n = 0
+    local res = assert(http.post(url, function()
+      n = n + 1
+      return n <= 100 and ("ab"):rep(5000) or nil
+    end, trust))
+    assert.equal(("AB"):rep(500000), res.body)
+  end)
+
+  it("closes on those who speak no TLS, and serves the others", function()
+    serve(echo)
+    local plain <close> = assert(atoll.net.connect(listener:name()))
+    plain:write "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    local answer = plain:read "all" or "" -- an alert, or a reset
+    assert.is_nil(answer:find("HTTP", 1, true))
+    assert.equal("https / 0", http.get(url, trust).body)
+  end)
+
+  it("tells a client that is idle, when it closes, that this is the end", function()
+    serve(echo)
+    local socket <close> = connect()
+    socket:write "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    repeat local line = socket:read "line" until line == ""
+    assert.equal("https / 0", socket:read(9))
+    listener:close()
+    assert.equal("", socket:read "all")
+  end)
+end)

@@ -64,6 +64,11 @@ int listener_descriptor(lua_State *L, int index) {
     return l->fd;
 }
 
+struct tls_ctx *listener_tls(lua_State *L, int index) {
+    const struct listening *l = luaL_checkudata(L, index, NAME);
+    return l->tls;
+}
+
 int listener_await_close(lua_State *L, int index, lua_KFunction k,
                          lua_KContext context) {
     struct listening *l = luaL_checkudata(L, index, NAME);

@@ -14,6 +14,9 @@ int luaopen_atoll_listener(lua_State *L);
  */
 int listener_descriptor(lua_State *L, int index);
 
+/* What its connections speak; NULL for plain ones. */
+struct tls_ctx *listener_tls(lua_State *L, int index);
+
 /* Parks until the listener at index is closed, then k. Only one fiber may. */
 int listener_await_close(lua_State *L, int index, lua_KFunction k,
                          lua_KContext context);

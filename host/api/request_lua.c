@@ -293,6 +293,7 @@ static int get(lua_State *L) {
     case F_QUERY_STRING: return x->target.query.at ? push_span(L, x->target.query) : 0;
     case F_HOST: return push_host(L, x);
     case F_SCHEME:
+        if (x->secure) return push_span(L, SPAN("https"));
         return push_span(L, x->target.scheme.len ? x->target.scheme : SPAN("http"));
     case F_VERSION: return push_span(L, x->head.minor ? SPAN("1.1") : SPAN("1.0"));
     case F_REMOTE: return push_remote(L, x);

@@ -167,9 +167,11 @@ static int serve(lua_State *L) {
     if (!o->appdir || o->child)
         s->site.kind = FIBER_TASK; /* a script's end waits for nobody */
     struct loop *l = sched_of(L)->loop;
+    struct tls_ctx *tls = listener_tls(L, LISTENER);
     s->has_front = true;
-    if (front_init(&s->front, l, &s->crew, o->limits, &app, s) != 0 ||
-        front_listen(&s->front, &fd, 1) != 0)
+    int err = front_init(&s->front, l, &s->crew, o->limits, &app, s);
+    if (tls) front_protect(&s->front, tls);
+    if (err || front_listen(&s->front, &fd, 1) != 0)
         return luaL_error(L, "not enough descriptors or memory to serve");
     front_start(&s->front);
     return listener_await_close(L, LISTENER, closed, 0);

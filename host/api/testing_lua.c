@@ -82,8 +82,10 @@ static void memory_close(struct stream *s) {
     sched_wake(&p->closed, WAKE_EVENT);
 }
 
-static const struct stream_ops memory = {memory_read, memory_writev, memory_shutdown,
-                                         memory_close, false};
+static const struct stream_ops memory = {.read = memory_read,
+                                         .writev = memory_writev,
+                                         .shutdown = memory_shutdown,
+                                         .close = memory_close};
 
 static void poke(struct deferred *d) {
     struct pipe *p = LIST_OF(d, struct pipe, poke);

@@ -28,6 +28,7 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
     x->conn = conn;
     x->handle = NULL;
     x->held = x->owned = false;
+    x->secure = f->tls;
     list_init(&x->member);
     /* The space behind the fields is a multiple of their size away from an aligned
        start; round up to what the arena asks for. */

@@ -67,6 +67,7 @@ struct exchange {
     const void *site; /* the app's, too: whose routes these are */
     bool held;        /* by the app */
     bool owned;       /* the head's bytes are in the arena */
+    bool secure;      /* it came over TLS */
     struct link member;
     struct arena arena;
 

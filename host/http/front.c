@@ -31,7 +31,7 @@ static void take_over(struct post *p) {
         close(h->fd);
         front_closed(h->to);
     } else {
-        h1_open(h->to, h->fd, &stream_plain, &h->peer);
+        h1_open(h->to, h->fd, &h->peer);
     }
     free(h);
 }
@@ -79,7 +79,7 @@ static void welcome(struct front *f, int fd, const struct sockaddr_storage *peer
         return;
     }
     atomic_fetch_add_explicit(&f->load, 1, memory_order_relaxed);
-    h1_open(f, fd, &stream_plain, peer);
+    h1_open(f, fd, peer);
 }
 
 static bool full(struct front *f) {
@@ -181,12 +181,17 @@ int front_listen(struct front *f, const int *fds, unsigned count) {
     for (unsigned i = 0; i < count; i++) {
         int err = acceptor_init(&f->listeners[i], f->loop, fds[i], acceptable, f);
         if (err) return err;
+        f->listener_count++;
+        if (f->tls) continue;
         f->listeners[i].farewell = SPAN("HTTP/1.1 503 Service Unavailable\r\n"
                                         "Connection: close\r\nRetry-After: 1\r\n"
                                         "Content-Length: 0\r\n\r\n");
-        f->listener_count++;
     }
     return 0;
+}
+
+void front_protect(struct front *f, struct tls_ctx *tls) {
+    f->tls = tls_ctx_ref(tls);
 }
 
 void front_start(struct front *f) {
@@ -227,7 +232,7 @@ void front_drain(struct front *f, int64_t grace) {
         int fd;
         while ((fd = acceptor_accept(&f->listeners[i], &peer)) >= 0) {
             atomic_fetch_add_explicit(&f->load, 1, memory_order_relaxed);
-            h1_open(f, fd, &stream_plain, &peer);
+            h1_open(f, fd, &peer);
         }
     }
     stop_listening(f);
@@ -293,6 +298,7 @@ void front_done(struct front *f) {
         free(c);
     }
     free(f->listeners);
+    tls_ctx_unref(f->tls);
     f->magic = 0;
 }
 

@@ -16,6 +16,7 @@
 #include "net/listen.h"
 #include "net/loop.h"
 #include "net/stream.h"
+#include "net/tls_ctx.h"
 
 #include <stdatomic.h>
 
@@ -60,6 +61,7 @@ struct front {
     unsigned exchanges; /* out of the pool */
     uint64_t requests, id_base;
     struct access *access; /* NULL: no access log */
+    struct tls_ctx *tls;   /* of all its listeners; NULL: plain */
     ev_prepare before_sleep;
     bool accepting;
     bool draining;                    /* answers say Connection: close */
@@ -82,6 +84,9 @@ int front_init(struct front *f, struct loop *l, struct crew *crew,
                const struct front_limits *limits, const struct http_app *app,
                void *app_data);
 int front_listen(struct front *f, const int *fds, unsigned count);
+
+/* Its listeners speak TLS. Before front_listen. */
+void front_protect(struct front *f, struct tls_ctx *tls);
 
 /* On the isolate's thread, when its loop is about to run. */
 void front_start(struct front *f);

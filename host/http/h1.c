@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "http/h1_answer.h"
 #include "http/loan.h"
+#include "net/stream_tls.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -246,7 +247,7 @@ static void reset(struct h1 *c) {
  * make the kernel send a reset that can overtake the answer. */
 static void end(struct h1 *c) {
     bool quiet = c->eof || (!c->deaf && c->phase != H1_BODY && buf_len(&c->in) == 0);
-    if (quiet) {
+    if (quiet && stream_farewell(&c->stream) == IO_OK) {
         close_now(c);
     } else if (c->phase != H1_LINGER) {
         c->phase = H1_LINGER;
@@ -304,10 +305,8 @@ static void late(struct timer *t) {
         reset(c);
     } else if (c->phase == H1_IDLE) {
         /* A request may have come at the last moment. */
-        if (stream_read(&c->stream, l->scratch, LOOP_SCRATCH, &n) == IO_OK)
-            run(c, l->scratch, n);
-        else
-            close_now(c);
+        c->closing = stream_read(&c->stream, l->scratch, LOOP_SCRATCH, &n) != IO_OK;
+        run(c, l->scratch, c->closing ? 0 : n);
     } else if (c->phase == H1_HEAD) {
         c->feeding = true;
         refuse(c, 408, "the head did not come in time");
@@ -450,14 +449,15 @@ static struct h1 *make(struct front *f, int fd, const struct stream_ops *ops,
     return c;
 }
 
-void h1_open(struct front *f, int fd, const struct stream_ops *ops,
-             const struct sockaddr_storage *peer) {
-    struct h1 *c = make(f, fd, ops, peer);
-    if (c) {
-        readable(&c->stream);
-    } else {
+void h1_open(struct front *f, int fd, const struct sockaddr_storage *peer) {
+    struct h1 *c = make(f, fd, &stream_plain, peer);
+    if (!c) {
         close(fd);
         front_closed(f);
+    } else if (f->tls && stream_tls_start(&c->stream, f->tls, NULL) != 0) {
+        close_now(c);
+    } else {
+        readable(&c->stream);
     }
 }
 

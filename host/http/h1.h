@@ -53,9 +53,8 @@ struct h1 {
     uint8_t address[16];
 };
 
-/* Takes fd (or, with ops other than stream_plain, -1) and reads at once. */
-void h1_open(struct front *f, int fd, const struct stream_ops *ops,
-             const struct sockaddr_storage *peer);
+/* Takes fd and reads at once. */
+void h1_open(struct front *f, int fd, const struct sockaddr_storage *peer);
 
 /* The connection of a stream of one's own making, for specs; NULL without memory. */
 struct h1 *h1_open_memory(struct front *f, const struct stream_ops *ops);

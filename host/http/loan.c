@@ -181,6 +181,7 @@ void loan_drop(struct exchange *x) {
         stream_commit(&c->stream, sizeof sorry - 1);
         stream_flush(&c->stream);
     }
+    stream_farewell(&c->stream);
     stream_done(&c->stream);
     loan_end(c);
     buf_reset(&c->in);

@@ -63,6 +63,7 @@ void stream_want_read(struct stream *s, bool want) {
     if (s->reading == want) return;
     s->reading = want;
     watch(s);
+    if (want && s->ahead) s->ops->retell(s);
 }
 
 char *stream_reserve(struct stream *s, size_t n) {
@@ -207,12 +208,14 @@ void stream_detach(struct stream *s) {
     if (!s->loop) return;
     loop_forget(s->loop, &s->io);
     s->loop = NULL;
+    if (s->ops->retell) s->ops->retell(s);
 }
 
 void stream_attach(struct stream *s, struct loop *l) {
     s->loop = l;
     s->written = l->now;
     watch(s);
+    if (s->reading && s->ahead) s->ops->retell(s);
 }
 
 /* Not read and write themselves: in a program with threads each of them opens and
@@ -254,5 +257,5 @@ static void plain_close(struct stream *s) {
     close(s->io.fd);
 }
 
-const struct stream_ops stream_plain = {plain_read, plain_writev, plain_shutdown,
-                                        plain_close, false};
+const struct stream_ops stream_plain = {plain_read,  plain_writev, plain_shutdown,
+                                        plain_close, false,        NULL};

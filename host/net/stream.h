@@ -28,6 +28,9 @@ struct stream_ops {
     enum io (*shutdown)(struct stream *s);
     void (*close)(struct stream *s);
     bool farewell; /* shutdown belongs before close: the peer cares */
+    /* Calls readable later in this turn: `ahead` is set, and reading is wanted again;
+       without a loop no more. NULL where that is never set. */
+    void (*retell)(struct stream *s);
 };
 
 struct stream_user {
@@ -113,6 +116,11 @@ static inline enum io stream_read(struct stream *s, char *to, size_t room, size_
 /* After the queue is sent, tells the peer that nothing more comes. IO_AGAIN while the
  * socket does not take that; it follows by itself, and then drained is called. */
 enum io stream_shutdown(struct stream *s);
+
+/* Before closing in peace. IO_AGAIN while the peer is still to be told. */
+static inline enum io stream_farewell(struct stream *s) {
+    return s->ops->farewell && !s->broken ? stream_shutdown(s) : IO_OK;
+}
 
 /* Called by the transport: reading (writing) waits for the other event instead of its
  * own, or does so no more. */

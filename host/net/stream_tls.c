@@ -88,6 +88,14 @@ static void tell(struct deferred *d) {
     if (s->reading) s->user->readable(s);
 }
 
+static void retell(struct stream *s) {
+    struct tls *t = tls_of(s);
+    if (s->loop)
+        loop_defer(s->loop, &t->tell);
+    else
+        list_unlink(&t->tell.link);
+}
+
 /* The handshake has been completed by that call. What it has read behind it the
  * descriptor will not tell of; a write that had to wait for it can go on when a read
  * has completed it, and whoever waits for it in order to read when a write has. */
@@ -97,7 +105,7 @@ static void note_made(struct stream *s) {
     t->made = true;
     if (openssl.SSL_has_pending(t->ssl)) s->ahead = true;
     stream_cross(s, true, false);
-    if (s->loop) loop_defer(s->loop, &t->tell);
+    retell(s);
 }
 
 /* What it waits for, in that direction, is over. */
@@ -129,6 +137,7 @@ static enum io tls_read(struct stream *s, char *to, size_t room, size_t *n) {
     if (*n == 0) return io;
     t->heard = true;
     s->ahead = io != IO_AGAIN; /* no event will tell */
+    if (s->ahead) retell(s);
     return IO_OK;
 }
 
@@ -220,8 +229,8 @@ static void tls_close(struct stream *s) {
         stream_plain.close(s);
 }
 
-static const struct stream_ops ops = {tls_read, tls_writev, tls_shutdown, tls_close,
-                                      true};
+static const struct stream_ops ops = {tls_read,  tls_writev, tls_shutdown,
+                                      tls_close, true,       retell};
 
 int stream_tls_start(struct stream *s, struct tls_ctx *c, const char *name) {
     CHECK(s->ops == &stream_plain && stream_unsent(s) == 0);
