@@ -120,16 +120,22 @@ describe("drain", function()
     local h = host.start { isolates = 2, set = { drain_timeout = 0.3 }, app = [[
       local host = require "atoll.core.host"
       app:get("/", function() return "isolate " .. host.isolate() end)
-      app:get("/long", function() atoll.sleep(60) end)
+      app:get("/long", function()
+        atoll.log.info("long in " .. host.isolate())
+        atoll.sleep(60)
+      end)
     ]] }
     local c
-    repeat c = wire.connect(h) until c:ask("/").body == "isolate 2"
-    c:send(get "/long")
+    repeat
+      c = wire.connect(h)
+      c:send(get "/long")
+    until h:log_wait "long in (%d)" == "2"
     h:signal "sigttou"
     h:log_wait "requests were left when drain_timeout was over"
     c:wait_end()
     assert.equal("isolate 1", wire.ask(h, "/").body)
-    h:stop()
+    h:term()
+    h:ended_well()
   end)
 
   it("keeps serving for drain_delay", function()

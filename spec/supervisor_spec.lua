@@ -59,6 +59,7 @@ describe("supervisor", function()
     end)
     local seconds = events.now() - began
     assert.is_true(seconds < (host.SLOW and 3 or 0.1), seconds .. " s")
+    h:log_wait "host restarted" -- it answers before it has said that it is ready
   end)
 
   it("starts the host again with the newest code", function()
