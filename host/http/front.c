@@ -316,6 +316,7 @@ struct h1 *front_take_spare(struct front *f) {
 
 void front_keep_spare(struct front *f, struct h1 *c) {
     c->magic = 0;
+    loan_unref(c->loan);
     if (f->spare_count >= SPARE_MAX) {
         free(c);
         return;

@@ -149,7 +149,8 @@ static size_t advance(struct h1 *c, const char *at, size_t n) {
         if (c->deaf || c->closing || c->aborted) return n;
         switch (c->phase) {
         case H1_IDLE:
-            if (done == n || c->lender) return done; /* its home reads the next one */
+            if (done == n || loan_is_out(c->loan))
+                return done; /* its home reads the next one */
             if (stream_unsent(&c->stream) > STREAM_LOW &&
                 (stream_flush(&c->stream) == IO_FAIL || stream_full(&c->stream)))
                 return done;
@@ -208,7 +209,7 @@ void h1_unlink(struct h1 *c) {
 
 static void bury(struct grave *g) {
     struct h1 *c = LIST_OF(g, struct h1, last.grave);
-    front_keep_spare(c->front, c);
+    if (!loan_is_out(c->loan) || !loan_bury(c)) front_keep_spare(c->front, c);
 }
 
 static void close_now(struct h1 *c) {
@@ -228,7 +229,6 @@ static void close_now(struct h1 *c) {
     h1_unlink(c);
     buf_reset(&c->in);
     stream_done(&c->stream);
-    loan_end(c);
     front_closed(c->front);
     c->last.grave.done = bury;
     loop_bury(c->front->loop, &c->last.grave);
@@ -351,14 +351,12 @@ static void settle(struct h1 *c) {
         close_now(c);
         return;
     }
+    if (loan_is_out(c->loan) && !c->x) {
+        if (loan_return(c)) return;
+        c->closing = true; /* it has no home any more */
+    }
     if (c->closing && !c->x && sent == IO_OK) {
         end(c);
-        if (c->phase == H1_CLOSED) return;
-    }
-    if (c->lender && !c->x && !c->closing && c->phase != H1_LINGER) {
-        if (loan_return(c)) return;
-        c->closing = true;
-        if (sent == IO_OK) end(c);
         if (c->phase == H1_CLOSED) return;
     }
     if (c->front->surplus && c->phase == H1_IDLE && sent == IO_OK && !c->closing &&
@@ -479,6 +477,6 @@ void h1_recheck(struct h1 *c) {
 void h1_cut(struct h1 *c) {
     if (c->x && c->x->phase == X_DONE) finish(c);
     stream_flush(&c->stream); /* an answer may have been made at the last moment */
-    if (c->lender && !c->x && !c->closing && loan_return(c)) return;
+    if (loan_is_out(c->loan) && !c->x && loan_return(c)) return;
     close_now(c);
 }

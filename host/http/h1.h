@@ -34,7 +34,7 @@ struct h1 {
     bool continued;  /* 100 Continue was sent, or is not waited for */
     uint32_t requests;
     struct front *front;
-    struct lender *lender; /* its home's, while it is on loan (loan.h) */
+    struct loan *loan; /* NULL before it was first lent (loan.h) */
     struct stream stream;
     struct http1_reader reader;
     struct exchange *x; /* from the first byte of its head to the end of its answer */

@@ -11,6 +11,7 @@ struct lender {
     atomic_uint references;
     pthread_mutex_t lock;
     struct front *front; /* NULL: it takes nobody back */
+    unsigned out;        /* connections that are not even on their way back */
 };
 
 static void unref(struct lender *l) {
@@ -29,6 +30,12 @@ static bool make_lender(struct front *f) {
     return true;
 }
 
+static void count(struct lender *l, int change) {
+    pthread_mutex_lock(&l->lock);
+    l->out += (unsigned)change;
+    pthread_mutex_unlock(&l->lock);
+}
+
 /* ---- leaving and entering ---- */
 
 /* What a message may outlive is copied. */
@@ -45,14 +52,35 @@ static int keep_route(struct exchange *x) {
     return 0;
 }
 
-int loan_prepare(struct exchange *x) {
+int loan_prepare(struct exchange *x, size_t size, void (*back)(void *user)) {
     struct h1 *c = x->conn;
     if (!c) return ERR_CLOSED;
     if (x->phase != X_HEAD) return -EALREADY;
     if (stream_fd(&c->stream) < 0) return -ENOTSUP;
-    if (!c->lender && !make_lender(c->front)) return ERR_MEMORY;
+    if (!loan_is_out(c->loan) && !make_lender(c->front)) return ERR_MEMORY;
+    if (!c->loan) {
+        c->loan = calloc(1, sizeof *c->loan + size);
+        if (!c->loan) return ERR_MEMORY;
+        atomic_init(&c->loan->references, 1);
+        c->loan->back = back;
+    }
     int err = keep_route(x);
     return err ? err : exchange_own(x);
+}
+
+struct loan *loan_fresh(const struct exchange *x) {
+    const struct h1 *c = x->conn;
+    return c->loan->out ? NULL : c->loan;
+}
+
+struct loan *loan_ref(struct loan *n) {
+    atomic_fetch_add_explicit(&n->references, 1, memory_order_relaxed);
+    return n;
+}
+
+void loan_unref(struct loan *n) {
+    if (n && atomic_fetch_sub_explicit(&n->references, 1, memory_order_acq_rel) == 1)
+        free(n);
 }
 
 bool loan_is_early(const struct exchange *x) {
@@ -78,28 +106,38 @@ void loan_leave(struct exchange *x) {
     struct h1 *c = x->conn;
     struct front *f = c->front;
     set_out(c);
-    if (c->lender) {
+    if (c->loan->out) {
         front_closed(f);
     } else {
-        c->lender = f->lender;
-        atomic_fetch_add_explicit(&c->lender->references, 1, memory_order_relaxed);
+        c->loan->out = true;
+        c->loan->home = f->lender;
+        atomic_fetch_add_explicit(&f->lender->references, 1, memory_order_relaxed);
+        count(f->lender, 1);
     }
     f->exchanges--;
     c->front = x->front = NULL;
     x->handle = NULL;
 }
 
+/* On the home's thread, of which it is one again. */
+static void end(struct loan *n) {
+    unref(n->home);
+    n->home = NULL;
+    n->out = false;
+    n->back(n->user);
+}
+
 void loan_enter(struct exchange *x, struct front *f) {
     struct h1 *c = x->conn;
     x->front = f;
     f->exchanges++;
-    if (c->lender == f->lender) { /* it is back */
-        unref(c->lender);
-        c->lender = NULL;
+    settle_in(c, f);
+    if (c->loan->home == f->lender) {
+        count(f->lender, -1);
+        end(c->loan);
     } else {
         atomic_fetch_add_explicit(&f->load, 1, memory_order_relaxed);
     }
-    settle_in(c, f);
     h1_recheck(c);
 }
 
@@ -108,37 +146,48 @@ void loan_enter(struct exchange *x, struct front *f) {
 static void arrive(struct post *p) {
     struct h1 *c = LIST_OF(p, struct h1, last.post);
     settle_in(c, c->front);
+    if (loan_is_out(c->loan)) end(c->loan);
     h1_run(c);
 }
 
-bool loan_return(struct h1 *c) {
-    struct lender *l = c->lender;
+static void arrive_closed(struct post *p) {
+    struct h1 *c = LIST_OF(p, struct h1, last.post);
+    end(c->loan);
+    front_closed(c->front);
+    front_keep_spare(c->front, c);
+}
+
+/* Takes it out of its front, if there is a home to go to. */
+static bool go_home(struct h1 *c, void (*run)(struct post *p)) {
+    struct lender *l = c->loan->home;
     pthread_mutex_lock(&l->lock);
     struct front *home = l->front;
     if (home) {
-        front_closed(c->front);
-        set_out(c);
-        c->lender = NULL;
+        if (c->phase != H1_CLOSED) {
+            front_closed(c->front);
+            set_out(c);
+        }
         c->front = home;
-        c->last.post.run = arrive;
+        c->last.post.run = run;
+        l->out--;
         loop_post(home->loop, &c->last.post);
     }
     pthread_mutex_unlock(&l->lock);
-    if (home)
-        unref(l);
-    else
-        loan_end(c);
     return home;
 }
 
-void loan_end(struct h1 *c) {
-    struct lender *l = c->lender;
-    if (!l) return;
-    c->lender = NULL;
-    pthread_mutex_lock(&l->lock);
-    if (l->front) front_closed(l->front);
-    pthread_mutex_unlock(&l->lock);
-    unref(l);
+bool loan_return(struct h1 *c) {
+    if (go_home(c, arrive)) return true;
+    unref(c->loan->home);
+    loan_unref(c->loan);
+    c->loan = NULL;
+    return false;
+}
+
+bool loan_bury(struct h1 *c) {
+    if (go_home(c, arrive_closed)) return true;
+    unref(c->loan->home);
+    return false;
 }
 
 bool loan_move(struct h1 *c) {
@@ -156,6 +205,8 @@ bool loan_move(struct h1 *c) {
 void loan_close(struct front *f) {
     if (!f->lender) return;
     pthread_mutex_lock(&f->lender->lock);
+    if (f->lender->front) /* they will never be back */
+        atomic_fetch_sub_explicit(&f->load, f->lender->out, memory_order_relaxed);
     f->lender->front = NULL;
     pthread_mutex_unlock(&f->lender->lock);
 }
@@ -183,8 +234,10 @@ void loan_drop(struct exchange *x) {
     }
     stream_farewell(&c->stream);
     stream_done(&c->stream);
-    loan_end(c);
     buf_reset(&c->in);
-    free(c);
     exchange_free(x);
+    c->phase = H1_CLOSED;
+    if (loan_bury(c)) return;
+    loan_unref(c->loan);
+    free(c);
 }

@@ -13,11 +13,30 @@
 
 struct exchange;
 struct h1;
+struct lender;
 
-/* Makes what loan_leave needs, and copies what still points into the app's routes. 0;
- * ERR_CLOSED when the client is gone, ERR_MEMORY, -EALREADY when the answer has begun,
- * -ENOTSUP when there is no connection (a test's). */
-int loan_prepare(struct exchange *x);
+/* Of a connection, from its first loan to its end; counted. */
+struct loan {
+    atomic_uint references;
+    bool out;
+    struct lender *home; /* while it is out */
+    /* On the home's thread: the connection has come back, or is closed. Not called when
+       the home has gone. */
+    void (*back)(void *user);
+    _Alignas(16) char user[]; /* for back */
+};
+
+/* Makes the connection's loan, with `size` zero bytes for the user of the first home,
+ * and copies what in x still points into the app's routes. 0; ERR_CLOSED when the
+ * client is gone, ERR_MEMORY, -EALREADY when the answer has begun, -ENOTSUP when there
+ * is no connection (a test's). */
+int loan_prepare(struct exchange *x, size_t size, void (*back)(void *user));
+
+/* Prepared, and not yet out: of x's connection. Else NULL. */
+struct loan *loan_fresh(const struct exchange *x);
+
+struct loan *loan_ref(struct loan *n);
+void loan_unref(struct loan *n);
 
 /* True while the bytes that x came with are still being gone through: it can leave in
  * the next turn. */
@@ -36,12 +55,16 @@ void loan_drop(struct exchange *x);
 
 /* ---- for h1 and front ---- */
 
+static inline bool loan_is_out(const struct loan *n) {
+    return n && n->out;
+}
+
 /* The request is answered: the connection leaves for home. False: there is none, and it
  * ends here. */
 bool loan_return(struct h1 *c);
 
-/* It has closed where it is. */
-void loan_end(struct h1 *c);
+/* It is closed and in no list: home is told, which frees it; false: there is none. */
+bool loan_bury(struct h1 *c);
 
 /* An idle connection goes to another isolate for good; false: there is none that would
  * take it. */

@@ -90,6 +90,7 @@ struct generation *generation_new(const struct generation_plan *plan, uint64_t n
     CHECK(((uintptr_t)g & CORO_MARKS) == 0);
     alloc_init(&g->alloc);
     list_init(&g->fibers);
+    list_init(&g->holds);
     list_init(&g->spare);
     list_init(&g->member);
     g->L = lua_newstate(alloc_lua, &g->alloc);
@@ -127,6 +128,12 @@ void generation_free(struct generation *g) {
     generation_kill(g);
     if (g->app_free) g->app_free(g);
     struct link *first;
+    while ((first = list_first(&g->holds))) {
+        struct generation_hold *h = LIST_OF(first, struct generation_hold, link);
+        list_unlink(first);
+        h->generation = NULL;
+        h->ended(h);
+    }
     while ((first = list_first(&g->spare))) {
         list_unlink(first);
         fiber_discard(LIST_OF(first, struct fiber, member));
@@ -137,6 +144,18 @@ void generation_free(struct generation *g) {
     buf_reset(&g->warning);
     g->magic = 0;
     free(g);
+}
+
+void generation_hold(struct generation *g, struct generation_hold *h) {
+    h->generation = g;
+    list_append(&g->holds, &h->link);
+}
+
+void generation_let_go(struct generation_hold *h) {
+    struct generation *g = h->generation;
+    list_unlink(&h->link);
+    h->generation = NULL;
+    isolate_drained(g);
 }
 
 size_t generation_bytes(const struct generation *g) {

@@ -28,6 +28,15 @@ enum { GEN_PASSING = 16 };
 struct isolate;
 struct commons;
 
+/* Something of a generation's that goes on elsewhere and comes back: while it drains it
+ * does not end before that. */
+struct generation_hold {
+    struct link link;
+    struct generation *generation; /* NULL: it has ended all the same, or let go */
+    /* The generation has ended; the hold is in no list any more. */
+    void (*ended)(struct generation_hold *h);
+};
+
 /* How a state is made; one for all of a host. Borrowed, must outlive the generations.
  */
 struct generation_plan {
@@ -53,6 +62,7 @@ struct generation {
     struct link spare;
     unsigned fiber_count, spare_count;
     unsigned request_count, host_count; /* of fiber_count, those of that kind */
+    struct link holds;
     const char *stack_base;             /* where the thread's stack was at the entry */
     lua_CFunction passing[GEN_PASSING]; /* C functions that a park passes through */
     /* Where there is no isolate: the innermost coroutine, which may be halted by a
@@ -94,6 +104,10 @@ unsigned generation_kill(struct generation *g);
 /* Whether so much of the C stack is used that what Lua does not count as nesting (the
  * __close methods of a coroutine closed by another one) must be refused. */
 bool generation_stack_is_deep(const struct generation *g);
+
+/* On the isolate's thread. h->ended is set. */
+void generation_hold(struct generation *g, struct generation_hold *h);
+void generation_let_go(struct generation_hold *h);
 
 /* Bytes that Lua holds now. */
 size_t generation_bytes(const struct generation *g);

@@ -97,8 +97,12 @@ static void retire(struct generation *g) {
     loop_bury(l, &g->grave);
 }
 
+static bool is_done(const struct generation *g) {
+    return g->fiber_count == g->host_count && list_empty(&g->holds);
+}
+
 void isolate_drained(struct generation *g) {
-    if (g->state == GEN_DRAINING && g->fiber_count == g->host_count) retire(g);
+    if (g->state == GEN_DRAINING && is_done(g)) retire(g);
 }
 
 static void drain_over(struct timer *t) {
@@ -130,7 +134,7 @@ void isolate_switch(struct isolate *i) {
     if (!old) return;
     old->state = GEN_DRAINING;
     old->retired = clock_ns();
-    if (old->fiber_count == old->host_count)
+    if (is_done(old))
         retire(old);
     else if (timer_set(&i->loop, &old->drain, old->retired + old->plan->drain_timeout))
         log_warn("generation %llu may drain without a limit: not enough memory",
