@@ -1,7 +1,9 @@
 -- Debian's modules in C, each loaded into every isolate, also again by reloads under
 -- load; the one of ours that stands in for another's.
+local json = require "atoll.json"
 local host = require "support.host"
 local load = require "support.load"
+local servers = require "support.servers"
 local wire = require "support.wire"
 
 local app = [[
@@ -49,13 +51,14 @@ local app = [[
 describe("modules in C", function()
   after_each(function()
     wire.finish()
+    servers.finish()
     host.finish()
   end)
 
   it("work in every isolate, while the app is loaded again and again", function()
     for _, name in ipairs { "lpeg", "lfs", "luasql.sqlite3", "zlib", "openssl.hmac",
       "lxp", "lyaml" } do
-      if not pcall(require, name) then return pending(name .. " is not installed") end
+      require(name) -- contrib/setup brings them
     end
     local h = host.start { app = app, isolates = 4 }
     local l = load.start(h, { check = function(response)
@@ -68,5 +71,49 @@ describe("modules in C", function()
     l:run(100)
     l:stop()
     assert.equal("right", wire.ask(h, "/").body)
+  end)
+
+  it("that wait for PostgreSQL do so side by side in threads of their own", function()
+    local postgres = servers.postgres()
+    local h = host.start { set = { blocking_threads = 5 }, files = {
+      ["db.lua"] = ([[
+        local driver = require "luasql.postgres"
+        local M, connection = {}, nil
+        local function execute(text, ...)
+          connection = connection or assert(driver.postgres():connect("postgres",
+            "postgres", "", "127.0.0.1", %d))
+          return assert(connection:execute(text:format(...)))
+        end
+        function M.make() return execute "create table rows (n int, name text)" end
+        function M.add(n)
+          return execute("insert into rows values (%%d, pg_sleep(0.5) || 'row %%d')",
+            n, n)
+        end
+        function M.name(n)
+          return execute("select name from rows where n = %%d", n):fetch()
+        end
+        return M]]):format(postgres.port),
+      ["app.lua"] = [[
+        local atoll, db = require "atoll", require "db"
+        local app = atoll.app()
+        local function all(fn)
+          local tasks, results = {}, {}
+          for i = 1, 5 do tasks[i] = atoll.spawn(atoll.blocking, fn, i) end
+          for i = 1, 5 do results[i] = assert(tasks[i]:join()) end
+          return results
+        end
+        app:get("/", function()
+          assert(atoll.blocking(db.make))
+          local began = atoll.now()
+          local added = all(db.add)
+          local seconds = atoll.now() - began
+          return { added = added, seconds = seconds, names = all(db.name) }
+        end)
+        return app]],
+    } }
+    local answer = json.decode(wire.ask(h, "/").body)
+    assert.same({ 1, 1, 1, 1, 1 }, answer.added)
+    assert.same({ "row 1", "row 2", "row 3", "row 4", "row 5" }, answer.names)
+    assert.is_true(answer.seconds < 2, answer.seconds)
   end)
 end)

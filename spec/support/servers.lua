@@ -1,5 +1,6 @@
 -- Real servers for specs, on ports that are free, gone with the spec. Each function
--- gives { port, address, pid }, or nil when its program is not installed.
+-- gives { port, address, pid }; it fails where its program is not installed, which
+-- contrib/setup does.
 local events = require "support.events"
 local host = require "support.host"
 local net = require("atoll").net
@@ -16,16 +17,24 @@ local function free_port()
   return tonumber(port)
 end
 
+-- Where Debian puts programs, and what only servers call.
 local function find(name)
-  for dir in (os.getenv "PATH" .. ":/usr/sbin:/usr/local/sbin"):gmatch "[^:]+" do
+  local dirs = os.getenv "PATH" .. ":/usr/sbin:/usr/local/sbin"
+  local versions = uv.fs_scandir "/usr/lib/postgresql"
+  for version in versions and uv.fs_scandir_next or function() end, versions do
+    dirs = dirs .. ":/usr/lib/postgresql/" .. version .. "/bin"
+  end
+  for dir in dirs:gmatch "[^:]+" do
     if uv.fs_access(dir .. "/" .. name, "X") then return dir .. "/" .. name end
   end
+  error(name .. " is not installed; contrib/setup test does that")
 end
 
-local function start(name, args, port)
+-- ready: tells whether it is; without it, it is as soon as it listens.
+local function start(name, args, port, ready)
   local path = find(name)
-  if not path then return nil end
-  local server = { name = name, port = port, address = "127.0.0.1:" .. port }
+  local server = { name = name, port = port, address = "127.0.0.1:" .. port,
+    signal = "sigkill" }
   local null = assert(uv.fs_open("/dev/null", "r+", 0))
   local problem
   server.process, problem = uv.spawn(path, {
@@ -37,7 +46,7 @@ local function start(name, args, port)
   uv.fs_close(null)
   server.pid = assert(server.process and problem, problem)
   running[#running + 1] = server
-  events.poll(name .. " to listen", function()
+  events.poll(name .. " to listen", ready or function()
     assert(not server.code, name .. " has ended")
     local socket = net.connect(server.address)
     if socket then socket:close() end
@@ -65,9 +74,28 @@ function M.openssl(certificate, key)
     "-www", "-cert", certificate, "-key", key }, port)
 end
 
+-- With the user postgres, who needs no password. It does not run as root.
+function M.postgres()
+  local port, dir = free_port(), host.directory {}
+  local user = ""
+  if uv.getuid() == 0 then
+    user = "setpriv --reuid=postgres --regid=postgres --clear-groups "
+    assert(os.execute("chown postgres " .. dir))
+  end
+  assert(os.execute(("cd / && %s%s -D %s -U postgres -A trust --no-sync >/dev/null")
+    :format(user, find "initdb", dir)))
+  local command = ("exec %s%s -D %s -p %d -h 127.0.0.1 -k %s -F"):format(user,
+    find "postgres", dir, port, dir)
+  local ready = ("%s -q -h 127.0.0.1 -p %d"):format(find "pg_isready", port)
+  local server = start("sh", { "-c", "cd / && " .. command }, port,
+    function() return os.execute(ready) end)
+  server.signal = "sigquit" -- it has children, and memory that they share
+  return server
+end
+
 -- Ends one of them, or all; for after_each.
 function M.stop(server)
-  if not server.code then uv.kill(server.pid, "sigkill") end
+  if not server.code then uv.kill(server.pid, server.signal) end
   events.wait("the end of " .. server.name, function() return server.code end)
 end
 
