@@ -414,11 +414,17 @@ describe("libraries for LuaSocket", function()
         local c = assert(socket.connect("127.0.0.1", near))
         local conn = assert(ssl.wrap(c, { mode = "client", protocol = "any" }))
         local ok, err = conn:dohandshake()
+        local shaken = ok
         if ok then
           conn:send "question\n"
           ok, err = conn:receive()
         end
         assert.is_true(ok == "question" or type(err) == "string")
+        if not ok then
+          assert.is_true(shaken or not conn:dohandshake()) -- although errno is 0
+          conn:send "question\n"
+          assert.is_nil((conn:receive()))
+        end
         conn:close()
         task:join()
       end
@@ -453,15 +459,20 @@ describe("libraries for LuaSocket", function()
       local _, port = server:getsockname()
       app:get("/", function()
         local list, failed = {}, {}
-        repeat
-          local c, err = socket.tcp4()
-          list[#list + 1] = c
-        until not c
+        local function fill() -- a client that leaves gives one back meanwhile
+          repeat
+            local c = socket.tcp4()
+            list[#list + 1] = c
+          until not c
+        end
+        fill()
         failed[1] = select(2, socket.connect("127.0.0.1", port))
+        fill()
         failed[2] = select(2, socket.udp4())
         failed[3] = select(2, require "socket.unix"())
         table.remove(list):close()
         list[#list + 1] = assert(socket.connect("127.0.0.1", port))
+        fill()
         failed[4] = select(2, server:accept())
         for _, c in ipairs(list) do c:close() end
         assert(server:accept():close())

@@ -4,14 +4,26 @@
 -- program set. Called with ssl.core when that is loaded, before anybody sees it.
 --
 -- The texts are LuaSec's: a time that is over is "wantread" or "wantwrite".
+--
+-- A connection that has failed is not asked again. OpenSSL then fails without a system
+-- call, and LuaSec takes the errno of 0 for success: it would try for ever, or say that
+-- the handshake was made.
 local fd = require "atoll.core.fd"
 local now = require("atoll.core.task").now
 
 -- What is known of a connection: block and total are its limits in seconds, waiting is
--- how many fibers wait, closed whether it was closed meanwhile.
+-- how many fibers wait, closed whether it was closed meanwhile, failed why it is of no
+-- use any more.
 local known = setmetatable({}, { __mode = "k" })
 
 local function wants(err) return err == "wantread" or err == "wantwrite" end
+
+-- Notes what ends a connection for good. A peer that has closed one way may still read,
+-- or have written.
+local function note(state, err)
+  if err ~= "closed" and err ~= "Broken pipe" then state.failed = err or "closed" end
+  return err
+end
 
 -- How long a wait of an operation that has begun then may last; nil for no limit, false
 -- for not at all.
@@ -81,11 +93,16 @@ return function(core)
   end
 
   function methods.dohandshake(conn)
-    local began = now()
+    local state, began = known[conn], now()
+    if not state then return handshake(conn) end
+    if state.failed then return false, state.failed end
     while true do
       local ok, err = handshake(conn)
-      if ok or not wants(err) then return ok, err end
-      local state = known[conn]
+      if ok then return ok end
+      if not wants(err) then
+        state.failed = err or "closed"
+        return ok, err
+      end
       if not wait(state, err, began) then
         return false, state.closed and "closed" or err
       end
@@ -93,11 +110,13 @@ return function(core)
   end
 
   function methods.send(conn, data, first, last)
-    local began = now()
+    local state, began = known[conn], now()
+    if not state then return send(conn, data, first, last) end
+    if state.failed then return nil, state.failed, 0 end
     while true do
       local sent, err, done = send(conn, data, first, last)
-      if not wants(err) then return sent, err, done end
-      local state = known[conn]
+      if sent then return sent, err, done end
+      if not wants(err) then return nil, note(state, err), done end
       if not wait(state, err, began) then
         return nil, state.closed and "closed" or err, done
       end
@@ -107,9 +126,13 @@ return function(core)
 
   -- Pieces are joined at the end; as a prefix each would be copied again and again.
   function methods.receive(conn, pattern, prefix)
+    local state = known[conn]
+    if not state then return receive(conn, pattern, prefix) end
+    if state.failed then return nil, state.failed, prefix or "" end
     local data, err, partial = receive(conn, pattern, prefix)
-    if not wants(err) then return data, err, partial end
-    local state, began = known[conn], now()
+    if data then return data, err, partial end
+    if not wants(err) then return nil, note(state, err), partial end
+    local began = now()
     local pieces, size, given = { partial }, #partial, prefix and #prefix or 0
     local count = tonumber(pattern)
     repeat
@@ -123,7 +146,7 @@ return function(core)
     local text = table.concat(pieces)
     local all = type(pattern) == "string" and pattern:sub(1, 2) == "*a"
     if data or (all and err == "closed" and size > given) then return text, nil, nil end
-    return nil, err, text
+    return nil, note(state, err), text
   end
 
   -- A fiber that waits has to find out before the descriptor is gone.
