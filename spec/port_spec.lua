@@ -75,6 +75,21 @@ describe("port", function()
     assert.equal(0, #port)
   end)
 
+  it("is used by finalizers, in the middle of its own calls too", function()
+    local port, gone = atoll.port(10000), atoll.port(10000)
+    local sender, farewell = port:sender(), gone:sender()
+    for i = 1, 5000 do
+      setmetatable({}, { __gc = function()
+        farewell:send { "gone", { i }, sender }
+        if #gone > 1 then assert(gone:receive()[1] == "gone") end
+      end })
+      sender:send { "made", { i, { i } }, ("y"):rep(100) }
+      local got = port:receive()
+      assert(got[1] == "made" and got[2][1] == i and got[2][2][1] == i)
+      assert(#got[3] == 100)
+    end
+  end)
+
   it("sends senders, which are equal when their port is the same", function()
     local a, b = atoll.port(), atoll.port()
     local to = a:sender()

@@ -6,9 +6,13 @@
 #include <lauxlib.h>
 #include <string.h>
 
-static const char DESK[] = "atoll.port.desk";
+static const char DESK[] = "atoll.port.desk", BYTES[] = "atoll.port.bytes";
 
 enum { KEEP = 64 * 1024 }; /* of the packing buffer */
+
+/* User values of a desk: the list that serves for what is put at once; the packing
+ * buffer, when nobody uses it. */
+enum { LIST = 1, BUFFER = 2, USER_VALUES = 2 };
 
 int desk_failed(lua_State *L, int err) {
     luaL_pushfail(L);
@@ -24,15 +28,39 @@ static void forget_cargo(lua_State *L, int list) {
     }
 }
 
-struct message *desk_pack(lua_State *L, struct desk *d, int index, int list) {
+static void set_buffer(lua_State *L) {
+    lua_setiuservalue(L, lua_upvalueindex(1), BUFFER);
+}
+
+/* Pushes a buffer that nobody else has until it is given back. */
+static struct buf *take_buffer(lua_State *L) {
+    if (lua_getiuservalue(L, lua_upvalueindex(1), BUFFER) == LUA_TNIL) {
+        lua_pop(L, 1);
+        buf_init(lua_newuserdatauv(L, sizeof(struct buf), 0));
+        luaL_setmetatable(L, BYTES);
+    }
+    struct buf *b = lua_touserdata(L, -1);
+    lua_pushnil(L);
+    set_buffer(L);
+    buf_consume(b, buf_len(b));
+    return b;
+}
+
+static int buffer_gc(lua_State *L) {
+    buf_reset(luaL_checkudata(L, 1, BYTES));
+    return 0;
+}
+
+struct message *desk_pack(lua_State *L, int index, int list) {
     unsigned cargo = 0;
-    buf_consume(&d->bytes, buf_len(&d->bytes));
+    struct buf *bytes = take_buffer(L);
     forget_cargo(L, list);
-    pack_write_cargo(L, index, &d->bytes, list, &cargo);
-    struct message *m = message_new(buf_len(&d->bytes), cargo);
+    pack_write_cargo(L, index, bytes, list, &cargo);
+    struct message *m = message_new(buf_len(bytes), cargo);
     if (!m) luaL_error(L, "not enough memory");
-    if (m->len) memcpy(m->bytes, buf_data(&d->bytes), m->len);
-    if (m->len > KEEP) buf_reset(&d->bytes);
+    if (m->len) memcpy(m->bytes, buf_data(bytes), m->len);
+    if (m->len > KEEP) buf_reset(bytes);
+    set_buffer(L);
     return m;
 }
 
@@ -88,17 +116,25 @@ int desk_put_answer(lua_State *L, struct port *p, struct message *m, int list) {
     return err;
 }
 
+void desk_take_back(struct desk *d, struct message *m) {
+    struct message **at = &d->arrived;
+    while (*at != m) at = &(*at)->next;
+    *at = m->next;
+}
+
 void desk_unpack(lua_State *L, struct desk *d, struct message *m) {
-    message_free(d->arrived);
+    m->next = d->arrived;
     d->arrived = m;
     pack_read_cargo(L, span_of(m->bytes, m->len), m->cargo, m->cargo_count);
 }
 
 static int desk_gc(lua_State *L) {
     struct desk *d = luaL_checkudata(L, 1, DESK);
-    buf_reset(&d->bytes);
-    message_free(d->arrived);
-    d->arrived = NULL;
+    struct message *m;
+    while ((m = d->arrived)) {
+        d->arrived = m->next;
+        message_free(m);
+    }
     struct link *first;
     while ((first = list_first(&d->calls))) list_unlink(first);
     if (!d->answers) return 0;
@@ -109,11 +145,16 @@ static int desk_gc(lua_State *L) {
 }
 
 void desk_push_list(lua_State *L) {
-    lua_getiuservalue(L, lua_upvalueindex(1), 1);
+    lua_getiuservalue(L, lua_upvalueindex(1), LIST);
 }
 
 void desk_push(lua_State *L) {
-    struct desk *d = lua_newuserdatauv(L, sizeof *d, 1);
+    if (luaL_newmetatable(L, BYTES)) {
+        lua_pushcfunction(L, buffer_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_pop(L, 1);
+    struct desk *d = lua_newuserdatauv(L, sizeof *d, USER_VALUES);
     *d = (struct desk){0};
     list_init(&d->calls);
     if (luaL_newmetatable(L, DESK)) {
@@ -122,5 +163,5 @@ void desk_push(lua_State *L) {
     }
     lua_setmetatable(L, -2);
     lua_newtable(L);
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, LIST);
 }

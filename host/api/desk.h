@@ -1,6 +1,7 @@
-/* Where the messages of one state are packed and unpacked: a buffer, the message being
+/* Where the messages of one state are packed and unpacked: a buffer, the messages being
  * read, and the port that answers to calls come to. An upvalue of all functions that
- * send or receive; what it holds is its own if one of them raises.
+ * send or receive; what it holds is its own if one of them raises. While one of them
+ * packs or unpacks a finalizer may call another.
  *
  * Putting a message takes its cargo out of the handles that a list holds, and puts all
  * of it back when the message does not go. The isolate's thread. */
@@ -13,8 +14,7 @@
 #include <lua.h>
 
 struct desk {
-    struct buf bytes;        /* being packed */
-    struct message *arrived; /* being unpacked */
+    struct message *arrived; /* being unpacked, the innermost first */
     struct port *answers;    /* made with the first call */
     struct link calls;
     uint64_t asked;
@@ -33,7 +33,7 @@ void desk_push_list(lua_State *L);
 
 /* The value at index as a message without its cargo, whose handles are then in the
  * table at `list`. May raise. */
-struct message *desk_pack(lua_State *L, struct desk *d, int index, int list);
+struct message *desk_pack(lua_State *L, int index, int list);
 
 /* Raises when something in the list cannot go now. */
 void desk_check_cargo(lua_State *L, int list);
@@ -43,8 +43,9 @@ int desk_put(lua_State *L, struct port *p, struct message *m, int list,
              struct port_wait *w);
 int desk_put_answer(lua_State *L, struct port *p, struct message *m, int list);
 
-/* Pushes what m holds; m is the desk's, `arrived`, from then on. */
+/* Pushes what m holds; m is the desk's until it is taken back. */
 void desk_unpack(lua_State *L, struct desk *d, struct message *m);
+void desk_take_back(struct desk *d, struct message *m);
 
 /* nil, sentence, code. */
 int desk_failed(lua_State *L, int err);

@@ -40,15 +40,15 @@ static void arrived(struct port *p) {
 static void push_note(lua_State *L, struct desk *d, struct message *m) {
     if (!m->reply) {
         lua_rawgetp(L, LUA_REGISTRYINDEX, NOBODY);
-        d->arrived = NULL;
+        desk_take_back(d, m);
         message_free(m);
         return;
     }
     struct note *n = lua_newuserdatauv(L, sizeof *n, 0);
     n->question = NULL;
     luaL_setmetatable(L, MESSAGE);
+    desk_take_back(d, m);
     n->question = m;
-    d->arrived = NULL;
 }
 
 static int receive(lua_State *L, int status, lua_KContext deadline);
@@ -159,18 +159,18 @@ static int new_port(lua_State *L) {
 
 static int note_reply(lua_State *L) {
     struct note *n = luaL_checkudata(L, 1, MESSAGE);
-    struct desk *d = desk_of(L);
     luaL_checkany(L, 2);
-    if (!n->question) {
+    lua_settop(L, 2);
+    lua_newtable(L);
+    struct message *m = desk_pack(L, 2, 3);
+    struct message *question = n->question; /* which packing may have answered */
+    if (!question) {
+        message_free(m);
         luaL_pushfail(L);
         lua_pushliteral(L, "nobody waits for an answer");
         lua_pushstring(L, err_name(-EINVAL));
         return 3;
     }
-    lua_settop(L, 2);
-    lua_newtable(L);
-    struct message *m = desk_pack(L, d, 2, 3);
-    struct message *question = n->question;
     n->question = NULL;
     m->call = question->call;
     int err = desk_put_answer(L, question->reply, m, 3);

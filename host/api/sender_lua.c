@@ -183,24 +183,23 @@ static int begin(lua_State *L, struct outgoing *o, lua_KContext deadline) {
 }
 
 /* From sender, value, to sender, outgoing, list. */
-static struct outgoing *lay_out(lua_State *L, struct desk *d) {
+static struct outgoing *lay_out(lua_State *L) {
     lua_settop(L, 2);
     struct outgoing *o = new_outgoing(L);
     lua_newtable(L); /* one of its own: it may wait */
-    o->m = desk_pack(L, d, 2, 4);
+    o->m = desk_pack(L, 2, 4);
     lua_remove(L, 2);
     return o;
 }
 
 static int sender_send(lua_State *L) {
-    struct desk *d = desk_of(L);
     struct port *p = sender_check(L, 1);
     luaL_checkany(L, 2);
     int64_t deadline = timer_opt_deadline(L, 3);
     /* What has no cargo and finds room needs nothing that has to be collected. */
     lua_settop(L, 2);
     desk_push_list(L);
-    struct message *m = desk_pack(L, d, 2, 3);
+    struct message *m = desk_pack(L, 2, 3);
     int err = m->cargo ? -EAGAIN : port_put(p, m, NULL);
     if (err == 0) {
         lua_pushboolean(L, true);
@@ -208,7 +207,7 @@ static int sender_send(lua_State *L) {
     }
     message_free(m);
     if (err != -EAGAIN) return desk_failed(L, err);
-    return begin(L, lay_out(L, d), deadline);
+    return begin(L, lay_out(L), deadline);
 }
 
 /* ---- calls ---- */
@@ -249,7 +248,7 @@ static int answered(lua_State *L, int status, lua_KContext deadline) {
     }
     struct desk *d = desk_of(L);
     desk_unpack(L, d, m);
-    d->arrived = NULL;
+    desk_take_back(d, m);
     message_free(m);
     return 1;
 }
@@ -260,7 +259,7 @@ static int sender_call(lua_State *L) {
     luaL_checkany(L, 2);
     int64_t deadline = timer_opt_deadline(L, 3);
     sched_check_waitable(L);
-    struct outgoing *o = lay_out(L, d);
+    struct outgoing *o = lay_out(L);
     if (!d->answers)
         d->answers = port_new(sched_of(L)->loop, UNBOUNDED, take_answers, d);
     if (!d->answers) return luaL_error(L, "not enough memory");
