@@ -1,6 +1,7 @@
 #include "api/isolate_lua.h"
 
 #include "api/app_lua.h"
+#include "api/desk.h"
 #include "api/hook_lua.h"
 #include "api/port_lua.h"
 #include "api/sender_lua.h"
@@ -16,7 +17,6 @@
 #include <string.h>
 
 static const char HANDLE[] = "atoll.isolate", JOINER[] = "atoll.isolate.joiner",
-                  WORDS[] = "atoll.isolate.words",
                   CHILDREN[] = "atoll.isolate.children";
 
 enum { INBOX = 1000, AT_SENDER = 1, AT_ON_EXIT = 2 };
@@ -65,53 +65,6 @@ static void over(struct fiber *f, void *owner, int status, lua_State *co, int co
 
 static const struct fiber_owner owner = {over};
 
-/* A buffer or a message that is its state's if something raises. */
-struct words {
-    struct buf bytes;
-    struct message *m;
-};
-
-static int words_gc(lua_State *L) {
-    struct words *w = luaL_checkudata(L, 1, WORDS);
-    buf_reset(&w->bytes);
-    message_free(w->m);
-    w->m = NULL;
-    return 0;
-}
-
-static struct words *new_words(lua_State *L) {
-    struct words *w = lua_newuserdatauv(L, sizeof *w, 0);
-    *w = (struct words){0};
-    luaL_setmetatable(L, WORDS);
-    return w;
-}
-
-static void load(struct message *m, lua_State *L, int list) {
-    for (unsigned i = 0; m->cargo && i < (unsigned)lua_rawlen(L, list); i++) {
-        lua_rawgeti(L, list, (lua_Integer)i + 1);
-        const struct cargo_kind *kind = cargo_kind_of(L, -1);
-        m->cargo[i] = (struct cargo){kind, kind->take(lua_touserdata(L, -1))};
-        m->cargo_count = i + 1;
-        lua_pop(L, 1);
-    }
-}
-
-/* The value on top as a message that the words on the stack at `at` hold. */
-static struct message *pack(lua_State *L, int at) {
-    struct words *w = lua_touserdata(L, at);
-    unsigned cargo = 0;
-    int value = lua_gettop(L);
-    lua_newtable(L);
-    pack_write_cargo(L, value, &w->bytes, value + 1, &cargo);
-    w->m = message_new(buf_len(&w->bytes), cargo);
-    if (!w->m) luaL_error(L, "not enough memory");
-    memcpy(w->m->bytes, buf_data(&w->bytes), w->m->len);
-    buf_reset(&w->bytes);
-    load(w->m, L, value + 1);
-    lua_settop(L, value);
-    return w->m;
-}
-
 /* All that the main function has returned is on the stack above the child. */
 static int returned(lua_State *L, int status, lua_KContext context) {
     struct child *c = lua_touserdata(L, 1);
@@ -122,11 +75,10 @@ static int returned(lua_State *L, int status, lua_KContext context) {
     for (int i = count; i > 0; i--) lua_rawseti(L, 2, i);
     lua_pushinteger(L, count);
     lua_setfield(L, 2, "n");
-    struct words *w = new_words(L);
-    lua_insert(L, 2);
-    struct message *m = pack(L, 2);
-    w->m = NULL;
-    child_over(c, m, SPAN(""));
+    struct desk *d = desk_find(L);
+    lua_newtable(L);
+    desk_load(L, desk_pack(L, d, 2, 3), 3);
+    child_over(c, desk_take(d), SPAN(""));
     return 0;
 }
 
@@ -144,7 +96,8 @@ static int child_main(lua_State *L) {
     lua_replace(L, 2);
     lua_settop(L, 2);
     struct message *m = c->plan.argument;
-    pack_read_cargo(L, span_of(m->bytes, m->len), m->cargo, m->cargo_count);
+    pack_read_cargo(L, span_of(m->bytes, m->len), m->cargo, m->cargo_count,
+                    sched_of(L)->loop);
     c->plan.argument = NULL;
     message_free(m);
     lua_callk(L, 1, LUA_MULTRET, 0, returned);
@@ -203,7 +156,8 @@ static int push_outcome(lua_State *L, const struct handle *h) {
         return 3;
     }
     if (!m->len) return 0;
-    pack_read_cargo(L, span_of(m->bytes, m->len), m->cargo, m->cargo_count);
+    pack_read_cargo(L, span_of(m->bytes, m->len), m->cargo, m->cargo_count,
+                    sched_of(L)->loop);
     lua_getfield(L, -1, "n");
     int count = (int)lua_tointeger(L, -1), results = lua_gettop(L) - 1;
     luaL_checkstack(L, count + 1, "too many results");
@@ -353,6 +307,12 @@ static int handle_sender(lua_State *L) {
     return 1;
 }
 
+bool isolate_push_sender(lua_State *L, int index) {
+    if (!luaL_testudata(L, index, HANDLE)) return false;
+    lua_getiuservalue(L, index, AT_SENDER);
+    return true;
+}
+
 static int handle_status(lua_State *L) {
     const struct handle *h = check(L);
     lua_pushstring(L, !h->words ? "running" : h->words->failed ? "failed" : "done");
@@ -383,15 +343,16 @@ static int spawn(lua_State *L) {
     *h = (struct handle){.generation = g, .detached = detached};
     list_init(&h->joiners);
     luaL_setmetatable(L, HANDLE);
+    struct desk *d = desk_find(L);
+    lua_newtable(L);
+    int at = lua_gettop(L);
     lua_rawgetp(L, LUA_REGISTRYINDEX, CHILDREN);
-    lua_pushvalue(L, -2);
+    lua_pushvalue(L, at - 1);
+    struct message *m = desk_pack(L, d, 2, at);
+    h->exit = port_new(&g->isolate->loop, 1, ended, h);
     lua_rawsetp(L, -2, h);
     lua_pop(L, 1);
-    struct words *w = new_words(L);
-    int at = lua_gettop(L);
-    lua_pushvalue(L, 2);
-    pack(L, at);
-    h->exit = port_new(&g->isolate->loop, 1, ended, h);
+    desk_load(L, m, at);
     struct script *s = malloc(sizeof *s + len + 1);
     int err = -ENOMEM;
     if (s && h->exit) {
@@ -404,18 +365,21 @@ static int spawn(lua_State *L) {
                                   .begin = begin,
                                   .done = script_done,
                                   .data = s,
-                                  .argument = w->m};
+                                  .argument = m};
         plan.state.data = &s->options;
         snprintf(plan.name, sizeof plan.name, "%s", name);
         if (o->copied) o->copied(&s->options);
         h->child = child_start(o->nursery, &plan, (unsigned)inbox, h->exit, &err);
         if (h->child)
-            w->m = NULL;
+            desk_take(d);
         else if (o->closed)
             o->closed(&s->options);
     }
     if (!h->child) {
         free(s);
+        desk_unload(L, m, at);
+        desk_forget(L, d, m, at);
+        message_discard(desk_take(d));
         lua_rawgetp(L, LUA_REGISTRYINDEX, CHILDREN);
         lua_pushnil(L);
         lua_rawsetp(L, -2, h);
@@ -463,7 +427,6 @@ int luaopen_atoll_core_isolate(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"inbox", inbox}, {"name", name}, {"spawn", spawn}, {NULL, NULL}};
     new_finalized(L, JOINER, joiner_gc);
-    new_finalized(L, WORDS, words_gc);
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, CHILDREN);
     luaL_newlib(L, functions);

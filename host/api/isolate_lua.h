@@ -7,6 +7,10 @@
 #define API_ISOLATE_LUA_H
 
 #include <lua.h>
+#include <stdbool.h>
+
+/* Pushes the sender of the inbox if the value at index is a handle of spawn. */
+bool isolate_push_sender(lua_State *L, int index);
 
 /* A table with spawn, inbox, name, and methods: the class of handles, for the Lua half
  * to add to. */

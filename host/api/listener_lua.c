@@ -175,8 +175,7 @@ static int describe(lua_State *L) {
 /* At 1 the handler of messages, at 2 the socket, at 3 the error. */
 static int served(lua_State *L, int status, lua_KContext context) {
     (void)context;
-    struct sock *s = socket_check(L, 2);
-    if (s) sock_close(s);
+    socket_shut(L, 2);
     if (status == LUA_OK || status == LUA_YIELD || sched_is_cancelled(L, -1)) return 0;
     const char *why = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
                                                      : "(an error without a text)";

@@ -73,7 +73,9 @@ static int finish(lua_State *L, struct connecting *c) {
     if (c->options.keepalive) socket_keepalive(fd, c->options.keepalive);
     lua_getiuservalue(L, STATE, PEER);
     const char *peer = lua_tostring(L, -1);
-    lua_setiuservalue(L, -2, 1);
+    lua_insert(L, -2);
+    if (peer && !((*box)->peer = strdup(peer)))
+        return connect_failed(L, ERR_MEMORY, err_text(ERR_MEMORY));
     if (!c->tls) return 1;
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, STATE, SHAKING);

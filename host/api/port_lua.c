@@ -37,18 +37,30 @@ static void arrived(struct port *p) {
     if (waiter_is_set(&r->waiter)) sched_wake(&r->waiter, WAKE_EVENT);
 }
 
-static void push_note(lua_State *L, struct desk *d, struct message *m) {
-    if (!m->reply) {
+static struct note *push_note(lua_State *L, bool wanted) {
+    if (!wanted) {
         lua_rawgetp(L, LUA_REGISTRYINDEX, NOBODY);
-        desk_take_back(d, m);
-        message_free(m);
-        return;
+        return NULL;
     }
     struct note *n = lua_newuserdatauv(L, sizeof *n, 0);
     n->question = NULL;
     luaL_setmetatable(L, MESSAGE);
-    desk_take_back(d, m);
-    n->question = m;
+    return n;
+}
+
+/* Pushes the value and the note. The value comes last: what was taken out of a message
+ * must not be lost. */
+static int push_message(lua_State *L, struct message *m) {
+    struct desk *d = desk_of(L);
+    desk_accept(L, d, m);
+    struct note *n = push_note(L, m->wants == WANTS_ANSWER);
+    desk_unpack(L, d, m);
+    lua_insert(L, -2);
+    if (n)
+        n->question = m;
+    else
+        message_free(m);
+    return 2;
 }
 
 static int receive(lua_State *L, int status, lua_KContext deadline);
@@ -64,12 +76,7 @@ static int receive(lua_State *L, int status, lua_KContext deadline) {
         return sched_park(L, NULL, 1, receive_on, deadline);
     if (!r->port) return desk_failed(L, ERR_CLOSED);
     struct message *m = port_take(r->port);
-    if (m) {
-        struct desk *d = desk_of(L);
-        desk_unpack(L, d, m);
-        push_note(L, d, m);
-        return 2;
-    }
+    if (m) return push_message(L, m);
     if (status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT)
         return desk_failed(L, -ETIMEDOUT);
     return sched_park(L, &r->waiter, deadline, receive, deadline);
@@ -157,27 +164,28 @@ static int new_port(lua_State *L) {
 
 /* ---- answering ---- */
 
+static int nobody_waits(lua_State *L) {
+    luaL_pushfail(L);
+    lua_pushliteral(L, "nobody waits for an answer");
+    lua_pushstring(L, err_name(-EINVAL));
+    return 3;
+}
+
 static int note_reply(lua_State *L) {
     struct note *n = luaL_checkudata(L, 1, MESSAGE);
+    struct desk *d = desk_of(L);
     luaL_checkany(L, 2);
+    if (!n->question) return nobody_waits(L);
     lua_settop(L, 2);
     lua_newtable(L);
-    struct message *m = desk_pack(L, 2, 3);
-    struct message *question = n->question; /* which packing may have answered */
-    if (!question) {
-        message_free(m);
-        luaL_pushfail(L);
-        lua_pushliteral(L, "nobody waits for an answer");
-        lua_pushstring(L, err_name(-EINVAL));
-        return 3;
-    }
+    struct message *m = desk_pack(L, d, 2, 3);
+    if (!n->question) return nobody_waits(L); /* a finalizer has answered */
+    m->call = n->question->call;
+    int err = desk_put_answer(L, d, n->question->reply, m, 3);
+    if (err) desk_forget(L, d, m, 3);
+    if (err) message_discard(desk_take(d));
+    message_discard(n->question);
     n->question = NULL;
-    m->call = question->call;
-    int err = desk_put_answer(L, question->reply, m, 3);
-    if (err) message_free(m);
-    port_unref(question->reply);
-    question->reply = NULL;
-    message_free(question);
     if (err) return desk_failed(L, err);
     lua_pushboolean(L, true);
     return 1;

@@ -1,5 +1,6 @@
 #include "api/sender_lua.h"
 
+#include "api/isolate_lua.h"
 #include "api/timer_lua.h"
 #include "base/err.h"
 #include "isolate/generation.h"
@@ -9,21 +10,19 @@
 
 static const char SENDER[] = "atoll.sender", OUTGOING[] = "atoll.outgoing";
 
-enum { UNBOUNDED = 1 << 30 }; /* answers: as many as there are calls */
-
 struct sender {
     struct port *port;
 };
 
-/* A message on its way out of a fiber that waits for room or for an answer; its user
- * value is the list of its cargo. */
+/* A message on its way out of a fiber that waits for room, an answer or a receipt; its
+ * user value is the list of its cargo. */
 struct outgoing {
-    struct message *m;
+    struct desk *desk;
+    struct port *port; /* a reference */
+    struct message *m; /* until it is put */
     struct port_wait *room;
-    struct waiter waiter;
-    struct link call; /* of the desk's */
-    uint64_t number;
-    struct message *answer;
+    struct desk_call call;
+    bool transfer, closes;
 };
 
 /* ---- senders ---- */
@@ -40,41 +39,46 @@ struct port *sender_check(lua_State *L, int index) {
     return s->port;
 }
 
-static void any(lua_State *L, int index) {
-    (void)L, (void)index;
+static const char *refuse(void *userdata) {
+    (void)userdata;
+    return NULL;
 }
 
 static void *sender_take(void *userdata) {
     return port_ref(((struct sender *)userdata)->port);
 }
 
-static void sender_drop(void *core) {
+static void drop(void *core) {
     port_unref(core);
 }
 
-static void sender_put_back(void *userdata, void *core) {
-    (void)userdata;
-    port_unref(core);
+static void make(lua_State *L, void *core) {
+    struct sender *s = lua_newuserdatauv(L, sizeof *s, 0);
+    (void)core;
+    s->port = NULL;
+    luaL_setmetatable(L, SENDER);
 }
 
-static void sender_give(lua_State *L, void *core) {
-    sender_push(L, core);
-    port_unref(core);
+static void put(void *userdata, void *core, struct loop *l) {
+    struct sender *s = userdata;
+    (void)l;
+    if (s->port)
+        port_unref(core);
+    else
+        s->port = core;
 }
 
-static void *sender_copy(void *core) {
+static void *copy(void *core) {
     return port_ref(core);
 }
 
-static const struct cargo_kind kind = {
-    .name = "sender",
-    .check = any,
-    .take = sender_take,
-    .put_back = sender_put_back,
-    .give = sender_give,
-    .drop = sender_drop,
-    .copy = sender_copy,
-};
+static const struct cargo_kind kind = {.name = "sender",
+                                       .refuse = refuse,
+                                       .take = sender_take,
+                                       .make = make,
+                                       .put = put,
+                                       .drop = drop,
+                                       .copy = copy};
 
 static int sender_gc(lua_State *L) {
     struct sender *s = luaL_checkudata(L, 1, SENDER);
@@ -102,38 +106,12 @@ static int sender_closed(lua_State *L) {
 
 /* ---- send ---- */
 
-static struct outgoing *new_outgoing(lua_State *L) {
-    struct outgoing *o = lua_newuserdatauv(L, sizeof *o, 1);
-    *o = (struct outgoing){0};
-    list_init(&o->call);
-    luaL_setmetatable(L, OUTGOING);
-    return o;
-}
-
-static void outgoing_clear(struct outgoing *o) {
-    if (o->room) port_wait_end(o->room);
-    o->room = NULL;
-    if (o->m) {
-        /* Nobody is to be told: it is the asker itself that gives up. */
-        if (o->m->reply) port_unref(o->m->reply);
-        o->m->reply = NULL;
-        message_free(o->m);
-    }
-    o->m = NULL;
-    message_free(o->answer);
-    o->answer = NULL;
-    list_unlink(&o->call);
-}
-
-static int outgoing_gc(lua_State *L) {
-    outgoing_clear(luaL_checkudata(L, 1, OUTGOING));
-    return 0;
-}
+enum { AT_SENDER = 1, AT_OUTGOING = 2, AT_LIST = 3 };
 
 static void has_room(struct port_wait *w) {
     struct outgoing *o = w->user;
-    if (waiter_is_set(&o->waiter)) {
-        sched_wake(&o->waiter, WAKE_EVENT);
+    if (waiter_is_set(&o->call.waiter)) {
+        sched_wake(&o->call.waiter, WAKE_EVENT);
         return;
     }
     /* It was cancelled, or is late: the next one is to be told. */
@@ -141,7 +119,65 @@ static void has_room(struct port_wait *w) {
     o->room = NULL;
 }
 
-enum { AT_SENDER = 1, AT_OUTGOING = 2, AT_LIST = 3 };
+static void clear(struct outgoing *o) {
+    if (o->room) port_wait_end(o->room);
+    o->room = NULL;
+    message_discard(o->m); /* nobody is to be told: the asker itself gives up */
+    o->m = NULL;
+    message_free(o->call.answer);
+    o->call.answer = NULL;
+    list_unlink(&o->call.link);
+    if (o->port) port_unref(o->port);
+    o->port = NULL;
+}
+
+/* What is transferred and has not been taken yet comes back. */
+static bool withdraw(lua_State *L, struct outgoing *o, int list) {
+    if (!o->transfer || o->m || o->call.answer || !o->port || o->desk->over)
+        return false;
+    o->m = port_withdraw(o->port, o->desk->answers, o->call.number);
+    if (o->m) desk_unload(L, o->m, list);
+    return o->m != NULL;
+}
+
+/* The wait was cancelled, or is over. */
+static int outgoing_close(lua_State *L) {
+    struct outgoing *o = luaL_checkudata(L, 1, OUTGOING);
+    lua_settop(L, 1);
+    lua_getiuservalue(L, 1, 1);
+    withdraw(L, o, 2);
+    clear(o);
+    return 0;
+}
+
+static int outgoing_gc(lua_State *L) {
+    clear(luaL_checkudata(L, 1, OUTGOING));
+    return 0;
+}
+
+/* From sender, value, to sender, outgoing, list. */
+static struct outgoing *lay_out(lua_State *L, struct desk *d) {
+    lua_settop(L, 2);
+    struct outgoing *o = lua_newuserdatauv(L, sizeof *o, 1);
+    *o = (struct outgoing){.desk = d};
+    list_init(&o->call.link);
+    luaL_setmetatable(L, OUTGOING);
+    o->port = port_ref(((struct sender *)lua_touserdata(L, AT_SENDER))->port);
+    lua_newtable(L); /* one of its own: it may wait */
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 3, 1);
+    desk_pack(L, d, 2, 4);
+    o->m = desk_take(d);
+    lua_remove(L, 2);
+    return o;
+}
+
+/* A cancel ends everything at once. */
+static void close_with_fiber(lua_State *L, struct outgoing *o) {
+    if (o->closes) return;
+    lua_toclose(L, AT_OUTGOING);
+    o->closes = true;
+}
 
 static int answered(lua_State *L, int status, lua_KContext deadline);
 
@@ -149,107 +185,87 @@ static int answered(lua_State *L, int status, lua_KContext deadline);
 static int sent(lua_State *L, struct outgoing *o, int err, lua_KContext deadline) {
     if (o->room) port_wait_end(o->room);
     o->room = NULL;
-    if (err == 0) o->m = NULL;
-    if (err || !o->number) {
-        outgoing_clear(o);
+    if (err)
+        desk_forget(L, o->desk, o->m, AT_LIST);
+    else
+        o->m = NULL;
+    if (err || !o->call.number) {
+        clear(o);
         if (err) return desk_failed(L, err);
         lua_pushboolean(L, true);
         return 1;
     }
-    if (o->answer) return answered(L, LUA_OK, deadline);
-    return sched_park(L, &o->waiter, deadline, answered, deadline);
+    if (o->transfer) close_with_fiber(L, o);
+    if (o->call.answer) return answered(L, LUA_OK, deadline);
+    return sched_park(L, &o->call.waiter, deadline, answered, deadline);
 }
 
 static int try_again(lua_State *L, int status, lua_KContext deadline) {
     struct outgoing *o = lua_touserdata(L, AT_OUTGOING);
-    struct port *p = ((struct sender *)lua_touserdata(L, AT_SENDER))->port;
     if (status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT)
         return sent(L, o, -ETIMEDOUT, deadline);
-    desk_check_cargo(L, AT_LIST);
-    return sent(L, o, desk_put(L, p, o->m, AT_LIST, o->room), deadline);
+    int err = desk_put(L, o->desk, o->port, o->m, AT_LIST, o->room);
+    return sent(L, o, err, deadline);
 }
 
 /* The first try, and the wait for room. */
 static int begin(lua_State *L, struct outgoing *o, lua_KContext deadline) {
-    struct port *p = ((struct sender *)lua_touserdata(L, AT_SENDER))->port;
-    desk_check_cargo(L, AT_LIST);
-    int err = desk_put(L, p, o->m, AT_LIST, NULL);
+    int err = desk_put(L, o->desk, o->port, o->m, AT_LIST, NULL);
     if (err != -EAGAIN) return sent(L, o, err, deadline);
     sched_check_waitable(L);
-    o->room = port_wait_for_room(p, sched_of(L)->loop, has_room, o);
+    o->room = port_wait_for_room(o->port, sched_of(L)->loop, has_room, o);
     if (!o->room) return sent(L, o, -ENOMEM, deadline);
-    lua_toclose(L, AT_OUTGOING); /* a cancel gives the room back at once */
-    return sched_park(L, &o->waiter, deadline, try_again, deadline);
-}
-
-/* From sender, value, to sender, outgoing, list. */
-static struct outgoing *lay_out(lua_State *L) {
-    lua_settop(L, 2);
-    struct outgoing *o = new_outgoing(L);
-    lua_newtable(L); /* one of its own: it may wait */
-    o->m = desk_pack(L, 2, 4);
-    lua_remove(L, 2);
-    return o;
+    close_with_fiber(L, o);
+    return sched_park(L, &o->call.waiter, deadline, try_again, deadline);
 }
 
 static int sender_send(lua_State *L) {
+    struct desk *d = desk_of(L);
     struct port *p = sender_check(L, 1);
     luaL_checkany(L, 2);
     int64_t deadline = timer_opt_deadline(L, 3);
-    /* What has no cargo and finds room needs nothing that has to be collected. */
+    /* What finds room needs nothing that has to be collected. */
     lua_settop(L, 2);
-    desk_push_list(L);
-    struct message *m = desk_pack(L, 2, 3);
-    int err = m->cargo ? -EAGAIN : port_put(p, m, NULL);
+    desk_push_list(L, d);
+    struct message *m = desk_pack(L, d, 2, 3);
+    bool travels = m->cargo != NULL;
+    int err = desk_put(L, d, p, m, 3, NULL);
+    if (err) desk_forget(L, d, m, 3);
+    if (travels) desk_clear_list(L, 3);
     if (err == 0) {
         lua_pushboolean(L, true);
         return 1;
     }
-    message_free(m);
+    message_discard(desk_take(d));
     if (err != -EAGAIN) return desk_failed(L, err);
-    return begin(L, lay_out(L), deadline);
+    return begin(L, lay_out(L, d), deadline);
 }
 
 /* ---- calls ---- */
 
-static void take_answers(struct port *p) {
-    struct desk *d = p->user;
-    struct message *m;
-    while ((m = port_take(p))) {
-        struct outgoing *o = NULL;
-        for (struct link *l = d->calls.next; l != &d->calls && !o; l = l->next) {
-            struct outgoing *at = LIST_OF(l, struct outgoing, call);
-            if (at->number == m->call) o = at;
-        }
-        if (!o) { /* it waits no longer */
-            message_free(m);
-            continue;
-        }
-        list_unlink(&o->call);
-        o->answer = m;
-        sched_wake(&o->waiter, WAKE_EVENT);
-    }
-}
-
 static int answered(lua_State *L, int status, lua_KContext deadline) {
     struct outgoing *o = lua_touserdata(L, AT_OUTGOING);
-    struct message *m = o->answer;
+    struct message *m = o->call.answer;
     (void)deadline;
     if (!m) {
         bool late = status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT;
-        outgoing_clear(o);
+        /* Taken, but not yet confirmed: it is known which within a moment. */
+        if (late && o->transfer && !withdraw(L, o, AT_LIST))
+            return sched_park(L, &o->call.waiter, 0, answered, 0);
+        clear(o);
         return desk_failed(L, late ? -ETIMEDOUT : ERR_CLOSED);
     }
-    o->answer = NULL;
-    outgoing_clear(o);
-    if (m->failed) {
+    o->call.answer = NULL;
+    clear(o);
+    if (m->failed || o->transfer) {
+        bool failed = m->failed;
         message_free(m);
-        return desk_failed(L, ERR_CLOSED);
+        if (failed) return desk_failed(L, ERR_CLOSED);
+        lua_pushboolean(L, true);
+        return 1;
     }
-    struct desk *d = desk_of(L);
-    desk_unpack(L, d, m);
-    desk_take_back(d, m);
-    message_free(m);
+    desk_accept(L, o->desk, m);
+    message_free(desk_unpack(L, o->desk, m));
     return 1;
 }
 
@@ -259,14 +275,30 @@ static int sender_call(lua_State *L) {
     luaL_checkany(L, 2);
     int64_t deadline = timer_opt_deadline(L, 3);
     sched_check_waitable(L);
-    struct outgoing *o = lay_out(L);
-    if (!d->answers)
-        d->answers = port_new(sched_of(L)->loop, UNBOUNDED, take_answers, d);
-    if (!d->answers) return luaL_error(L, "not enough memory");
-    o->number = ++d->asked;
-    o->m->reply = port_ref(d->answers);
-    o->m->call = o->number;
-    list_append(&d->calls, &o->call);
+    struct outgoing *o = lay_out(L, d);
+    desk_answers(L, d);
+    desk_expect(d, &o->call, o->m, WANTS_ANSWER);
+    return begin(L, o, deadline);
+}
+
+/* ---- transfers ---- */
+
+int sender_transfer(lua_State *L) {
+    const struct cargo_kind *moves = cargo_kind_of(L, 1);
+    luaL_argexpected(L, moves && cargo_moves(moves), 1,
+                     "something that can be transferred");
+    int64_t deadline = timer_opt_deadline(L, 3);
+    const char *why = moves->refuse(lua_touserdata(L, 1));
+    if (why) return luaL_error(L, "%s", why);
+    struct desk *d = desk_find(L);
+    lua_settop(L, 2);
+    if (isolate_push_sender(L, 2)) lua_replace(L, 2);
+    luaL_argexpected(L, luaL_testudata(L, 2, SENDER), 2, "sender or isolate");
+    sched_check_waitable(L);
+    lua_insert(L, 1);
+    struct outgoing *o = lay_out(L, d);
+    o->transfer = true;
+    desk_expect(d, &o->call, o->m, WANTS_RECEIPT);
     return begin(L, o, deadline);
 }
 
@@ -286,7 +318,7 @@ static void class(lua_State *L, const char *name, const luaL_Reg *functions) {
 
 void sender_open(lua_State *L) {
     static const luaL_Reg outgoing[] = {
-        {"__close", outgoing_gc}, {"__gc", outgoing_gc}, {NULL, NULL}};
+        {"__close", outgoing_close}, {"__gc", outgoing_gc}, {NULL, NULL}};
     class(L, OUTGOING, outgoing);
     lua_pop(L, 1);
     class(L, SENDER, methods);

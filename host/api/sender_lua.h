@@ -1,5 +1,6 @@
-/* The sending end of ports: send, which waits while the queue is full, and call, which
- * also waits for the answer. A sender may itself be sent: it is a reference to its
+/* The sending end of ports: send, which waits while the queue is full, call, which also
+ * waits for the answer, and transfer, the method of all that moves, which waits until
+ * the receiver has taken it. A sender may itself be sent: it is a reference to its
  * port.
  *
  * Answers come to one port of the state, on its desk, which knows by number who waits.
@@ -17,5 +18,10 @@ void sender_push(lua_State *L, struct port *p);
 
 /* The port of the sender at index, borrowed; raises when it is none. */
 struct port *sender_check(lua_State *L, int index);
+
+/* thing:transfer(to[, timeout]), for the methods of whatever is cargo that moves; needs
+ * no upvalue. to: a sender or the handle of an isolate. True, or nil, a sentence and a
+ * code, and then the thing is back in its handle. */
+int sender_transfer(lua_State *L);
 
 #endif

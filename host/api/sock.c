@@ -37,6 +37,8 @@ static void wake_writers(struct sock *s, bool all) {
 static void free_one(struct grave *g) {
     struct sock *s = LIST_OF(g, struct sock, grave);
     s->magic = 0;
+    buf_reset(&s->in);
+    free(s->peer);
     free(s);
 }
 
@@ -221,5 +223,29 @@ void sock_half_close(struct sock *s) {
 void sock_attach(struct sock *s, struct loop *l) {
     if (s->stream.loop) return;
     stream_attach(&s->stream, l);
-    if (stream_unsent(&s->stream)) owe(s);
+    if (stream_unsent(&s->stream) || s->stream.owes) owe(s);
+}
+
+bool sock_is_awaited(const struct sock *s) {
+    for (const struct link *l = s->writers.next; l != &s->writers; l = l->next)
+        if (waiter_is_set(&LIST_OF(l, struct sock_wait, link)->waiter)) return true;
+    return false;
+}
+
+void sock_leave(struct sock *s) {
+    MAGIC_CHECK(s, MAGIC);
+    CHECK(!waiter_is_set(&s->reader) && !sock_is_awaited(s));
+    while (list_first(&s->writers)) list_unlink(list_first(&s->writers));
+    if (sock_is_to_flush(s)) sock_flush(s);
+    list_unlink(&s->debt.link);
+    stream_want_read(&s->stream, false);
+    stream_detach(&s->stream);
+    *s->handle = NULL;
+    s->handle = NULL;
+}
+
+void sock_drop(struct sock *s) {
+    MAGIC_CHECK(s, MAGIC);
+    sock_flush(s);
+    bury(s);
 }

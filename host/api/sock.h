@@ -7,7 +7,8 @@
  * Handle and socket point at each other. Closing takes the handle off at once, while
  * the socket lives on until its output is sent, as long as that makes progress. Before
  * there is a loop (an app is being loaded) it belongs to none, and its users wait with
- * poll(2); in a fiber it joins the isolate's. The thread that the state is on. */
+ * poll(2); in a fiber it joins the isolate's. In the same way it may leave a loop for
+ * another one. The thread that the state is on. */
 #ifndef API_SOCK_H
 #define API_SOCK_H
 
@@ -33,7 +34,8 @@ struct sock {
     struct debt debt;
     struct timer linger;
     struct grave grave;
-    struct sock **handle; /* NULL when it is closed */
+    struct sock **handle; /* NULL when it is closed, or on its way */
+    char *peer;           /* the name that it was connected to, or NULL */
     int64_t timeout;      /* of each operation, ns; SOCK_FOREVER */
     int error;            /* of reading, negative: every later read fails with it */
     bool eof;
@@ -83,5 +85,13 @@ void sock_half_close(struct sock *s);
 
 /* To the loop of the isolate that it is used on. */
 void sock_attach(struct sock *s, struct loop *l);
+
+/* Whether a fiber waits to write; those that were cancelled may still be listed. */
+bool sock_is_awaited(const struct sock *s);
+
+/* Leaves its loop, if it is on one, and its handle; no fiber waits. Whoever has it then
+ * gives it a handle, and a loop by sock_attach, or drops it, on whatever thread. */
+void sock_leave(struct sock *s);
+void sock_drop(struct sock *s);
 
 #endif

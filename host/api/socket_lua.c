@@ -1,5 +1,6 @@
 #include "api/socket_lua.h"
 
+#include "api/sender_lua.h"
 #include "api/socket_read_lua.h"
 #include "api/timer_lua.h"
 #include "api/tls_lua.h"
@@ -17,11 +18,22 @@
 
 static const char NAME[] = "atoll.socket", WAIT[] = "atoll.socket.wait";
 
-struct sock **socket_push(lua_State *L) {
-    struct sock **box = lua_newuserdatauv(L, sizeof(struct sock *), 1);
-    *box = NULL;
+struct box {
+    struct sock *sock; /* NULL when it is closed or away */
+    bool away;         /* transferred, or not yet filled */
+};
+
+static const char AWAY[] = "the socket was transferred";
+
+static struct box *push_box(lua_State *L, bool away) {
+    struct box *b = lua_newuserdatauv(L, sizeof *b, 0);
+    *b = (struct box){.away = away};
     luaL_setmetatable(L, NAME);
-    return box;
+    return b;
+}
+
+struct sock **socket_push(lua_State *L) {
+    return &push_box(L, false)->sock;
 }
 
 int socket_open(lua_State *L, struct sock **box, int fd) {
@@ -33,14 +45,21 @@ int socket_open(lua_State *L, struct sock **box, int fd) {
 }
 
 struct sock *socket_check(lua_State *L, int index) {
-    struct sock *s = *(struct sock **)luaL_checkudata(L, index, NAME);
+    struct box *b = luaL_checkudata(L, index, NAME);
+    if (b->away) luaL_error(L, "%s", AWAY);
+    struct sock *s = b->sock;
     struct sched *sched = sched_of(L);
     if (s && sched) sock_attach(s, sched->loop);
     return s;
 }
 
 struct sock **socket_box(lua_State *L, int index) {
-    return luaL_checkudata(L, index, NAME);
+    return &((struct box *)luaL_checkudata(L, index, NAME))->sock;
+}
+
+int socket_gone(lua_State *L, int index) {
+    const struct box *b = lua_touserdata(L, index);
+    return b->away ? luaL_error(L, "%s", AWAY) : socket_failure(L, ERR_CLOSED);
 }
 
 int socket_failure(lua_State *L, int err) {
@@ -170,7 +189,7 @@ static int sent(lua_State *L, int status, lua_KContext deadline) {
     size_t mark = (size_t)lua_tointeger(L, 2);
     for (;;) {
         struct sock *s = *(struct sock **)lua_touserdata(L, 1);
-        if (!s) return socket_failure(L, ERR_CLOSED);
+        if (!s) return socket_gone(L, 1);
         if (s->stream.broken) return socket_broken(L, s, -s->stream.error);
         if (stream_unsent(&s->stream) <= mark) {
             lua_pushboolean(L, 1);
@@ -266,12 +285,68 @@ static int socket_shutdown(lua_State *L) {
     return 1;
 }
 
-static int socket_close(lua_State *L) {
-    struct sock *s = socket_check(L, 1);
+void socket_shut(lua_State *L, int index) {
+    struct box *b = luaL_checkudata(L, index, NAME);
+    struct sock *s = b->away ? NULL : socket_check(L, index);
+    b->away = false;
     if (s) sock_close(s);
+}
+
+static int socket_close(lua_State *L) {
+    socket_shut(L, 1);
     lua_pushboolean(L, 1);
     return 1;
 }
+
+/* ---- another isolate's ---- */
+
+static const char *refuse(void *userdata) {
+    const struct box *b = userdata;
+    const struct sock *s = b->sock;
+    if (b->away) return AWAY;
+    if (!s) return "the socket is closed";
+    if (sock_is_awaited(s)) return "a fiber waits to write to the socket";
+    if (!waiter_is_set(&s->reader)) return NULL;
+    return stream_is_tls(&s->stream) && !stream_tls_is_made(&s->stream)
+               ? "the socket is in the middle of its TLS handshake"
+               : "a fiber reads from the socket";
+}
+
+static void *take(void *userdata) {
+    struct box *b = userdata;
+    struct sock *s = b->sock;
+    sock_leave(s);
+    b->away = true;
+    return s;
+}
+
+static void make(lua_State *L, void *core) {
+    (void)core;
+    luaopen_atoll_socket(L);
+    push_box(L, true);
+}
+
+static void put(void *userdata, void *core, struct loop *l) {
+    struct box *b = userdata;
+    if (!b->away) {
+        sock_drop(core);
+        return;
+    }
+    *b = (struct box){core, false};
+    b->sock->handle = &b->sock;
+    if (l) sock_attach(b->sock, l);
+}
+
+static void drop(void *core) {
+    sock_drop(core);
+}
+
+static const struct cargo_kind cargo = {.name = "socket",
+                                        .refuse = refuse,
+                                        .take = take,
+                                        .make = make,
+                                        .put = put,
+                                        .drop = drop};
 
 /* ---- what it is ---- */
 
@@ -308,9 +383,12 @@ static int socket_fd(lua_State *L) {
 }
 
 static int socket_text(lua_State *L) {
-    struct sock *s = socket_check(L, 1);
-    if (s)
-        lua_pushfstring(L, "socket (%d): %p", stream_fd(&s->stream), (void *)s);
+    const struct box *b = luaL_checkudata(L, 1, NAME);
+    const struct sock *s = b->sock;
+    if (b->away)
+        lua_pushliteral(L, "socket (transferred)");
+    else if (s)
+        lua_pushfstring(L, "socket (%d): %p", stream_fd(&s->stream), (const void *)s);
     else
         lua_pushliteral(L, "socket (closed)");
     return 1;
@@ -331,6 +409,7 @@ static const luaL_Reg methods[] = {
     {"shutdown", socket_shutdown},
     {"starttls", tls_starttls},
     {"tls", tls_facts},
+    {"transfer", sender_transfer},
     {"write", socket_write},
     {NULL, NULL},
 };
@@ -348,6 +427,7 @@ int luaopen_atoll_socket(lua_State *L) {
         generation_lets_through(generation_of(L), tls_starttls);
         luaL_newlib(L, methods);
         lua_setfield(L, -2, "__index");
+        cargo_mark(L, &cargo);
         luaL_newmetatable(L, WAIT);
         lua_pushcfunction(L, wait_gc);
         lua_setfield(L, -2, "__gc");

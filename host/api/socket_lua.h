@@ -2,7 +2,8 @@
  * struct sock behind it.
  *
  * The userdata is a box with a pointer to the sock, NULL when it is closed. A closed
- * socket answers nil, "closed", "ECLOSED". The thread that the state is on. */
+ * socket answers nil, "closed", "ECLOSED"; one that was transferred (cargo.h) raises.
+ * The thread that the state is on. */
 #ifndef API_SOCKET_LUA_H
 #define API_SOCKET_LUA_H
 
@@ -13,14 +14,20 @@
 /* Makes the metatable. */
 int luaopen_atoll_socket(lua_State *L);
 
-/* Pushes a closed socket, whose user value is the name that it was connected to;
- * socket_open takes fd for it, also when that fails without memory: 0 or ERR_MEMORY. */
+/* Pushes a closed socket; socket_open takes fd for it, also when that fails without
+ * memory: 0 or ERR_MEMORY. */
 struct sock **socket_push(lua_State *L);
 int socket_open(lua_State *L, struct sock **box, int fd);
 
 /* The argument's sock, on the isolate's loop if there is one; NULL when it is closed.
- * Raises unless it is a socket. */
+ * Raises unless it is a socket, and here. */
 struct sock *socket_check(lua_State *L, int index);
+
+/* What a fiber answers that finds the box of the socket at index empty. */
+int socket_gone(lua_State *L, int index);
+
+/* The argument is closed, also if it was transferred: then nothing comes back to it. */
+void socket_shut(lua_State *L, int index);
 
 /* The argument's box, which lives as long as the userdata. Raises unless it is one. */
 struct sock **socket_box(lua_State *L, int index);

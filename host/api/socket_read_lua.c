@@ -124,7 +124,7 @@ static int reading(lua_State *L, int status, lua_KContext deadline) {
     for (;;) {
         struct sock *s = *(struct sock **)lua_touserdata(L, SOCKET);
         struct cut c = {0, 0};
-        if (!s) return socket_failure(L, ERR_CLOSED);
+        if (!s) return socket_gone(L, SOCKET);
         bool block = fd_wait_must_block(L);
         enum found found = match(s, &w, buf_span(&s->in), &c);
         if (found == FOUND) return give(L, s, c);

@@ -296,7 +296,8 @@ int tls_starttls(lua_State *L) {
         return luaL_error(L, "this socket speaks TLS already");
     struct tls_ctx *c = tls_push_ctx(L, OPTIONS, TLS_EITHER, why);
     if (!c) return start_failed(L, why, ERR_TLS);
-    lua_getiuservalue(L, SOCKET, 1);
+    if (!s) return socket_failure(L, ERR_CLOSED);
+    lua_pushstring(L, s->peer);
     if (tls_ctx_is_server(c)) {
         lua_pushnil(L);
     } else {

@@ -81,7 +81,6 @@ static void add_cargo(lua_State *L, int list, struct bulletin *b, unsigned count
         const struct cargo_kind *kind = cargo_kind_of(L, -1);
         if (!kind->copy)
             luaL_error(L, "a %s has one owner, and cannot be published", kind->name);
-        kind->check(L, lua_gettop(L));
         b->cargo[b->cargo_count++] =
             (struct cargo){kind, kind->take(lua_touserdata(L, -1))};
         lua_pop(L, 1);
@@ -147,7 +146,8 @@ static void unpack(lua_State *L, struct held *h) {
             h->cargo[i] = (struct cargo){b->cargo[i].kind,
                                          b->cargo[i].kind->copy(b->cargo[i].core)};
     }
-    pack_read_cargo(L, span_of(b->bytes, b->len), h->cargo, b->cargo_count);
+    pack_read_cargo(L, span_of(b->bytes, b->len), h->cargo, b->cargo_count,
+                    sched_of(L)->loop);
 }
 
 static void set_echo(lua_State *L, struct echo *e, uint64_t number) {

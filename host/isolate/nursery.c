@@ -64,7 +64,11 @@ void child_over(struct child *c, struct message *words, struct span text) {
         return;
     }
     c->last_words = NULL;
-    port_close(c->inbox); /* whoever hears of the end finds it closed */
+    /* Whoever hears of the end finds it closed, and what came back of what it was sent.
+     */
+    port_close(c->inbox);
+    message_free(c->plan.argument);
+    c->plan.argument = NULL;
     if (words) {
         free(m);
         m = words;

@@ -133,7 +133,8 @@ static void put_cargo(lua_State *L, struct writer *w, const struct step *step) {
     lua_pushvalue(L, -1);
     if (lua_rawget(L, w->seen) == LUA_TNIL) {
         lua_pop(L, 1);
-        kind->check(L, lua_gettop(L));
+        const char *why = kind->refuse(lua_touserdata(L, -1));
+        if (why) fail_at(L, w, step, why);
         lua_pushvalue(L, -1);
         lua_rawseti(L, w->list, (lua_Integer)++w->cargo);
         lua_pushvalue(L, -1);
@@ -300,14 +301,11 @@ static void get_value(lua_State *L, struct reader *r, enum tag tag, int depth) {
         uint64_t n = get_number(L, r);
         if (n < 1 || n > r->cargo_count) malformed(L);
         struct cargo *c = &r->cargo[n - 1];
-        if (c->core) {
-            c->kind->give(L, c->core);
-            c->core = NULL;
-            lua_pushvalue(L, -1);
-            lua_rawseti(L, r->seen, -(lua_Integer)n);
-        } else {
-            lua_rawgeti(L, r->seen, -(lua_Integer)n);
-        }
+        if (lua_rawgeti(L, r->seen, -(lua_Integer)n) != LUA_TNIL || !c->core) return;
+        lua_pop(L, 1);
+        c->kind->make(L, c->core);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, r->seen, -(lua_Integer)n);
         return;
     }
     default: malformed(L);
@@ -315,11 +313,24 @@ static void get_value(lua_State *L, struct reader *r, enum tag tag, int depth) {
 }
 
 int pack_read(lua_State *L, struct span bytes) {
-    return pack_read_cargo(L, bytes, NULL, 0);
+    return pack_read_cargo(L, bytes, NULL, 0, NULL);
+}
+
+static void fill(lua_State *L, const struct reader *r, struct loop *l) {
+    if (!lua_istable(L, r->seen)) return; /* it is neither table nor cargo */
+    for (unsigned i = 0; i < r->cargo_count; i++) {
+        struct cargo *c = &r->cargo[i];
+        void *core = c->core;
+        if (lua_rawgeti(L, r->seen, -(lua_Integer)i - 1) != LUA_TNIL && core) {
+            c->core = NULL;
+            c->kind->put(lua_touserdata(L, -1), core, l);
+        }
+        lua_pop(L, 1);
+    }
 }
 
 int pack_read_cargo(lua_State *L, struct span bytes, struct cargo *cargo,
-                    unsigned count) {
+                    unsigned count, struct loop *l) {
     luaL_checkstack(L, 4, NULL);
     bool nests = bytes.len && (*bytes.at == T_TABLE || *bytes.at == T_CARGO);
     nests ? lua_newtable(L) : lua_pushnil(L);
@@ -330,6 +341,7 @@ int pack_read_cargo(lua_State *L, struct span bytes, struct cargo *cargo,
                        .cargo_count = count};
     get_value(L, &r, get_tag(L, &r), 0);
     if (r.at != r.end) malformed(L);
+    fill(L, &r, l);
     lua_remove(L, -2);
     return 1;
 }

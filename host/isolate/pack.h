@@ -30,8 +30,9 @@ int pack_write_cargo(lua_State *L, int index, struct buf *out, int list,
 /* Pushes the value that bytes hold, exactly; returns 1 or raises. */
 int pack_read(lua_State *L, struct span bytes);
 
-/* The same; what is given to the state leaves its core behind as NULL. */
+/* The same; what is put into handles of the state leaves NULL behind as its core, and
+ * that is all of it, or, when this raises, nothing. l: cargo.h. */
 int pack_read_cargo(lua_State *L, struct span bytes, struct cargo *cargo,
-                    unsigned count);
+                    unsigned count, struct loop *l);
 
 #endif

@@ -19,23 +19,45 @@ struct message *message_new(size_t len, unsigned cargo_count) {
     return m;
 }
 
+/* All but what moves, if that is to be kept. Whether anything is left. */
+static bool drop_cargo(struct message *m, bool keep) {
+    bool left = false;
+    for (unsigned i = 0; i < m->cargo_count; i++) {
+        struct cargo *c = &m->cargo[i];
+        if (!c->core) continue;
+        if (keep && cargo_moves(c->kind)) {
+            left = true;
+            continue;
+        }
+        c->kind->drop(c->core);
+        c->core = NULL;
+    }
+    return left;
+}
+
+void message_discard(struct message *m) {
+    if (!m) return;
+    drop_cargo(m, false);
+    if (m->reply) port_unref(m->reply);
+    free(m->cargo);
+    free(m);
+}
+
 void message_free(struct message *m) {
     if (!m) return;
-    for (unsigned i = 0; i < m->cargo_count; i++)
-        if (m->cargo[i].core) m->cargo[i].kind->drop(m->cargo[i].core);
-    free(m->cargo);
-    m->cargo = NULL;
-    m->cargo_count = 0;
     struct port *reply = m->reply;
-    if (!reply) {
-        free(m);
+    bool left = drop_cargo(m, reply != NULL);
+    if (!reply || (!left && m->wants == WANTS_NOTHING)) {
+        message_discard(m);
         return;
     }
-    /* The question itself carries the news back, so that it needs no memory. */
+    /* The message itself carries the news back, so that it needs no memory. */
     m->reply = NULL;
-    m->failed = true;
+    m->failed = left || m->wants == WANTS_ANSWER;
+    if (m->wants == WANTS_NOTHING) m->call = 0;
+    m->wants = WANTS_NOTHING;
     m->len = 0;
-    if (port_put_answer(reply, m) != 0) free(m);
+    if (port_put_answer(reply, m) != 0) message_discard(m);
     port_unref(reply);
 }
 
@@ -136,6 +158,21 @@ struct message *port_take(struct port *p) {
     if (m) {
         p->first = m->next;
         if (!p->first) p->last = &p->first;
+        p->count--;
+        tell(p);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return m;
+}
+
+struct message *port_withdraw(struct port *p, const struct port *reply, uint64_t call) {
+    struct message **at, *m;
+    pthread_mutex_lock(&p->lock);
+    for (at = &p->first; (m = *at); at = &m->next)
+        if (m->reply == reply && m->call == call) break;
+    if (m) {
+        *at = m->next;
+        if (!m->next) p->last = at;
         p->count--;
         tell(p);
     }

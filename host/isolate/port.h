@@ -4,6 +4,10 @@
  * be told of room, first come first served, so a message never overtakes one of the
  * same sender.
  *
+ * A message that comes to nothing brings back what moves: freeing it, whoever does so
+ * and for whatever reason, sends it to its `reply` with what is left in it. Freeing it
+ * when all was taken out of it tells who wants a receipt.
+ *
  * Many messages cost the receiver one wake-up: it is posted one when the queue was
  * empty and takes all. The lock is held for a few assignments and a wake-up, never
  * while Lua runs or memory is allocated. Any thread, unless it says the receiver's. */
@@ -18,12 +22,16 @@
 
 struct port;
 
+enum message_wants { WANTS_NOTHING, WANTS_RECEIPT, WANTS_ANSWER };
+
 /* On the heap; whoever has it owns it. */
 struct message {
     struct message *next;
-    struct port *reply; /* a reference, or NULL: where the answer to a call goes */
-    uint64_t call;      /* of the asker: which question; in an answer the same */
-    bool failed;        /* an answer that says that there will be none */
+    struct port *reply; /* a reference, or NULL: where it comes from */
+    enum message_wants wants;
+    uint64_t call; /* of the asker: which question; in an answer the same */
+    uint64_t home; /* of the sender: which handle its first cargo came out of */
+    bool failed;   /* an answer that says that there will be none */
     unsigned cargo_count;
     struct cargo *cargo;
     size_t len;
@@ -33,8 +41,12 @@ struct message {
 /* NULL without memory. The bytes are to be written, cargo_count to be counted up. */
 struct message *message_new(size_t len, unsigned cargo_count);
 
-/* Drops its cargo, and tells who asked that there will be no answer. NULL is fine. */
+/* Its end, see above. Drops its cargo if that cannot go back, and tells who asked that
+ * there will be no answer. NULL is fine. */
 void message_free(struct message *m);
+
+/* Its end without a word to anybody. */
+void message_discard(struct message *m);
 
 /* A sender that waits for room. On the heap, for it may be on its way to its loop when
  * nobody wants it any more. */
@@ -78,6 +90,10 @@ int port_put(struct port *p, struct message *m, struct port_wait *w);
 
 /* Puts m whatever the queue holds: an answer to who waits for it. 0 or ERR_CLOSED. */
 int port_put_answer(struct port *p, struct message *m);
+
+/* Takes back the message of that call that is to be told of at `reply`; NULL when it
+ * has been taken already. */
+struct message *port_withdraw(struct port *p, const struct port *reply, uint64_t call);
 
 /* After -EAGAIN: room is called once. A wait of one's own; NULL without memory. */
 struct port_wait *port_wait_for_room(struct port *p, struct loop *l,

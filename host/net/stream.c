@@ -257,5 +257,7 @@ static void plain_close(struct stream *s) {
     close(s->io.fd);
 }
 
-const struct stream_ops stream_plain = {plain_read,  plain_writev, plain_shutdown,
-                                        plain_close, false,        NULL};
+const struct stream_ops stream_plain = {.read = plain_read,
+                                        .writev = plain_writev,
+                                        .shutdown = plain_shutdown,
+                                        .close = plain_close};

@@ -29,7 +29,8 @@ struct stream_ops {
     void (*close)(struct stream *s);
     bool farewell; /* shutdown belongs before close: the peer cares */
     /* Calls readable later in this turn: `ahead` is set, and reading is wanted again;
-       without a loop no more. NULL where that is never set. */
+       without a loop, which it has just left, perhaps with another descriptor, no more.
+       NULL where `ahead` is never set. */
     void (*retell)(struct stream *s);
 };
 

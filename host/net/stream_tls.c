@@ -19,6 +19,7 @@ struct tls {
     SSL *ssl;
     struct tls_ctx *ctx;
     struct stream *stream;
+    int fd;               /* that OpenSSL knows */
     struct deferred tell; /* that there is something to read */
     bool made;  /* the handshake; OpenSSL does not know any more once it has failed */
     bool heard; /* something has come since then */
@@ -90,10 +91,15 @@ static void tell(struct deferred *d) {
 
 static void retell(struct stream *s) {
     struct tls *t = tls_of(s);
-    if (s->loop)
+    if (s->loop) {
         loop_defer(s->loop, &t->tell);
-    else
-        list_unlink(&t->tell.link);
+        return;
+    }
+    list_unlink(&t->tell.link);
+    if (t->fd == s->io.fd) return;
+    t->fd = s->io.fd;
+    if (!openssl.SSL_set_fd(t->ssl, t->fd)) t->failed = ENOMEM;
+    openssl.ERR_clear_error();
 }
 
 /* The handshake has been completed by that call. What it has read behind it the
@@ -239,6 +245,7 @@ int stream_tls_start(struct stream *s, struct tls_ctx *c, const char *name) {
     if (!t) return -ENOMEM;
     t->magic = MAGIC;
     t->stream = s;
+    t->fd = s->io.fd;
     t->tell.run = tell;
     list_init(&t->tell.link);
     memcpy(t->name, name ? name : "", size);

@@ -1,0 +1,275 @@
+-- What moves from one isolate to another: sockets in whatever state, with one owner at
+-- any time, and back home when they do not arrive.
+local atoll = require "atoll"
+local certs = require "support.certs"
+local net = require "atoll.net"
+
+local paths, isolates, closing, files = {}, {}, {}, nil
+
+local function keep(thing)
+  closing[#closing + 1] = thing
+  return thing
+end
+
+-- An isolate that runs this text; its argument is `...`.
+local function spawn(text, argument, options)
+  local path = os.tmpname()
+  local f = assert(io.open(path, "w"))
+  f:write('local atoll = require "atoll" local isolate = atoll.isolate ', text, "\n")
+  f:close()
+  paths[#paths + 1] = path
+  local h = assert(atoll.isolate.spawn(path, argument, options))
+  isolates[#isolates + 1] = h
+  return h
+end
+
+-- Two ends of a connection, the second speaking TLS as a server, if at all.
+local function pair(tls)
+  local how = tls and { cert = files.server, key = files.key } or nil
+  local listener <close> = assert(net.listen("127.0.0.1:0", { tls = how }))
+  local ends = atoll.all {
+    function()
+      local s = assert(listener:accept(10))
+      if tls then assert.equal("!", s:read(1)) end
+      return s
+    end,
+    function()
+      local s = assert(net.connect(listener:name(), {
+        tls = tls and { ca = files.ca, name = "server.test" } or nil, timeout = 10 }))
+      if tls then s:write "!" end
+      return s
+    end,
+  }
+  for _, s in ipairs(ends) do keep(s):settimeout(20) end
+  return ends[2], ends[1]
+end
+
+-- Answers each socket it gets: what it reads until the end, in capitals.
+local ECHO = [[
+  for s in isolate.port:messages() do
+    atoll.spawn(function()
+      for data in function() return s:read "some" end do s:write(data) end
+      s:close()
+    end)
+  end
+]]
+
+local function refuses(text, fn, ...)
+  local ok, message = pcall(fn, ...)
+  assert.is_false(ok)
+  assert.truthy(message:find(text, 1, true), message)
+end
+
+setup(function() files = certs.make() end)
+
+teardown(function()
+  certs.remove()
+  for _, path in ipairs(paths) do os.remove(path) end
+end)
+
+after_each(function()
+  for _, h in ipairs(isolates) do
+    h:kill()
+    h:join(20)
+  end
+  for _, thing in ipairs(closing) do thing:close() end
+  isolates, closing = {}, {}
+end)
+
+for _, tls in ipairs { false, true } do
+  describe(tls and "a TLS socket" or "a socket", function()
+    it("goes on in another isolate, which has never heard of atoll.net", function()
+      local here, there = pair(tls)
+      local h = spawn(ECHO)
+      assert.is_true(there:transfer(h))
+      here:write "hello"
+      assert.equal("hello", here:read(5))
+      here:shutdown "write"
+      assert.is_nil((here:read(1)))
+    end)
+
+    it("takes along what it has read ahead", function()
+      local here, there = pair(tls)
+      here:write "first\nsecond\nthird"
+      here:shutdown "write"
+      assert.equal("first", (there:read "line"))
+      local h = spawn [[
+        local s = isolate.port:receive()
+        return s:buffered(), s:read "line", s:read "all", s:read(1)
+      ]]
+      assert.is_true(there:transfer(h))
+      assert.same({ 12, "second", "third" }, { h:join(20) })
+    end)
+
+    it("takes along what it has not sent yet, and its half-close", function()
+      local here, there = pair(tls)
+      local text = ("0123456789"):rep(200000)
+      there:setoption("sndbuf", 4096)
+      local writer = atoll.spawn(function() return there:write(text) end):quiet()
+      atoll.sleep(0.01)
+      writer:cancel() -- what was written is written
+      there:shutdown "write"
+      local h = spawn [[
+        local s = isolate.port:receive()
+        return s:flush(20), s:write "more"
+      ]]
+      assert.is_true(there:transfer(h))
+      assert.equal(text, (here:read "all"))
+      assert.same({ true, nil, "closed", "ECLOSED" }, { h:join(20) })
+    end)
+
+    it("keeps its limits", function()
+      local _, there = pair(tls)
+      there:settimeout(0.05)
+      local h = spawn [[
+        local s = isolate.port:receive()
+        return { s:read "line" }, { s:read("line", 0.01) }, s:peer()
+      ]]
+      local peer = there:peer()
+      assert.is_true(there:transfer(h))
+      local late = { nil, "timed out", "ETIMEDOUT" }
+      assert.same({ late, late, peer }, { h:join(20) })
+    end)
+
+    it("raises where it was left behind; closing it does no harm", function()
+      local here, there = pair(tls)
+      local h = spawn(ECHO)
+      assert.is_true(there:transfer(h))
+      for name in ("read lines flush shutdown name peer fd buffered tls settimeout")
+        :gmatch "%a+" do
+        refuses("the socket was transferred", there[name], there)
+      end
+      refuses("the socket was transferred", there.write, there, "x")
+      refuses("the socket was transferred", there.transfer, there, h)
+      refuses("value.s: the socket was transferred", h.send, h, { s = there })
+      assert.equal("socket (transferred)", tostring(there))
+      do local _ <close> = there end
+      assert.same({ nil, "closed", "ECLOSED" }, { there:read() })
+      here:write "still"
+      assert.equal("still", here:read(5))
+    end)
+
+    it("does not go while a fiber waits for it, nor when it is closed", function()
+      local here, there = pair(tls)
+      local port = atoll.port()
+      local to = port:sender()
+      local reader = atoll.spawn(function() return there:read(1) end)
+      atoll.sleep(0)
+      refuses("value: a fiber reads from the socket", to.send, to, there)
+      refuses("a fiber reads from the socket", there.transfer, there, to)
+      here:write "x"
+      assert.equal("x", (reader:join()))
+      there:setoption("sndbuf", 4096)
+      local text = ("x"):rep(3000000)
+      local writer = atoll.spawn(function() return there:write(text) end)
+      atoll.sleep(0)
+      refuses("value.a[1]: a fiber waits to write to the socket", to.send, to,
+        { a = { there } })
+      assert.equal(#text, #here:read(#text))
+      assert.is_true((writer:join()))
+      there:close()
+      refuses("value: the socket is closed", to.send, to, there)
+      assert.equal(0, #port)
+    end)
+
+    it("comes home when its port closes with it, and works again", function()
+      local here, there = pair(tls)
+      local port = atoll.port()
+      here:write "before\n"
+      assert.is_true(port:sender():send { there, "x", { there } })
+      refuses("transferred", there.read, there)
+      port:close()
+      atoll.sleep(0.001)
+      assert.equal("before", (there:read "line"))
+      there:write "after\n"
+      assert.equal("after", (here:read "line"))
+    end)
+
+    it("is taken back when nobody takes it in time", function()
+      local here, there = pair(tls)
+      local port = atoll.port(1)
+      local to = port:sender()
+      assert.same({ nil, "timed out", "ETIMEDOUT" }, { there:transfer(to, 0.01) })
+      assert.equal(0, #port)
+      to:send "full"
+      assert.same({ nil, "timed out", "ETIMEDOUT" }, { there:transfer(to, 0.01) })
+      port:close()
+      assert.same({ nil, "closed", "ECLOSED" }, { there:transfer(to) })
+      there:write "here\n"
+      assert.equal("here", (here:read "line"))
+    end)
+
+    it("is taken back when the fiber that transfers it is cancelled", function()
+      local here, there = pair(tls)
+      local port = atoll.port()
+      local task = atoll.spawn(function() there:transfer(port:sender()) end):quiet()
+      atoll.sleep(0)
+      assert.equal(1, #port)
+      task:cancel()
+      task:join()
+      assert.equal(0, #port)
+      there:write "here\n"
+      assert.equal("here", (here:read "line"))
+    end)
+
+    it("comes back when the receiver has closed its port meanwhile", function()
+      local here, there = pair(tls)
+      local port = atoll.port()
+      local task = atoll.spawn(function()
+        return table.pack(there:transfer(port:sender()))
+      end)
+      atoll.sleep(0)
+      port:close()
+      assert.same({ n = 3, nil, "closed", "ECLOSED" }, (task:join()))
+      there:write "here\n"
+      assert.equal("here", (here:read "line"))
+    end)
+
+    it("is closed when it comes home to nobody", function()
+      local here, there = pair(tls)
+      local port = atoll.port()
+      port:sender():send(there)
+      there:close()
+      port:close()
+      local data, _, code = here:read "line"
+      assert.is_nil(data)
+      assert.is_true(({ [""] = true, ECONNRESET = true })[code or ""], code)
+    end)
+
+    it("is an argument, a result, a question and an answer", function()
+      local here, there = pair(tls)
+      local first = spawn("local s = (...).s s:write 'first\\n' return s",
+        { s = there })
+      local s = keep(assert(first:join(20)))
+      local second = spawn [[
+        local s, message = isolate.port:receive()
+        s:write "second\n"
+        message:reply { s }
+        atoll.sleep(100)
+      ]]
+      local answer = assert(second:call(s, 20))
+      keep(answer[1]):write "third\n"
+      for _, word in ipairs { "first", "second", "third" } do
+        assert.equal(word, (here:read "line"))
+      end
+    end)
+
+    it("is here again when an isolate could not start with it", function()
+      local here, there = pair(tls)
+      local h = assert(atoll.isolate.spawn("no.such.module", there))
+      assert.is_nil((h:join(20)))
+      there:write "here\n"
+      assert.equal("here", (here:read "line"))
+    end)
+  end)
+end
+
+describe("transfer", function()
+  it("wants a sender or an isolate, and something that moves", function()
+    local here = pair()
+    refuses("sender or isolate expected", here.transfer, here, 7)
+    refuses("sender or isolate expected", here.transfer, here)
+    local sender = atoll.port():sender()
+    refuses("something that can be transferred expected", here.transfer, sender, sender)
+  end)
+end)
