@@ -1,6 +1,7 @@
 -- TLS on the sockets of atoll.net: among themselves, and with the openssl program.
 local atoll = require "atoll"
 local certs = require "support.certs"
+local host = require "support.host"
 local net = require "atoll.net"
 
 local files, closing
@@ -401,6 +402,42 @@ describe("a TLS client", function()
     local _, message = net.listen("127.0.0.1:0", { tls = { cert = files.server,
       key = files.dir .. "/ca.key" } })
     assert.match("key '.*ca.key': key values mismatch", message)
+  end)
+end)
+
+-- All of a host's isolates share what the system trusts.
+describe("a host", function()
+  local APP = [[
+local net = require "atoll.net"
+app:get("/ask/:port", function(req)
+  local tasks, good = {}, 0
+  for i = 1, 8 do
+    tasks[i] = atoll.spawn(function()
+      local s <close> = assert(net.connect("127.0.0.1", req.params.port,
+        { tls = true, timeout = 20 }))
+      s:write "hello\n"
+      return s:read "line" == "hello" and 1
+    end)
+  end
+  for i = 1, 8 do good = good + assert(tasks[i]:join()) end
+  return good .. ""
+end)
+]]
+
+  after_each(host.finish)
+
+  it("trusts whom SSL_CERT_FILE names, in all isolates", function()
+    local address = serve(echo)
+    local h = host.start { app = APP, set = { isolates = 3 },
+      env = { SSL_CERT_FILE = files.ca } }
+    local tasks = {}
+    for i = 1, 6 do
+      tasks[i] = atoll.spawn(function()
+        return assert(atoll.http.get(("http://127.0.0.1:%d/ask/%s"):format(h.port,
+          address:match "%d+$"))).body
+      end)
+    end
+    for i = 1, 6 do assert.equal("8", tasks[i]:join()) end
   end)
 end)
 

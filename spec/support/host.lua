@@ -49,11 +49,12 @@ end
 
 local function environment(extra)
   local list = {}
+  extra = extra or {}
   for name, value in pairs(uv.os_environ()) do
     local ours = name == "PORT" or name == "HOST" or name:find "^ATOLL"
-    if not ours then list[#list + 1] = name .. "=" .. value end
+    if not ours and not extra[name] then list[#list + 1] = name .. "=" .. value end
   end
-  for name, value in pairs(extra or {}) do list[#list + 1] = name .. "=" .. value end
+  for name, value in pairs(extra) do list[#list + 1] = name .. "=" .. value end
   return list
 end
 
