@@ -103,7 +103,7 @@ static bool trust_system(SSL_CTX *ssl) {
 static int trust(SSL_CTX *ssl, const struct tls_options *o, char why[TLS_WHY]) {
     struct stat st;
     if (!o->ca) {
-        if (o->server || trust_system(ssl)) return 0;
+        if (!o->verify || trust_system(ssl)) return 0;
         snprintf(why, TLS_WHY, "not enough memory");
         return -1;
     }
