@@ -221,6 +221,7 @@ static void go_on(struct sched *s, struct fiber *f, int arguments) {
     s->current = f;
     count_switch(s);
     s->running = co;
+    s->lucky = 0;
     int status = lua_resume(co, f->generation->L, arguments, &results);
     s->running = NULL;
     count_switch(s);

@@ -86,7 +86,7 @@ struct sched {
     lua_State *barrier;        /* has resumed a coroutine of the program where it could
                                   not be suspended itself: parks must fail beyond it */
     bool paused;               /* the run queue is left as it is */
-    unsigned lucky;            /* waits that were none */
+    unsigned lucky;            /* waits of current's that were none, since it went on */
     bool parking;              /* the yield on its way up is a park */
     uint64_t scopes_made;
     uint64_t started, ended;  /* fibers, for metrics and leftovers */
