@@ -1,6 +1,7 @@
 -- ngx.socket, as OpenResty's libraries use it. What it answers here was compared with
 -- what nginx answers.
 local atoll = require "atoll"
+local certs = require "support.certs"
 local cosocket = require "atoll.compat.cosocket"
 local events = require "support.events"
 local host = require "support.host"
@@ -318,6 +319,34 @@ describe("a cosocket", function()
       pools.gone(pool)
       assert.not_equal(pool, pools.enter("once"))
     end)
+  end)
+
+  it("speaks TLS, and goes on with it from a pool", function()
+    local files = certs.make()
+    local accepted = 0
+    local listener = assert(net.listen("127.0.0.1:0",
+      { tls = { cert = files.server, key = files.key } }))
+    listeners[#listeners + 1] = listener
+    atoll.spawn(listener.serve, listener, function(socket)
+      accepted = accepted + 1
+      for line in socket:lines() do socket:write(line:upper(), "\n") end
+    end)
+    local port = tonumber(listener:name():match ":(%d+)$")
+    for times = 0, 2 do
+      local s = connect(port)
+      assert.equal(times, s:getreusedtimes())
+      assert.is_truthy(s:sslhandshake(nil, "server.test", false))
+      assert(s:send "hello\n")
+      assert.equal("HELLO", s:receive())
+      assert.equal(1, s:setkeepalive(10000))
+    end
+    assert.equal(1, accepted)
+    local s = connect(port, { pool = "other" })
+    local good, err = s:sslhandshake(nil, "server.test", true) -- whom nobody trusts
+    assert.is_nil(good)
+    assert.equal("unable to get local issuer certificate", err)
+    assert.same({ nil, "closed" }, { s:send "x" })
+    certs.remove()
   end)
 
   it("in its datagram form sends and receives", function()
