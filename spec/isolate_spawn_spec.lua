@@ -125,6 +125,19 @@ describe("a spawned isolate", function()
     assert.truthy(tostring(h):find "echo")
   end)
 
+  it("is found by its name, and by names that it registers", function()
+    local h = spawn([[
+      atoll.register("spec.other", isolate.port:sender())
+      ]] .. ECHO, nil, { name = "spec.echo" })
+    assert.equal(1, (h:call(1, 10)))
+    assert.equal(h:sender(), atoll.lookup "spec.echo")
+    assert.equal(2, (atoll.lookup("spec.other"):call(2, 10)))
+    h:kill()
+    h:join(10)
+    assert.is_nil((atoll.lookup "spec.echo"))
+    assert.is_nil((atoll.lookup "spec.other"))
+  end)
+
   it("keeps the order of each sender, with bounded queues both ways", function()
     local results = atoll.port(4)
     local h = spawn([[

@@ -260,3 +260,58 @@ describe("call", function()
     assert.is_nil((port:receive(0)))
   end)
 end)
+
+describe("a name", function()
+  it("leads to its port as long as that is open", function()
+    local port = atoll.port()
+    assert.is_nil((atoll.lookup "spec.mailbox"))
+    assert.is_true(atoll.register("spec.mailbox", port:sender()))
+    assert.is_true(atoll.register("spec.mailbox", port:sender()))
+    assert.equal(port:sender(), atoll.lookup "spec.mailbox")
+    atoll.lookup("spec.mailbox"):send "hello"
+    assert.equal("hello", (port:receive(0)))
+    port:close()
+    assert.is_nil((atoll.lookup "spec.mailbox"))
+  end)
+
+  it("is one port's at a time, and can be given back", function()
+    local first, second = atoll.port(), atoll.port()
+    assert.is_true(atoll.register("spec.one", first:sender()))
+    assert.same({ nil, "taken", "EEXIST" },
+      { atoll.register("spec.one", second:sender()) })
+    assert.is_true(atoll.register("spec.one", nil))
+    assert.is_nil((atoll.lookup "spec.one"))
+    assert.is_true(atoll.register("spec.one", second:sender()))
+    second:close()
+    assert.is_true(atoll.register("spec.one", first:sender()))
+    local sender = first:sender()
+    first:close()
+    assert.same({ nil, "closed", "ECLOSED" }, { atoll.register("spec.two", sender) })
+  end)
+
+  it("is text", function()
+    local port = atoll.port()
+    for _, name in ipairs { "", ("x"):rep(256), {} } do
+      assert.has_error(function() atoll.register(name, port:sender()) end)
+      assert.has_error(function() atoll.lookup(name) end)
+    end
+    assert.has_error(function() atoll.register("spec.x", 7) end)
+    assert.is_true(atoll.register("a\0b", port:sender()))
+    assert.is_nil((atoll.lookup "a"))
+    assert.truthy(atoll.lookup "a\0b")
+  end)
+
+  it("is found among thousands, of which most are gone", function()
+    for round = 1, 20 do
+      local ports = {}
+      for i = 1, 200 do
+        ports[i] = atoll.port()
+        assert(atoll.register(("spec.%d.%d"):format(round, i), ports[i]:sender()))
+      end
+      for i = 1, 200 do
+        assert(atoll.lookup(("spec.%d.%d"):format(round, i)) == ports[i]:sender())
+        ports[i]:close()
+      end
+    end
+  end)
+end)

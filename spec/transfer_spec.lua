@@ -265,6 +265,16 @@ for _, tls in ipairs { false, true } do
 end
 
 describe("transfer", function()
+  it("knows isolates and ports by their names", function()
+    local here, there = pair()
+    spawn(ECHO, nil, { name = "spec.echo" })
+    assert.is_true(there:transfer "spec.echo")
+    here:write "hello"
+    assert.equal("hello", here:read(5))
+    assert.same({ nil, "nobody has the name 'spec.none'", "ENOTFOUND" },
+      { here:transfer "spec.none" })
+  end)
+
   it("wants a sender or an isolate, and something that moves", function()
     local here = pair()
     refuses("sender or isolate expected", here.transfer, here, 7)

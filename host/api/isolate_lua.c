@@ -8,6 +8,7 @@
 #include "api/timer_lua.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "isolate/commons.h"
 #include "isolate/gate.h"
 #include "isolate/nursery.h"
 #include "isolate/pack.h"
@@ -389,6 +390,9 @@ static int spawn(lua_State *L) {
         return 3;
     }
     lua_settop(L, at - 1);
+    struct span called = span_str(name);
+    if (g->plan->commons && called.len && called.len <= NAMES_LEN_MAX)
+        names_put(g->plan->commons->names, called, h->child->inbox); /* unless taken */
     sender_push(L, h->child->inbox);
     lua_setiuservalue(L, -2, AT_SENDER);
     return 1;

@@ -4,6 +4,7 @@
 #include "api/sender_lua.h"
 #include "api/timer_lua.h"
 #include "base/err.h"
+#include "isolate/commons.h"
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
 
@@ -206,6 +207,45 @@ static int note_gc(lua_State *L) {
     return 0;
 }
 
+/* ---- names ---- */
+
+static struct span check_name(lua_State *L) {
+    struct span name;
+    name.at = luaL_checklstring(L, 1, &name.len);
+    luaL_argcheck(L, name.len > 0 && name.len <= NAMES_LEN_MAX, 1,
+                  "a name has 1 to 255 bytes");
+    if (!generation_of(L)->plan->commons) luaL_error(L, "there are no names here");
+    return name;
+}
+
+/* atoll.register(name, sender); nil for the sender gives the name back. */
+static int register_name(lua_State *L) {
+    struct span name = check_name(L);
+    struct names *all = generation_of(L)->plan->commons->names;
+    lua_settop(L, 2);
+    int err = 0;
+    if (lua_isnil(L, 2))
+        names_drop(all, name);
+    else
+        err = names_put(all, name, sender_check_either(L, 2));
+    if (err == ERR_MEMORY) return luaL_error(L, "not enough memory");
+    if (err == -EEXIST) {
+        luaL_pushfail(L);
+        lua_pushliteral(L, "taken");
+        lua_pushstring(L, err_name(err));
+        return 3;
+    }
+    if (err) return desk_failed(L, err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* atoll.lookup(name) */
+static int lookup_name(lua_State *L) {
+    if (!sender_push_named(L, check_name(L))) luaL_pushfail(L);
+    return 1;
+}
+
 static const luaL_Reg port_methods[] = {
     {"close", port_shut},    {"messages", port_messages}, {"receive", port_receive},
     {"sender", port_sender}, {"__close", port_shut},      {"__gc", port_shut},
@@ -239,9 +279,13 @@ int luaopen_atoll_core_port(lua_State *L) {
     nobody->question = NULL;
     luaL_setmetatable(L, MESSAGE);
     lua_rawsetp(L, LUA_REGISTRYINDEX, NOBODY);
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 3);
     lua_insert(L, -2);
     lua_pushcclosure(L, new_port, 1);
     lua_setfield(L, -2, "port");
+    lua_pushcfunction(L, register_name);
+    lua_setfield(L, -2, "register");
+    lua_pushcfunction(L, lookup_name);
+    lua_setfield(L, -2, "lookup");
     return 1;
 }

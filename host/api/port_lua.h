@@ -16,7 +16,7 @@
  */
 void port_adopt(lua_State *L, struct port *p);
 
-/* A table with `port`. */
+/* A table with port, register and lookup. */
 int luaopen_atoll_core_port(lua_State *L);
 
 #endif

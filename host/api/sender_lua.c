@@ -3,6 +3,7 @@
 #include "api/isolate_lua.h"
 #include "api/timer_lua.h"
 #include "base/err.h"
+#include "isolate/commons.h"
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
 
@@ -34,8 +35,25 @@ void sender_push(lua_State *L, struct port *p) {
     s->port = port_ref(p);
 }
 
+bool sender_push_named(lua_State *L, struct span name) {
+    struct sender *s = lua_newuserdatauv(L, sizeof *s, 0);
+    s->port = NULL;
+    luaL_setmetatable(L, SENDER);
+    s->port = names_find(generation_of(L)->plan->commons->names, name);
+    if (s->port) return true;
+    lua_pop(L, 1);
+    return false;
+}
+
 struct port *sender_check(lua_State *L, int index) {
     struct sender *s = luaL_checkudata(L, index, SENDER);
+    return s->port;
+}
+
+struct port *sender_check_either(lua_State *L, int index) {
+    if (isolate_push_sender(L, index)) lua_replace(L, index);
+    struct sender *s = luaL_testudata(L, index, SENDER);
+    luaL_argexpected(L, s, index, "sender or isolate");
     return s->port;
 }
 
@@ -283,6 +301,21 @@ static int sender_call(lua_State *L) {
 
 /* ---- transfers ---- */
 
+/* By a sender of who has that name; or pushes what tells that nobody does. */
+static bool replace_name(lua_State *L, int index) {
+    size_t len;
+    const char *name = lua_tolstring(L, index, &len);
+    struct commons *c = generation_of(L)->plan->commons;
+    if (c && sender_push_named(L, span_of(name, len))) {
+        lua_replace(L, index);
+        return true;
+    }
+    luaL_pushfail(L);
+    lua_pushfstring(L, "nobody has the name '%s'", name);
+    lua_pushstring(L, err_name(ERR_NOT_FOUND));
+    return false;
+}
+
 int sender_transfer(lua_State *L) {
     const struct cargo_kind *moves = cargo_kind_of(L, 1);
     luaL_argexpected(L, moves && cargo_moves(moves), 1,
@@ -292,8 +325,8 @@ int sender_transfer(lua_State *L) {
     if (why) return luaL_error(L, "%s", why);
     struct desk *d = desk_find(L);
     lua_settop(L, 2);
-    if (isolate_push_sender(L, 2)) lua_replace(L, 2);
-    luaL_argexpected(L, luaL_testudata(L, 2, SENDER), 2, "sender or isolate");
+    if (lua_type(L, 2) == LUA_TSTRING && !replace_name(L, 2)) return 3;
+    sender_check_either(L, 2);
     sched_check_waitable(L);
     lua_insert(L, 1);
     struct outgoing *o = lay_out(L, d);

@@ -16,12 +16,21 @@ void sender_open(lua_State *L);
 /* Pushes a sender of p, with a reference of its own. */
 void sender_push(lua_State *L, struct port *p);
 
+/* Pushes a sender of the port of that name, if there is one. The generation has
+ * commons.
+ */
+bool sender_push_named(lua_State *L, struct span name);
+
 /* The port of the sender at index, borrowed; raises when it is none. */
 struct port *sender_check(lua_State *L, int index);
 
+/* The same where the handle of an isolate may stand for its sender, which then takes
+ * its place on the stack. */
+struct port *sender_check_either(lua_State *L, int index);
+
 /* thing:transfer(to[, timeout]), for the methods of whatever is cargo that moves; needs
- * no upvalue. to: a sender or the handle of an isolate. True, or nil, a sentence and a
- * code, and then the thing is back in its handle. */
+ * no upvalue. to: a sender, the handle of an isolate, or a name. True, or nil, a
+ * sentence and a code, and then the thing is back in its handle. */
 int sender_transfer(lua_State *L);
 
 #endif

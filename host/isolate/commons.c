@@ -7,7 +7,8 @@ struct commons *commons_new(size_t dictionary) {
     if (!c) return NULL;
     c->shared = shared_new(dictionary);
     c->topics = topics_new();
-    if (c->shared && c->topics) return c;
+    c->names = names_new();
+    if (c->shared && c->topics && c->names) return c;
     commons_free(c);
     return NULL;
 }
@@ -16,5 +17,6 @@ void commons_free(struct commons *c) {
     if (!c) return;
     shared_free(c->shared);
     topics_free(c->topics);
+    names_free(c->names);
     free(c);
 }

@@ -198,6 +198,21 @@ function atoll.blocking(fn, ...) end
 ---@nodiscard
 function atoll.port(capacity) end
 
+---Gives a port a name that all isolates of the host know. The name is free again when
+---the port closes, or with nil for the sender.
+---@param name string
+---@param sender atoll.sender|atoll.isolate|nil
+---@return true?
+---@return string? message  "taken", "EEXIST"
+---@return string? code
+function atoll.register(name, sender) end
+
+---A sender of the open port that has this name.
+---@param name string
+---@return atoll.sender?
+---@nodiscard
+function atoll.lookup(name) end
+
 ---The topic of that name, the same in every isolate.
 ---@param name string
 ---@return atoll.topic

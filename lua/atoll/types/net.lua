@@ -140,9 +140,9 @@ function socket:starttls(options) end
 function socket:tls() end
 
 ---Gives the socket, with all that it has read ahead and not yet sent, to another isolate
----(a sender of its port, or its handle), which receives it as a message, and waits until
+---(a sender of its port, its handle, or a name), which receives it as a message, and waits until
 ---it has. From then on this socket raises. When it fails, the socket is here again.
----@param to atoll.sender|atoll.isolate
+---@param to atoll.sender|atoll.isolate|string
 ---@param timeout? number  seconds; "timed out", "ETIMEDOUT"
 ---@return true?
 ---@return string? message  "closed" when nobody receives any more

@@ -1,0 +1,134 @@
+#include "isolate/names.h"
+
+#include "base/err.h"
+#include "base/siphash.h"
+#include "base/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+struct names {
+    pthread_mutex_t lock;
+    struct table table;
+    struct siphash_key seed;
+};
+
+struct entry {
+    struct table_node node;
+    struct port *port; /* a reference */
+    size_t len;
+    char name[];
+};
+
+struct names *names_new(void) {
+    struct names *all = calloc(1, sizeof *all);
+    if (!all) return NULL;
+    if (getrandom(&all->seed, sizeof all->seed, 0) == sizeof all->seed &&
+        table_init(&all->table) == 0) {
+        pthread_mutex_init(&all->lock, NULL);
+        return all;
+    }
+    free(all);
+    return NULL;
+}
+
+static void entry_free(struct entry *e) {
+    port_unref(e->port);
+    free(e);
+}
+
+void names_free(struct names *all) {
+    if (!all) return;
+    uint64_t at = 0;
+    do {
+        uint64_t after;
+        struct table_node *n = table_walk(&all->table, at, &after), *next;
+        for (; n; n = next) {
+            next = n->next;
+            table_remove(&all->table, n);
+            entry_free(LIST_OF(n, struct entry, node));
+        }
+        at = after;
+    } while (at);
+    table_done(&all->table);
+    pthread_mutex_destroy(&all->lock);
+    free(all);
+}
+
+/* Under the lock. The entry of that name; those of closed ports that are met go into
+ * *dead, to be freed outside it. */
+static struct entry *search(struct names *all, struct span name, uint64_t hash,
+                            struct table_node **dead) {
+    struct entry *found = NULL;
+    struct table_node *next;
+    for (struct table_node *n = *table_bucket(&all->table, hash); n; n = next) {
+        struct entry *e = LIST_OF(n, struct entry, node);
+        next = n->next;
+        if (port_is_closed(e->port)) {
+            table_remove(&all->table, n);
+            n->next = *dead;
+            *dead = n;
+        } else if (n->hash == hash && span_eq(span_of(e->name, e->len), name)) {
+            found = e;
+        }
+    }
+    return found;
+}
+
+static void bury(struct table_node *dead) {
+    while (dead) {
+        struct entry *e = LIST_OF(dead, struct entry, node);
+        dead = dead->next;
+        entry_free(e);
+    }
+}
+
+int names_put(struct names *all, struct span name, struct port *p) {
+    struct table_node *dead = NULL;
+    struct entry *e = malloc(sizeof *e + name.len);
+    if (!e) return ERR_MEMORY;
+    *e = (struct entry){.node.hash = siphash(&all->seed, name), .len = name.len};
+    memcpy(e->name, name.at, name.len);
+    e->port = port_ref(p);
+    int err = port_is_closed(p) ? ERR_CLOSED : 0;
+    pthread_mutex_lock(&all->lock);
+    struct entry *other = err ? NULL : search(all, name, e->node.hash, &dead);
+    if (other && other->port != p) err = -EEXIST;
+    if (!other && !err) {
+        table_insert(&all->table, &e->node);
+        table_step(&all->table);
+        e = NULL;
+    }
+    pthread_mutex_unlock(&all->lock);
+    if (e) entry_free(e);
+    bury(dead);
+    return err;
+}
+
+struct port *names_find(struct names *all, struct span name) {
+    struct table_node *dead = NULL;
+    uint64_t hash = siphash(&all->seed, name);
+    pthread_mutex_lock(&all->lock);
+    struct entry *e = search(all, name, hash, &dead);
+    struct port *p = e ? port_ref(e->port) : NULL;
+    if (dead) table_step(&all->table);
+    pthread_mutex_unlock(&all->lock);
+    bury(dead);
+    return p;
+}
+
+void names_drop(struct names *all, struct span name) {
+    struct table_node *dead = NULL;
+    uint64_t hash = siphash(&all->seed, name);
+    pthread_mutex_lock(&all->lock);
+    struct entry *e = search(all, name, hash, &dead);
+    if (e) {
+        table_remove(&all->table, &e->node);
+        e->node.next = dead;
+        dead = &e->node;
+    }
+    if (dead) table_step(&all->table);
+    pthread_mutex_unlock(&all->lock);
+    bury(dead);
+}

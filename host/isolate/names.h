@@ -1,0 +1,29 @@
+/* Ports by name, for all isolates of a process; commons has them. A name is its port's
+ * as long as that is open; a name whose port has closed is free.
+ *
+ * What is left of closed ports is found by looking for names nearby in the table. Any
+ * thread; made and freed by the main thread. */
+#ifndef ISOLATE_NAMES_H
+#define ISOLATE_NAMES_H
+
+#include "base/span.h"
+#include "isolate/port.h"
+
+enum { NAMES_LEN_MAX = 255 };
+
+struct names;
+
+/* NULL without memory. */
+struct names *names_new(void);
+void names_free(struct names *all); /* all ports are closed; NULL is none */
+
+/* 0; -EEXIST when another open port has it, ERR_CLOSED when p is closed, ERR_MEMORY. */
+int names_put(struct names *all, struct span name, struct port *p);
+
+/* A reference to the port of that name, or NULL. */
+struct port *names_find(struct names *all, struct span name);
+
+/* Whoever has the name has it no more. */
+void names_drop(struct names *all, struct span name);
+
+#endif
