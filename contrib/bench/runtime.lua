@@ -234,6 +234,33 @@ function M.fibers()
   return { r }
 end
 
+-- Both CPUs: parent and child may run at the same time.
+function M.isolates()
+  local count = 100
+  local soon = row { kind = "figure", name = "isolates", unit = "us", target = 300,
+    most = true, title = "an isolate is spawned, until its first message" }
+  local each = row { kind = "figure", name = "isolates", unit = "KiB", target = 150,
+    most = true, title = ("private memory per spawned isolate (%d)"):format(count) }
+  local b = servers.b
+  local function run(n)
+    local program = proc.start({ b.program, "run", b.here .. "/spawned.lua",
+      tostring(n) }, { cpu = b.cpu_server .. "," .. b.cpu_client, output = true,
+      log = b.build .. "/servers.log" })
+    local told = proc.wait_output(program, "us", 30)
+    local m = told and proc.memory(program.pid).private
+    local took = told and tonumber(program.out:match "(%d+) us")
+    proc.stop(program)
+    return m, took
+  end
+  local none, many = run(0), { run(count) }
+  if none and many[1] then
+    soon.value, each.value = many[2], (many[1] - none) / count / 1024
+  else
+    soon.why, each.why = "did not run", "did not run"
+  end
+  return { soon, each }
+end
+
 -- ---- push and proxy ----
 
 function M.push(options)
@@ -326,6 +353,7 @@ function M.counter(options)
   return app_row("counter", title, redis, { "REDIS=127.0.0.1:" .. port }, options)
 end
 
-M.names = { "echo", "crowd", "sleepers", "fibers", "push", "proxy", "first", "counter" }
+M.names = { "echo", "crowd", "sleepers", "fibers", "isolates", "push", "proxy", "first",
+  "counter" }
 
 return M

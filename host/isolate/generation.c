@@ -18,6 +18,8 @@
  * 2.5 KiB (string.gsub with its buffer). */
 enum { MAGIC = 0x67656e65, STACK_DEEP = 384 * 1024 };
 
+enum { FIRST_CYCLE = 128 }; /* KiB that are allocated before the collector begins */
+
 bool generation_stack_is_deep(const struct generation *g) {
     const char *here = __builtin_frame_address(0);
     return g->stack_base && g->stack_base - here > STACK_DEEP;
@@ -70,6 +72,7 @@ static int open_state(lua_State *L) {
         lua_gc(L, LUA_GCGEN, 0, 0);
     else
         lua_gc(L, LUA_GCINC, 0, 0, 0);
+    lua_gc(L, LUA_GCSTEP, -FIRST_CYCLE); /* what is loaded now is going to stay */
     if (g->plan->open) g->plan->open(L, g, g->plan->data);
     return 0;
 }
