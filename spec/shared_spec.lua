@@ -276,6 +276,26 @@ describe("a shared dictionary", function()
     assert.equal(0, small:capacity().entries)
   end)
 
+  it("changes its capacity", function()
+    local room = atoll.shared("spec.room", { capacity = "1M" })
+    for i = 1, 1000 do room:set(i, ("x"):rep(500)) end
+    assert.equal(1 << 20, room:capacity().limit)
+    assert.equal(1000, room:capacity().entries)
+    local c = room:capacity "128K"
+    assert.equal(1 << 17, c.limit)
+    assert.is_true(c.used <= 1 << 17 and c.used > 1 << 16)
+    assert.equal(1000, c.entries + c.evictions)
+    assert.equal(500, #room:get(1000))
+    assert.is_nil(room:get(1))
+    assert.equal(65536, room:capacity(65536).limit)
+    assert.equal(1 << 30, room:capacity("1G").limit)
+    assert.is_true(room:set("large", ("x"):rep(2 << 20)))
+    room:capacity "64K"
+    assert.is_nil(room:get "large")
+    assert.has_error(function() room:capacity "63K" end,
+      "capacity is 63K, less than 64K")
+  end)
+
   it("raises when it is used wrongly", function()
     local function refused(pattern, fn, ...)
       local ok, message = pcall(fn, ...)

@@ -384,9 +384,14 @@ static int keys(lua_State *L) {
     return 1;
 }
 
+/* capacity([bytes]), which then is another one. */
 static int capacity(lua_State *L) {
+    struct dict *d = check_dict(L);
     struct dict_stats s;
-    dict_stats(check_dict(L), &s);
+    lua_Integer limit = luaL_optinteger(L, 2, 0);
+    luaL_argcheck(L, limit == 0 || limit >= SHARED_LIMIT_LEAST, 2, "too small");
+    if (limit) dict_set_limit(d, (size_t)limit, clock_ns());
+    dict_stats(d, &s);
     const struct {
         const char *name;
         uint64_t n;
@@ -412,8 +417,8 @@ static int flush(lua_State *L) {
 static void say_kept(struct span name, struct dict *d) {
     struct dict_stats s;
     dict_stats(d, &s);
-    log_warn("atoll.shared(\"%.*s\"): the capacity stays at %zu bytes until atoll is "
-             "started again",
+    log_warn("atoll.shared(\"%.*s\"): the capacity stays at %zu bytes; "
+             "dictionary:capacity(size) changes it",
              (int)name.len, name.at, s.limit);
 }
 

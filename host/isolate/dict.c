@@ -13,7 +13,7 @@ struct dict *dict_new(size_t limit, const struct siphash_key *seed) {
     if (!d) return NULL;
     memset(d, 0, sizeof *d);
     d->seed = *seed;
-    d->limit = limit;
+    atomic_init(&d->limit, limit);
     for (int i = 0; i < DICT_SHARDS; i++) {
         struct shard *s = &d->shards[i];
         list_init(&s->used);
@@ -251,7 +251,7 @@ int dict_flush(struct dict *d) {
 }
 
 void dict_stats(struct dict *d, struct dict_stats *out) {
-    *out = (struct dict_stats){.limit = d->limit};
+    *out = (struct dict_stats){.limit = dict_limit(d)};
     for (int i = 0; i < DICT_SHARDS; i++) {
         struct shard *s = &d->shards[i];
         pthread_mutex_lock(&s->lock);
@@ -261,4 +261,9 @@ void dict_stats(struct dict *d, struct dict_stats *out) {
         out->expirations += s->expirations;
         pthread_mutex_unlock(&s->lock);
     }
+}
+
+void dict_set_limit(struct dict *d, size_t limit, int64_t now) {
+    atomic_store_explicit(&d->limit, limit, memory_order_relaxed);
+    dict_make_room(d, now);
 }

@@ -133,4 +133,8 @@ struct dict_stats {
 
 void dict_stats(struct dict *d, struct dict_stats *out);
 
+/* Another limit; what is then too much goes at once. */
+void dict_set_limit(struct dict *d, size_t limit, int64_t now);
+size_t dict_limit(const struct dict *d);
+
 #endif

@@ -22,7 +22,7 @@ static int push_to(struct visit *v, struct entry *e, struct item *i,
     if (e->cell.kind != DICT_LIST) return ERR_WRONG_TYPE;
     struct items *list = items_of(e);
     /* The others can make room for it, but not itself. */
-    if (dict_size_of_entry(e) + dict_size(i) > v->d->limit) return -ENOMEM;
+    if (dict_size_of_entry(e) + dict_size(i) > dict_limit(v->d)) return -ENOMEM;
     put_in(list, i, side);
     dict_resized(v, dict_size(i), 0);
     dict_changed(v, e);

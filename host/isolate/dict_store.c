@@ -47,7 +47,7 @@ static struct span bytes_of_key(const struct dict_key *k) {
 }
 
 static void *allocate(const struct dict *d, size_t head, size_t len, size_t key) {
-    if (len > d->limit || len > UINT32_MAX) return NULL;
+    if (len > dict_limit(d) || len > UINT32_MAX) return NULL;
     return malloc(head + len + key);
 }
 
@@ -147,8 +147,12 @@ void dict_sweep(struct visit *v) {
     }
 }
 
+size_t dict_limit(const struct dict *d) {
+    return atomic_load_explicit(&d->limit, memory_order_relaxed);
+}
+
 static bool full(struct dict *d) {
-    return atomic_load_explicit(&d->used, memory_order_relaxed) > d->limit;
+    return atomic_load_explicit(&d->used, memory_order_relaxed) > dict_limit(d);
 }
 
 /* The shard with the entry that was not touched for the longest time; NULL: all are
@@ -167,7 +171,7 @@ static struct shard *oldest_shard(struct dict *d) {
 }
 
 /* What has ended goes first, if some is found at once. */
-static void make_room(struct dict *d, int64_t now) {
+void dict_make_room(struct dict *d, int64_t now) {
     struct shard *s;
     while (full(d) && (s = oldest_shard(d))) {
         struct visit v = {.d = d, .now = now};
@@ -212,7 +216,7 @@ struct entry *dict_enter(struct visit *v, struct dict *d, const struct dict_key 
 
 void dict_leave(struct visit *v) {
     unlock(v);
-    if (v->grown && full(v->d)) make_room(v->d, v->now);
+    if (v->grown && full(v->d)) dict_make_room(v->d, v->now);
 }
 
 void dict_changed(struct visit *v, struct entry *e) {
@@ -250,7 +254,7 @@ int dict_meets(const struct entry *e, struct dict_condition c) {
 
 int dict_insert(struct dict *d, const struct dict_key *k, int64_t now, struct entry *e,
                 struct dict_condition c, int64_t ends) {
-    if (dict_size_of_entry(e) > d->limit) return -ENOMEM;
+    if (dict_size_of_entry(e) > dict_limit(d)) return -ENOMEM;
     struct visit v;
     struct entry *was = dict_enter(&v, d, k, now);
     int err = dict_meets(was, c);

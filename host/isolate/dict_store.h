@@ -65,7 +65,7 @@ struct shard {
 
 struct dict {
     struct siphash_key seed;
-    size_t limit;
+    atomic_size_t limit;
     alignas(DICT_LINE) atomic_size_t used; /* bytes */
     struct shard shards[DICT_SHARDS];
 };
@@ -110,6 +110,10 @@ void dict_release_all(struct link *dead);
 struct entry *dict_enter(struct visit *v, struct dict *d, const struct dict_key *k,
                          int64_t now);
 void dict_leave(struct visit *v);
+
+/* Outside of any visit: removes what was not used for the longest time until the rest
+ * is within the limit. */
+void dict_make_room(struct dict *d, int64_t now);
 
 /* In a visit. */
 void dict_detach(struct visit *v, struct entry *e);

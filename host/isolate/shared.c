@@ -10,7 +10,7 @@
 struct named {
     struct link member;
     struct dict *dict;
-    size_t limit, refused; /* the limit that was asked for in vain */
+    size_t refused; /* the limit that was asked for in vain */
     size_t len;
     char name[];
 };
@@ -63,10 +63,9 @@ static int make(struct shared *s, struct span name, size_t limit, struct named *
     if (s->count >= SHARED_MAX) return ERR_TOO_LARGE;
     struct named *n = calloc(1, sizeof *n + name.len);
     if (!n) return ERR_MEMORY;
-    n->limit = limit ? limit : s->limit;
     n->len = name.len;
     if (name.len) memcpy(n->name, name.at, name.len);
-    n->dict = dict_new(n->limit, &s->seed);
+    n->dict = dict_new(limit ? limit : s->limit, &s->seed);
     if (!n->dict) {
         named_free(n);
         return ERR_MEMORY;
@@ -85,7 +84,7 @@ int shared_open(struct shared *s, struct span name, size_t limit, struct dict **
     struct named *n = find(s, name);
     if (!n) {
         err = make(s, name, limit, &n);
-    } else if (limit && limit != n->limit && limit != n->refused) {
+    } else if (limit && limit != dict_limit(n->dict) && limit != n->refused) {
         n->refused = limit;
         *kept = true;
     }

@@ -12,14 +12,20 @@ local function bytes(value)
   local n = digits and #digits <= (unit == "" and 15 or 9)
     and math.tointeger(digits) * units[unit]
   if not n then
-    misuse.raise("atoll.shared(): capacity is %s, not a size such as \"8M\"",
+    misuse.raise("capacity is %s, not a size such as \"8M\"",
       tostring(value))
   end
   if n < core.capacity_min then
-    misuse.raise("atoll.shared(): capacity is %s, less than %dK", tostring(value),
+    misuse.raise("capacity is %s, less than %dK", tostring(value),
       core.capacity_min // 1024)
   end
   return n
+end
+
+local capacity = core.methods.capacity
+
+function core.methods:capacity(size)
+  return capacity(self, size ~= nil and bytes(size) or nil)
 end
 
 -- Gives the value to fn and puts what it returns in its place, unless somebody else has

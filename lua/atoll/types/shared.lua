@@ -156,7 +156,9 @@ function dictionary:llen(key) end
 function dictionary:keys(prefix, most) end
 
 ---Bytes that are used, of how many; entries, and how many of them had to go for others
----or were removed when their time was over.
+---or were removed when their time was over. With a size (a number of bytes, or "8M") it
+---is changed first.
+---@param size? integer|string
 ---@return { used: integer, limit: integer, entries: integer, evictions: integer, expirations: integer }
 ---@nodiscard
 function dictionary:capacity() end
