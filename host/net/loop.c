@@ -177,7 +177,7 @@ void loop_done(struct loop *l) {
     timers_done(&l->timers);
     free(l->scratch);
     free(l->landing);
-    free(l->spare);
+    free(l->block);
 }
 
 void loop_flush(struct loop *l) {

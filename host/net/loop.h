@@ -19,6 +19,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+struct stream;
+
 /* A message to a loop; lives in whatever is sent. */
 struct post {
     struct post *next;
@@ -64,8 +66,9 @@ struct loop {
        loop; the handlers that run meanwhile do not use it. */
     char *scratch;
     char *landing; /* a block of malloc's, or NULL: see loop_landing */
-    char *spare;   /* a block for the output of whichever stream needs one next */
-    int epoll_fd;  /* libev's; negative when it is not known */
+    char *block;   /* for the output of a stream; NULL while the borrower has it */
+    const struct stream *borrower;
+    int epoll_fd; /* libev's; negative when it is not known */
     bool stopping;
     ev_prepare prepare;
     ev_check check;

@@ -8,9 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* A block of OUT_FIRST goes from hand to hand; when it is in use elsewhere a little
- * output gets a little memory. */
-enum { OUT_FIRST = 16 * 1024, OUT_LITTLE = 2048 };
+/* A block that each loop lends to one stream after the other. Whoever finds it lent
+ * gets as much memory as it has output. */
+enum { OUT_LENT = 16 * 1024 };
 
 static void ready(struct ev_loop *ev, ev_io *io, int events);
 
@@ -31,8 +31,10 @@ void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_o
 /* Most streams of a loop need an output queue only for the moment of one answer. */
 static void drop_out(struct stream *s) {
     struct loop *l = s->loop;
-    if (s->out.memory && l && !l->spare && s->out.capacity == OUT_FIRST) {
-        l->spare = s->out.memory;
+    bool borrowed = l && l->borrower == s;
+    if (borrowed) l->borrower = NULL;
+    if (borrowed && s->out.capacity == OUT_LENT) {
+        l->block = s->out.memory;
         buf_init(&s->out);
     } else {
         buf_reset(&s->out);
@@ -69,12 +71,12 @@ void stream_want_read(struct stream *s, bool want) {
 char *stream_reserve(struct stream *s, size_t n) {
     struct loop *l = s->loop;
     if (l && buf_len(&s->out) == 0) s->written = l->now; /* no progress was due */
-    bool spare = l && l->spare;
-    if (!s->out.memory && n <= OUT_FIRST && (spare || n > OUT_LITTLE)) {
-        s->out.memory = spare ? l->spare : malloc(OUT_FIRST);
-        if (spare) l->spare = NULL;
+    if (!s->out.memory && n <= OUT_LENT && l && !l->borrower) {
+        s->out.memory = l->block ? l->block : malloc(OUT_LENT);
         if (!s->out.memory) return NULL;
-        s->out.capacity = OUT_FIRST;
+        s->out.capacity = OUT_LENT;
+        l->borrower = s;
+        l->block = NULL;
     }
     return buf_reserve(&s->out, n);
 }
@@ -205,8 +207,10 @@ static void ready(struct ev_loop *ev, ev_io *io, int events) {
 }
 
 void stream_detach(struct stream *s) {
-    if (!s->loop) return;
-    loop_forget(s->loop, &s->io);
+    struct loop *l = s->loop;
+    if (!l) return;
+    loop_forget(l, &s->io);
+    if (l->borrower == s) l->borrower = NULL; /* the block goes with it */
     s->loop = NULL;
     if (s->ops->retell) s->ops->retell(s);
 }
