@@ -147,7 +147,9 @@ static void log_failure(struct exchange *x, struct span text) {
 }
 
 static int answered(lua_State *L, int status, lua_KContext context) {
+    const struct request *r = lua_touserdata(L, 1);
     (void)status;
+    if (!r->x && r->end != REQUEST_OVER) return 0; /* who has it now answers */
     return response_send(L, lua_gettop(L) - (int)context);
 }
 
@@ -228,7 +230,7 @@ static void over(struct exchange *x) {
     exchange_release(x);
 }
 
-static void exhausted(struct generation *g) {
+void app_exhausted(struct generation *g) {
     struct app *app = g->app;
     /* What the handler had gathered is garbage now, and may be all the memory there is:
        without it not even the next state can be made. */
@@ -252,7 +254,7 @@ static void rescued(struct fiber *f, void *owner, int status, lua_State *co,
         exchange_fail(x, status == ERR_LUA ? 500 : 503, SPAN(""));
     }
     over(x);
-    if (status == ERR_MEMORY) exhausted(f->generation);
+    if (status == ERR_MEMORY) app_exhausted(f->generation);
 }
 
 static const struct fiber_owner rescue_owner = {rescued};
@@ -271,6 +273,7 @@ static bool start_rescue(struct generation *g, struct exchange *x, lua_State *co
     }
     lua_pushvalue(co, -2); /* the error */
     lua_xmove(co, f->co, 2);
+    ((struct request *)x->handle)->fiber = f;
     fiber_queue(f, 2);
     return true;
 }
@@ -308,10 +311,15 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
     else if (status && failed(g, x, status, co))
         return;
     over(x);
-    if (status == ERR_MEMORY) exhausted(g);
+    if (status == ERR_MEMORY) app_exhausted(g);
 }
 
 static const struct fiber_owner request_owner = {ended};
+
+void app_take_back(struct fiber *f, struct exchange *x) {
+    f->owner_ops = &request_owner;
+    f->owner = x;
+}
 
 static void options_answer(struct exchange *x, int status) {
     const struct site *site = x->site;
@@ -343,14 +351,16 @@ static void request(struct exchange *x) {
     app_serve(x, g, &((struct app *)g->app)->site);
 }
 
-void app_serve(struct exchange *x, struct generation *g, const struct site *site) {
+/* The fiber that is to answer x, or NULL when that is done. */
+static struct fiber *begin(struct exchange *x, struct generation *g,
+                           const struct site *site) {
     struct route_match match;
     x->site = site;
     bool own_answer = false;
     if (x->target.form == TARGET_ASTERISK) {
         options_answer(x, 204);
         exchange_release(x);
-        return;
+        return NULL;
     }
     router_match(site->router, head_method(&x->head), x->target.path, &match);
     switch (match.outcome) {
@@ -377,18 +387,27 @@ void app_serve(struct exchange *x, struct generation *g, const struct site *site
         x->handler = SITE_NOT_FOUND;
         break;
     }
-    if (own_answer) {
-        exchange_release(x);
-        return;
+    struct fiber *f = NULL;
+    if (!own_answer) {
+        f = fiber_new(g, site->kind, &request_owner, x);
+        if (!f) exchange_fail(x, 503, SPAN(""));
     }
-    struct fiber *f = fiber_new(g, site->kind, &request_owner, x);
-    if (!f) {
-        exchange_fail(x, 503, SPAN(""));
+    if (f)
+        lua_pushcfunction(f->co, serve);
+    else
         exchange_release(x);
-        return;
-    }
-    lua_pushcfunction(f->co, serve);
-    fiber_run(f, 0);
+    return f;
+}
+
+void app_serve(struct exchange *x, struct generation *g, const struct site *site) {
+    struct fiber *f = begin(x, g, site);
+    if (f) fiber_run(f, 0);
+}
+
+void app_serve_later(struct exchange *x, struct generation *g,
+                     const struct site *site) {
+    struct fiber *f = begin(x, g, site);
+    if (f) fiber_queue(f, 0);
 }
 
 const struct http_app app_http = {request, request_woken_body, request_woken_output,

@@ -34,6 +34,7 @@ struct app_options {
     struct nursery *nursery; /* of spawned isolates; NULL: there are none */
     bool child;              /* one of these: appdir is only where its modules are */
     const struct front_limits *limits; /* for what a script serves */
+    bool json_access;                  /* how it logs requests given to it */
     struct clones *clones; /* its listening sockets; NULL: none are shared */
     struct once *once;     /* the host's jobs; NULL when it has none to share */
     struct script_signals *signals; /* of a script or module */
@@ -64,6 +65,15 @@ extern const struct http_app app_http;
 /* Answers x with the site's handlers, in a fiber of its generation, as app_http.request
  * does with those of the isolate's current one. The site outlives the exchange. */
 void app_serve(struct exchange *x, struct generation *g, const struct site *site);
+
+/* The same from inside a fiber: x is answered at the end of the turn. */
+void app_serve_later(struct exchange *x, struct generation *g, const struct site *site);
+
+/* f, whose request was elsewhere, answers x again. */
+void app_take_back(struct fiber *f, struct exchange *x);
+
+/* Lua ran out of memory: the generation is replaced. */
+void app_exhausted(struct generation *g);
 
 int app_open(lua_State *L, struct generation *g, void *data);
 

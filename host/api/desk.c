@@ -188,6 +188,16 @@ struct message *desk_take(struct desk *d) {
 
 /* ---- putting ---- */
 
+bool desk_is_early(lua_State *L, const struct message *m, int list) {
+    const struct cargo_kind *kind;
+    unsigned count = m->cargo ? (unsigned)lua_rawlen(L, list) : 0;
+    for (unsigned i = 0; i < count; i++) {
+        void *handle = handle_at(L, list, i, &kind);
+        if (kind->early && kind->early(handle)) return true;
+    }
+    return false;
+}
+
 void desk_load(lua_State *L, struct message *m, int list) {
     const struct cargo_kind *kind;
     unsigned count = m->cargo ? (unsigned)lua_rawlen(L, list) : 0;
@@ -195,6 +205,9 @@ void desk_load(lua_State *L, struct message *m, int list) {
         void *handle = handle_at(L, list, i, &kind);
         const char *why = kind->refuse(handle);
         if (why) luaL_error(L, "%s", why);
+        if (kind->early && kind->early(handle))
+            luaL_error(L, "the %s has only just come: atoll.sleep(0) first",
+                       kind->name);
     }
     for (unsigned i = 0; i < count; i++) {
         void *handle = handle_at(L, list, i, &kind);

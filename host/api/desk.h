@@ -69,6 +69,9 @@ struct port *desk_answers(lua_State *L, struct desk *d);
 void desk_expect(struct desk *d, struct desk_call *c, struct message *m,
                  enum message_wants wants);
 
+/* Whether something in the list cannot go in this turn of the loop, but in the next. */
+bool desk_is_early(lua_State *L, const struct message *m, int list);
+
 /* Takes the cargo out of its handles, and puts it back. desk_load raises when something
  * in the list cannot go any more, with nothing taken. */
 void desk_load(lua_State *L, struct message *m, int list);

@@ -1,6 +1,7 @@
 #include "api/libs.h"
 
 #include "api/http_lua.h"
+#include "api/loan_lua.h"
 #include "api/net_lua.h"
 #include "api/serve_lua.h"
 
@@ -14,6 +15,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.host", luaopen_atoll_core_host},
     {"atoll.core.http", luaopen_atoll_core_http},
     {"atoll.core.isolate", luaopen_atoll_core_isolate},
+    {"atoll.core.loan", luaopen_atoll_core_loan},
     {"atoll.core.port", luaopen_atoll_core_port},
     {"atoll.core.request", luaopen_atoll_core_request},
     {"atoll.core.response", luaopen_atoll_core_response},

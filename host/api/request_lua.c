@@ -1,6 +1,7 @@
 #include "api/request_lua.h"
 
 #include "api/app_lua.h"
+#include "api/loan_lua.h"
 #include "api/response_lua.h"
 #include "base/check.h"
 #include "http/front.h"
@@ -54,12 +55,19 @@ static int push_span(lua_State *L, struct span s) {
     return 1;
 }
 
-struct request *request_push(lua_State *L, struct exchange *x) {
+struct request *request_new(lua_State *L) {
     struct request *r = lua_newuserdatauv(L, sizeof *r, HEADERS_PROXY);
     *r = (struct request){.magic = MAGIC};
     lua_rawgeti(L, LUA_REGISTRYINDEX, app_of(L)->request_metatable);
     lua_setmetatable(L, -2);
+    return r;
+}
+
+struct request *request_push(lua_State *L, struct exchange *x) {
+    struct request *r = request_new(L);
     r->x = x;
+    r->fiber = fiber_of(L);
+    r->came_with_fiber = true;
     x->handle = r;
     return r;
 }
@@ -69,13 +77,17 @@ struct request *request_check(lua_State *L, int index, bool alive) {
     return alive ? request_alive(L, index) : r;
 }
 
-static int over(lua_State *L) {
-    return luaL_error(L, "the request is over; keep what you need of it in a local");
+const char *request_why_over(const struct request *r) {
+    switch (r->end) {
+    case REQUEST_TRANSFERRED: return "the request was transferred";
+    case REQUEST_HANDED_ON: return "the request was given to app:handle";
+    default: return "the request is over; keep what you need of it in a local";
+    }
 }
 
 static inline struct request *alive(lua_State *L, struct request *r) {
     MAGIC_CHECK(r, MAGIC);
-    if (__builtin_expect(!r->x, 0)) over(L);
+    if (__builtin_expect(!r->x, 0)) luaL_error(L, "%s", request_why_over(r));
     return r;
 }
 
@@ -86,11 +98,26 @@ struct request *request_alive(lua_State *L, int index) {
 /* req.headers; the request keeps it, and tells it when it is over. */
 struct headers {
     struct exchange *x;
+    const char *why_over;
 };
 
-void request_over(struct request *r) {
+void request_join(struct request *r, struct exchange *x) {
+    r->x = x;
+    r->end = REQUEST_OVER;
+    if (r->headers) r->headers->x = x;
+    x->handle = r;
+}
+
+void request_part(struct request *r, enum request_end how) {
     r->x = NULL;
-    if (r->headers) r->headers->x = NULL;
+    r->end = how;
+    if (!r->headers) return;
+    r->headers->x = NULL;
+    r->headers->why_over = request_why_over(r);
+}
+
+void request_over(struct request *r) {
+    request_part(r, REQUEST_OVER);
     buf_reset(&r->scratch);
     /* Tasks that still wait for it are told so, or they would wait forever. */
     sched_wake(&r->body, WAKE_EVENT);
@@ -150,7 +177,7 @@ static void push_headers(lua_State *L, struct request *r) {
 
 static struct exchange *headers_of(lua_State *L) {
     struct headers *h = lua_touserdata(L, 1); /* the metatable is not to be had */
-    if (!h->x) over(L);
+    if (!h->x) luaL_error(L, "%s", h->why_over);
     return h->x;
 }
 
@@ -311,7 +338,8 @@ static int set(lua_State *L) {
 static int describe(lua_State *L) {
     struct request *r = luaL_checkudata(L, 1, NAME);
     if (!r->x) {
-        lua_pushliteral(L, "request (over)");
+        lua_pushstring(L, r->end == REQUEST_OVER ? "request (over)"
+                                                 : "request (given away)");
         return 1;
     }
     push_span(L, head_method(&r->x->head));
@@ -456,6 +484,9 @@ int luaopen_atoll_core_request(lua_State *L) {
     lua_setfield(L, -2, "__tostring");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
+    lua_pushvalue(L, -2);
+    loan_open(L);
+    lua_pop(L, 1);
     app_of(L)->request_metatable = luaL_ref(L, LUA_REGISTRYINDEX);
     return 1;
 }

@@ -14,15 +14,21 @@
 
 struct headers;
 
+enum request_end { REQUEST_OVER, REQUEST_TRANSFERRED, REQUEST_HANDED_ON };
+
 struct request {
     uint32_t magic;
-    struct exchange *x;      /* NULL when it is over */
+    struct exchange *x;      /* NULL when it is over, or elsewhere */
+    struct fiber *fiber;     /* that answers, or has; NULL when it has ended */
+    struct front *front;     /* where it comes back to, when it was transferred */
     struct headers *headers; /* NULL until it is asked for */
     struct waiter body, output;
-    struct buf scratch; /* an encoded body on its way */
-    size_t sent;        /* of the piece being sent */
-    int status;         /* res.status; 0 when not set */
-    bool has_res;       /* a res was made: its headers count */
+    struct buf scratch;   /* an encoded body on its way */
+    size_t sent;          /* of the piece being sent */
+    int status;           /* res.status; 0 when not set */
+    bool has_res;         /* a res was made: its headers count */
+    bool came_with_fiber; /* and not in a message */
+    uint8_t end;          /* enum request_end: why x is NULL */
 };
 
 /* Pushes a new one for x, whose handle it becomes. */
@@ -36,6 +42,16 @@ struct request *request_alive(lua_State *L, int index);
 
 /* The exchange is let go: r answers no more. */
 void request_over(struct request *r);
+
+/* A handle without an exchange. Pushed. */
+struct request *request_new(lua_State *L);
+
+/* r and its exchange know of each other; or r not of it any more. */
+void request_join(struct request *r, struct exchange *x);
+void request_part(struct request *r, enum request_end how);
+
+/* What using r raises now that it is over. */
+const char *request_why_over(const struct request *r);
 
 /* Pushes the table of what was made for the request at index (ctx, query, ...). */
 void request_cache(lua_State *L, int index);

@@ -226,8 +226,19 @@ static int try_again(lua_State *L, int status, lua_KContext deadline) {
     return sent(L, o, err, deadline);
 }
 
+static int begin(lua_State *L, struct outgoing *o, lua_KContext deadline);
+
+static int begin_later(lua_State *L, int status, lua_KContext deadline) {
+    (void)status;
+    return begin(L, lua_touserdata(L, AT_OUTGOING), deadline);
+}
+
 /* The first try, and the wait for room. */
 static int begin(lua_State *L, struct outgoing *o, lua_KContext deadline) {
+    if (desk_is_early(L, o->m, AT_LIST)) {
+        close_with_fiber(L, o);
+        return sched_park(L, NULL, 1, begin_later, deadline);
+    }
     int err = desk_put(L, o->desk, o->port, o->m, AT_LIST, NULL);
     if (err != -EAGAIN) return sent(L, o, err, deadline);
     sched_check_waitable(L);
@@ -247,7 +258,8 @@ static int sender_send(lua_State *L) {
     desk_push_list(L, d);
     struct message *m = desk_pack(L, d, 2, 3);
     bool travels = m->cargo != NULL;
-    int err = desk_put(L, d, p, m, 3, NULL);
+    bool early = travels && desk_is_early(L, m, 3);
+    int err = early ? -EAGAIN : desk_put(L, d, p, m, 3, NULL);
     if (err) desk_forget(L, d, m, 3);
     if (travels) desk_clear_list(L, 3);
     if (err == 0) {

@@ -22,7 +22,7 @@ static void unref(struct lender *l) {
 
 static bool make_lender(struct front *f) {
     if (f->lender) return true;
-    struct lender *l = f->lender = malloc(sizeof *l);
+    struct lender *l = f->lender = calloc(1, sizeof *l);
     if (!l) return false;
     atomic_init(&l->references, 1);
     pthread_mutex_init(&l->lock, NULL);

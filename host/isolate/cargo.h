@@ -20,6 +20,8 @@ struct cargo_kind {
     const char *name; /* "socket" */
     /* Why it cannot go now ("the socket is closed"), or NULL. */
     const char *(*refuse)(void *userdata);
+    /* Whether it can go only when the present turn of the loop is over; NULL: never. */
+    bool (*early)(void *userdata);
     /* What travels, out of a userdata that may go: a new reference, or, of what moves,
        what it then leaves behind. */
     void *(*take)(void *userdata);

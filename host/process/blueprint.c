@@ -57,6 +57,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .isolates = s->isolates,
         .version = ATOLL_VERSION,
         .limits = &b->limits,
+        .json_access = s->log_format == LOG_JSON,
         .closed = app_closed,
         .copied = app_copied,
         .owner = b,

@@ -19,6 +19,7 @@ function M.new()
     entries = {}, -- routes, uses, mounts and statics in the order of their calls
     hooks = {},   -- event -> list of { call =, where = }
     timers = {},  -- of app:every: list of { seconds =, call =, once = }
+    site = false, -- what app:handle answers with, once it was called
   }, metatable)
 end
 
@@ -177,6 +178,17 @@ function methods:every(seconds, fn, options)
   local once = require("atoll.timers").check("app:every()", seconds, fn, options)
   self.timers[#self.timers + 1] = { seconds = seconds, call = fn, once = once }
   return self
+end
+
+-- Answers a request that came from another isolate (or that this handler has been
+-- given) with the routes of this app, in a fiber of its own. The first call fixes them.
+function methods:handle(req)
+  check_self(self, "handle")
+  local loan = require "atoll.core.loan"
+  if not self.site then
+    self.site = loan.site(require("atoll.loader").compile(self, misuse.where()))
+  end
+  loan.handle(req, self.site)
 end
 
 for _, name in ipairs { "websocket" } do

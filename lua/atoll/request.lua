@@ -62,7 +62,7 @@ function request:form()
   return gather(host.parse_query(text))
 end
 
-for _, name in ipairs { "parts", "transfer", "on_abort" } do
+for _, name in ipairs { "parts", "on_abort" } do
   if not request[name] then
     request[name] = function()
       misuse.raise("req:%s() is not available in this version", name)

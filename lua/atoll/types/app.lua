@@ -74,6 +74,11 @@ function app:group(prefix, fn) end
 ---@return atoll.app
 function app:mount(prefix, other) end
 
+---Answers a request that came from another isolate with the routes of this app, in a
+---fiber of its own. The first call fixes the routes.
+---@param req atoll.request
+function app:handle(req) end
+
 ---Serves the files of a directory, relative to the app's own, under the prefix.
 ---@param prefix string
 ---@param directory string

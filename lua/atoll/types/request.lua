@@ -60,6 +60,22 @@ function request:form() end
 ---@overload fun(self: atoll.request): table<string, string[]>
 function request:queries(name) end
 
+---Gives the request to another isolate, with what is unread of its body and its
+---connection, which comes back when it is answered. Waits until it was taken; nil: it
+---is still this one's to answer.
+---@async
+---@param to atoll.sender|atoll.isolate.handle|string
+---@param timeout? number  seconds
+---@return true?, string?, string?
+function request:transfer(to, timeout) end
+
+---Answers with what a handler would return; for a request that came from another
+---isolate. nil, a message and a code when the client has gone.
+---@async
+---@param ... any
+---@return true?, string?, string?
+function request:respond(...) end
+
 ---The second argument of a handler, for those who prefer it to return values.
 ---@class atoll.res
 ---@field status integer
