@@ -264,6 +264,97 @@ for _, tls in ipairs { false, true } do
   end)
 end
 
+for _, tls in ipairs { false, true } do
+  local how = function()
+    return { tls = tls and { cert = files.server, key = files.key } or nil }
+  end
+  local function connect(address)
+    return keep(assert(net.connect(address, { timeout = 20,
+      tls = tls and { ca = files.ca, name = "server.test" } or nil })))
+  end
+
+  -- Says its number to every connection.
+  local ACCEPT = [[
+    local number, listener = table.unpack(...)
+    if type(listener) ~= "userdata" then return "?" end
+    if listener.serve == nil then listener = atoll.net.listener(listener) end
+    listener:serve(function(s) s:write(number, "\n") end)
+  ]]
+
+  describe(tls and "a TLS listener" or "a listener", function()
+    it("is accepted on in other isolates, by its reference", function()
+      local listener = assert(net.listen("127.0.0.1:0", how()))
+      local reference <close> = assert(listener:reference())
+      assert.equal(listener:name(), reference:name())
+      local address = listener:name()
+      for i = 1, 3 do spawn(ACCEPT, { i, reference }) end
+      -- Closing what they come from closes none of them.
+      listener:close()
+      local seen, count = {}, 0
+      for _ = 1, 2000 do
+        local number = assert(connect(address):read("line", 20))
+        if not seen[number] then seen[number], count = true, count + 1 end
+        if count == 3 then break end
+        atoll.sleep(0)
+      end
+      assert.is_true(count > 1, "only one accepts")
+    end)
+
+    it("is closed with the last of its clones and references", function()
+      local listener = assert(net.listen("127.0.0.1:0", how()))
+      local reference = assert(listener:reference())
+      local clone = assert(net.listener(reference))
+      local address = listener:name()
+      assert.equal(address, clone:name())
+      listener:close()
+      reference:close()
+      assert.same({ nil, "closed", "ECLOSED" }, { net.listener(reference) })
+      local port = atoll.port()
+      refuses("value: the reference is closed", port:sender().send, port:sender(),
+        reference)
+      keep(assert(net.connect(address)))
+      clone:close()
+      -- An isolate of the test before may still be closing its own.
+      local code
+      local deadline = atoll.now() + 20
+      repeat
+        code = select(3, net.connect(address))
+        atoll.sleep(0.001)
+      until code or atoll.now() > deadline
+      assert.equal("ECONNREFUSED", code)
+    end)
+
+    it("moves", function()
+      local listener = assert(net.listen("127.0.0.1:0", how()))
+      local address = listener:name()
+      local h = spawn("return isolate.port:receive():accept(20):read 'line'")
+      assert.is_true(listener:transfer(h))
+      refuses("the listener was transferred", listener.accept, listener)
+      refuses("the listener was transferred", listener.reference, listener)
+      assert.truthy(tostring(listener):find("transferred", 1, true))
+      local s = connect(address)
+      s:write "hello\n"
+      assert.equal("hello", (h:join(20)))
+      listener:close()
+      assert.same({ nil, "closed", "ECLOSED" }, { listener:accept() })
+    end)
+
+    it("comes home, and does not go while a fiber accepts", function()
+      local listener = keep(assert(net.listen("127.0.0.1:0", how())))
+      local port = atoll.port()
+      port:sender():send { listener }
+      port:close()
+      atoll.sleep(0.001)
+      local accepting = atoll.spawn(function() return listener:accept(20) end)
+      atoll.sleep(0)
+      refuses("a fiber accepts from the listener", listener.transfer, listener,
+        spawn "")
+      keep(assert(net.connect(listener:name())))
+      keep(assert((accepting:join())))
+    end)
+  end)
+end
+
 describe("transfer", function()
   it("knows isolates and ports by their names", function()
     local here, there = pair()

@@ -1,18 +1,17 @@
 #include "api/listener_lua.h"
 
 #include "api/app_lua.h"
+#include "api/listening.h"
 #include "api/resolve_lua.h"
-#include "api/socket_lua.h"
+#include "api/sender_lua.h"
 #include "api/timer_lua.h"
 #include "api/tls_lua.h"
 #include "base/check.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "isolate/fd_wait.h"
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
 #include "net/bind.h"
-#include "net/clones.h"
 #include "net/stream_tls.h"
 
 #include <lauxlib.h>
@@ -26,65 +25,79 @@ enum {
 static const char NAME[] = "atoll.listener";
 static const int64_t BACKOFF = CLOCK_SECOND / 10;
 
-struct listening {
+struct listener {
     uint32_t magic;
-    int fd; /* the clone's; -1 when it is closed */
-    struct clone *clone;
+    int fd; /* the clone's; -1 when it is closed or away */
+    struct listening *core;
+    const void *holder; /* the generation */
     struct fd_wait wait;
     struct waiter pause; /* until there are descriptors again */
     struct waiter closed;
-    struct addr addr;
-    struct socket_options options;
     struct clone_options how;
-    struct tls_ctx *tls; /* or NULL; lives in the user value */
     bool told;
+    bool away; /* transferred, or not yet filled */
 };
 
-static struct listening *check(lua_State *L) {
-    struct listening *l = luaL_checkudata(L, 1, NAME);
+static const char AWAY[] = "the listener was transferred";
+
+static struct listener *any(lua_State *L, int index) {
+    struct listener *l = luaL_checkudata(L, index, NAME);
     MAGIC_CHECK(l, MAGIC);
     return l;
 }
 
+static struct listener *check(lua_State *L) {
+    struct listener *l = any(L, 1);
+    if (l->away) luaL_error(L, "%s", AWAY);
+    return l;
+}
+
+static void leave(struct listener *l) {
+    fd_wait_done(&l->wait);
+    l->fd = -1;
+}
+
 static int listener_close(lua_State *L) {
-    struct listening *l = check(L);
+    struct listener *l = any(L, 1);
     if (l->fd >= 0) {
-        fd_wait_done(&l->wait);
+        leave(l);
         sched_wake(&l->pause, WAKE_EVENT);
         sched_wake(&l->closed, WAKE_EVENT);
-        l->fd = -1;
-        clone_close(l->clone);
     }
+    listening_unref(l->core);
+    l->core = NULL;
+    l->away = false;
     lua_pushboolean(L, 1);
     return 1;
 }
 
 int listener_descriptor(lua_State *L, int index) {
-    const struct listening *l = luaL_checkudata(L, index, NAME);
+    const struct listener *l = any(L, index);
+    if (l->away) luaL_error(L, "%s", AWAY);
     return l->fd;
 }
 
 struct tls_ctx *listener_tls(lua_State *L, int index) {
-    const struct listening *l = luaL_checkudata(L, index, NAME);
-    return l->tls;
+    const struct listening *core = any(L, index)->core;
+    return core ? core->tls : NULL;
 }
 
 int listener_await_close(lua_State *L, int index, lua_KFunction k,
                          lua_KContext context) {
-    struct listening *l = luaL_checkudata(L, index, NAME);
-    return sched_park(L, &l->closed, 0, k, context);
+    return sched_park(L, &any(L, index)->closed, 0, k, context);
 }
 
 /* ---- accepting ---- */
 
 /* One connection, or a negative errno. */
-static int take(struct listening *l) {
+static int take_one(struct listener *l) {
     for (;;) {
         int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             if (l->told) log_info("accepting connections again");
             l->told = false;
-            if (l->options.keepalive) socket_keepalive(fd, l->options.keepalive);
+            if (l->core->options.keepalive)
+                socket_keepalive(fd, l->core->options.keepalive);
             return fd;
         }
         /* Errors of one connection's network (accept(2)) are that connection's. */
@@ -103,19 +116,19 @@ static int take(struct listening *l) {
     }
 }
 
-static bool has_run_out(struct listening *l, int err) {
+static bool has_run_out(struct listener *l, int err) {
     if (err != -EMFILE && err != -ENFILE && err != -ENOBUFS && err != -ENOMEM)
         return false;
     char text[ADDR_TEXT];
     if (!l->told)
-        log_error("cannot accept connections on %s: %s", addr_text(&l->addr, text),
-                  err_text(err));
+        log_error("cannot accept connections on %s: %s",
+                  addr_text(clone_addr(l->core->clone), text), err_text(err));
     l->told = true;
     return true;
 }
 
 /* Waits for a connection, or after an error for better times. */
-static int wait_for(lua_State *L, struct listening *l, int err, int64_t deadline,
+static int wait_for(lua_State *L, struct listener *l, int err, int64_t deadline,
                     lua_KFunction k) {
     if (err == -EAGAIN)
         return fd_wait_park(L, &l->wait, EV_READ, deadline, k, (lua_KContext)deadline);
@@ -124,12 +137,13 @@ static int wait_for(lua_State *L, struct listening *l, int err, int64_t deadline
     return sched_park(L, &l->pause, until, k, (lua_KContext)deadline);
 }
 
-static int push_socket(lua_State *L, const struct listening *l, int fd) {
+static int push_socket(lua_State *L, const struct listener *l, int fd) {
     struct sock **box = (struct sock **)lua_touserdata(L, -1);
     if (socket_open(L, box, fd) != 0) return ERR_MEMORY;
-    (*box)->line_max = l->options.line_max;
+    (*box)->line_max = l->core->options.line_max;
     /* The handshake is made with the first read or write, which may wait. */
-    if (l->tls && stream_tls_start(&(*box)->stream, l->tls, NULL) != 0) {
+    struct tls_ctx *tls = l->core->tls;
+    if (tls && stream_tls_start(&(*box)->stream, tls, NULL) != 0) {
         sock_close(*box);
         return ERR_MEMORY;
     }
@@ -137,7 +151,7 @@ static int push_socket(lua_State *L, const struct listening *l, int fd) {
 }
 
 static int accepting(lua_State *L, int status, lua_KContext deadline) {
-    struct listening *l = check(L);
+    struct listener *l = check(L);
     bool late = status == LUA_YIELD && deadline && clock_ns() >= deadline;
     if (status == LUA_OK && sched_overstays(L))
         return sched_park(L, NULL, 1, accepting, deadline);
@@ -145,7 +159,7 @@ static int accepting(lua_State *L, int status, lua_KContext deadline) {
     socket_push(L); /* before there is a descriptor that could be lost */
     for (;;) {
         if (l->fd < 0) return socket_failure(L, ERR_CLOSED);
-        int fd = take(l);
+        int fd = take_one(l);
         if (fd >= 0)
             return push_socket(L, l, fd) == 0 ? 1 : socket_failure(L, ERR_MEMORY);
         bool pause = has_run_out(l, fd);
@@ -208,12 +222,12 @@ static int start_one(lua_State *L) {
 
 static int serving(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
-    struct listening *l = check(L);
+    struct listener *l = check(L);
     lua_settop(L, 2);
     for (int i = 0; l->fd >= 0; i++) {
         if (i == BATCH) return sched_park(L, NULL, 1, serving, 0);
         socket_push(L);
-        int fd = take(l), err = fd;
+        int fd = take_one(l), err = fd;
         if (fd >= 0) err = push_socket(L, l, fd);
         if (err == 0) err = start_one(L);
         if (err == 0) continue;
@@ -236,37 +250,51 @@ static int listener_serve(lua_State *L) {
 /* ---- listening ---- */
 
 static int listener_name(lua_State *L) {
-    const struct listening *l = check(L);
+    const struct listener *l = check(L);
     char text[ADDR_TEXT];
     if (l->fd < 0) return socket_failure(L, ERR_CLOSED);
-    lua_pushstring(L, addr_text(&l->addr, text));
+    lua_pushstring(L, addr_text(clone_addr(l->core->clone), text));
     return 1;
 }
 
 static int listener_fd(lua_State *L) {
-    const struct listening *l = check(L);
+    const struct listener *l = check(L);
     if (l->fd < 0) return socket_failure(L, ERR_CLOSED);
     lua_pushinteger(L, l->fd);
     return 1;
 }
 
 static int listener_text(lua_State *L) {
-    const struct listening *l = check(L);
+    const struct listener *l = any(L, 1);
     char text[ADDR_TEXT];
     lua_pushfstring(L, "listener (%s): %p",
-                    l->fd < 0 ? "closed" : addr_text(&l->addr, text), (const void *)l);
+                    l->away     ? "transferred"
+                    : l->fd < 0 ? "closed"
+                                : addr_text(clone_addr(l->core->clone), text),
+                    (const void *)l);
     return 1;
 }
 
-static int open_listener(lua_State *L, struct listening *l, const struct addr *a) {
+static struct listener *push_listener(lua_State *L, bool away) {
+    struct listener *l = lua_newuserdatauv(L, sizeof *l, 0);
+    *l = (struct listener){
+        .magic = MAGIC, .fd = -1, .holder = generation_of(L), .away = away};
+    luaL_setmetatable(L, NAME);
+    return l;
+}
+
+/* The core listens. */
+static void enter(struct listener *l) {
+    l->fd = clone_fd(l->core->clone);
+    fd_wait_init(&l->wait, l->fd);
+}
+
+static int open_listener(lua_State *L, struct listener *l, const struct addr *a) {
     struct generation *g = generation_of(L);
     struct clones *all = app_of(L)->options->clones;
-    int err = clone_listen(all, a, &l->how, g, &l->clone);
-    if (err) return err;
-    l->addr = *clone_addr(l->clone);
-    l->fd = clone_fd(l->clone);
-    fd_wait_init(&l->wait, l->fd);
-    return 0;
+    int err = clone_listen(all, a, &l->how, g, &l->core->clone);
+    if (err == 0) enter(l);
+    return err;
 }
 
 static int listen_failed(lua_State *L, int err, const char *why) {
@@ -303,10 +331,10 @@ int listener_listen(lua_State *L) {
     lua_Integer backlog = BIND_BACKLOG;
     const char *text = luaL_checkstring(L, 1);
     lua_settop(L, 2);
-    struct listening *l = lua_newuserdatauv(L, sizeof *l, 1);
-    *l = (struct listening){.magic = MAGIC, .fd = -1};
-    luaL_setmetatable(L, NAME);
-    socket_read_options(L, 2, &l->options, own);
+    struct listener *l = push_listener(L, false);
+    if (!(l->core = listening_new())) return luaL_error(L, "not enough memory");
+    struct socket_options *options = &l->core->options;
+    socket_read_options(L, 2, options, own);
     if (!lua_isnil(L, 2)) {
         if (lua_getfield(L, 2, "backlog") != LUA_TNIL)
             backlog = luaL_checkinteger(L, -1);
@@ -314,25 +342,100 @@ int listener_listen(lua_State *L) {
         l->how.reuseport = lua_toboolean(L, -1);
         lua_pop(L, 2);
         if (lua_getfield(L, 2, "tls") != LUA_TNIL) {
-            l->tls = tls_push_ctx(L, lua_gettop(L), TLS_SERVER, why);
-            if (!l->tls) return listen_failed(L, ERR_TLS, why);
-            lua_setiuservalue(L, 3, 1);
+            struct tls_ctx *tls = tls_push_ctx(L, lua_gettop(L), TLS_SERVER, why);
+            if (!tls) return listen_failed(L, ERR_TLS, why);
+            l->core->tls = tls_ctx_ref(tls);
         }
         lua_settop(L, 3);
     }
     if (backlog < 1 || backlog > 65535)
         return luaL_error(L, "backlog is a number from 1 to 65535");
     l->how.backlog = (int)backlog;
-    l->how.nodelay = l->options.nodelay;
+    l->how.nodelay = options->nodelay;
     int kind = addr_parse(text, &a, name, &port, why);
     if (kind < 0) return listen_failed(L, kind, why);
     if (kind == 0) return resolve_wait(L, name, AF_UNSPEC, port, 0, found, 0);
     return opened(L, open_listener(L, l, &a));
 }
 
+/* ---- in several isolates ---- */
+
+static int listener_reference(lua_State *L) {
+    const struct listener *l = check(L);
+    if (l->fd < 0) return socket_failure(L, ERR_CLOSED);
+    struct listening **r = reference_push(L);
+    int err = listening_again(l->core, r, r);
+    return err ? socket_failure(L, err) : 1;
+}
+
+int listener_clone(lua_State *L) {
+    const struct listening *core = reference_check(L, 1);
+    if (!core) return socket_failure(L, ERR_CLOSED);
+    struct listener *l = push_listener(L, false);
+    int err = listening_again(core, l->holder, &l->core);
+    if (err) return socket_failure(L, err);
+    enter(l);
+    return 1;
+}
+
+static const char *refuse(void *userdata) {
+    const struct listener *l = userdata;
+    if (l->away) return AWAY;
+    if (l->fd < 0) return "the listener is closed";
+    return waiter_is_set(&l->wait.in.waiter) || waiter_is_set(&l->pause) ||
+                   waiter_is_set(&l->closed)
+               ? "a fiber accepts from the listener"
+               : NULL;
+}
+
+static void *take(void *userdata) {
+    struct listener *l = userdata;
+    struct listening *core = l->core;
+    leave(l);
+    l->core = NULL;
+    l->away = true;
+    return core;
+}
+
+static void make(lua_State *L, void *core) {
+    (void)core;
+    luaopen_atoll_listener(L);
+    push_listener(L, true);
+}
+
+static void put(void *userdata, void *core, struct loop *loop) {
+    struct listener *l = userdata;
+    (void)loop;
+    if (!l->away) {
+        listening_unref(core);
+        return;
+    }
+    l->core = core;
+    l->away = false;
+    clone_give(l->core->clone, l->holder);
+    enter(l);
+}
+
+static void drop(void *core) {
+    listening_unref(core);
+}
+
+static const struct cargo_kind cargo = {.name = "listener",
+                                        .refuse = refuse,
+                                        .take = take,
+                                        .make = make,
+                                        .put = put,
+                                        .drop = drop};
+
 static const luaL_Reg methods[] = {
-    {"accept", listener_accept}, {"close", listener_close}, {"fd", listener_fd},
-    {"name", listener_name},     {"serve", listener_serve}, {NULL, NULL},
+    {"accept", listener_accept},
+    {"close", listener_close},
+    {"fd", listener_fd},
+    {"name", listener_name},
+    {"reference", listener_reference},
+    {"serve", listener_serve},
+    {"transfer", sender_transfer},
+    {NULL, NULL},
 };
 
 static const luaL_Reg metamethods[] = {
@@ -347,6 +450,9 @@ int luaopen_atoll_listener(lua_State *L) {
         luaL_setfuncs(L, metamethods, 0);
         luaL_newlib(L, methods);
         lua_setfield(L, -2, "__index");
+        cargo_mark(L, &cargo);
+        luaopen_atoll_socket(L);
+        luaopen_atoll_reference(L);
         generation_lets_through(generation_of(L), serve_one);
     }
     lua_pop(L, 1);

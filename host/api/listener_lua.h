@@ -1,4 +1,6 @@
-/* Listeners: accept one connection, or serve all of them, each in a fiber of its own.
+/* Listeners: accept one connection, or serve all of them, each in a fiber of its own. A
+ * listener may be transferred (cargo.h), and by its reference others be made that
+ * accept on clones of its socket.
  *
  * When descriptors or memory have run out it is said once in the log, and accepting
  * goes on a tenth of a second later. The thread that the state is on. */
@@ -23,5 +25,8 @@ int listener_await_close(lua_State *L, int index, lua_KFunction k,
 
 /* net.listen(address[, options]) */
 int listener_listen(lua_State *L);
+
+/* net.listener(reference) */
+int listener_clone(lua_State *L);
 
 #endif

@@ -221,11 +221,8 @@ static int net_connect(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"connect", net_connect},
-    {"listen", listener_listen},
-    {"resolve", resolve_lua},
-    {"udp", dgram_udp},
-    {NULL, NULL},
+    {"connect", net_connect}, {"listen", listener_listen}, {"listener", listener_clone},
+    {"resolve", resolve_lua}, {"udp", dgram_udp},          {NULL, NULL},
 };
 
 int luaopen_atoll_net(lua_State *L) {

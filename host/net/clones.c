@@ -12,7 +12,8 @@
 #include <sys/socket.h>
 
 struct shared {
-    struct clones *all; /* NULL when it is nobody else's business */
+    struct clones *all;   /* NULL when it is not found by its address */
+    pthread_mutex_t lock; /* in place of theirs */
     struct link link, members;
     struct addr wanted, addr;
     struct bind_file file;
@@ -24,6 +25,10 @@ struct clone {
     const void *holder;
     int fd;
 };
+
+static pthread_mutex_t *lock_of(struct shared *s) {
+    return s->all ? &s->all->lock : &s->lock;
+}
 
 void clones_init(struct clones *c) {
     CHECK(pthread_mutex_init(&c->lock, NULL) == 0);
@@ -69,6 +74,7 @@ static int make(const struct addr *a, const struct clone_options *o,
     if (!err && listen(fd, o->backlog) < 0) err = -errno;
     if (!err && !addr_is_unix(a)) err = addr_of_socket(fd, &s->addr);
     if (err) goto fail;
+    pthread_mutex_init(&s->lock, NULL);
     *out = s;
     return fd;
 fail:
@@ -113,6 +119,29 @@ int clone_listen(struct clones *all, const struct addr *a,
     return err;
 }
 
+int clone_again(struct clone *c, const void *holder, struct clone **out) {
+    struct shared *s = c->of;
+    struct clone *again = malloc(sizeof *again);
+    if (!again) return -ENOMEM;
+    *again = (struct clone){.of = s, .holder = holder, .fd = fd_dup(c->fd)};
+    if (again->fd < 0) {
+        int err = again->fd;
+        free(again);
+        return err;
+    }
+    pthread_mutex_lock(lock_of(s));
+    list_append(&s->members, &again->member);
+    pthread_mutex_unlock(lock_of(s));
+    *out = again;
+    return 0;
+}
+
+void clone_give(struct clone *c, const void *holder) {
+    pthread_mutex_lock(lock_of(c->of));
+    c->holder = holder;
+    pthread_mutex_unlock(lock_of(c->of));
+}
+
 int clone_fd(const struct clone *c) {
     return c->fd;
 }
@@ -123,8 +152,7 @@ const struct addr *clone_addr(const struct clone *c) {
 
 void clone_close(struct clone *c) {
     struct shared *s = c->of;
-    struct clones *all = s->all;
-    if (all) pthread_mutex_lock(&all->lock);
+    pthread_mutex_lock(lock_of(s));
     list_unlink(&c->member);
     bool last = list_empty(&s->members);
     if (last) {
@@ -132,7 +160,10 @@ void clone_close(struct clone *c) {
         list_unlink(&s->link);
     }
     fd_close(&c->fd);
-    if (all) pthread_mutex_unlock(&all->lock);
-    if (last) free(s);
+    pthread_mutex_unlock(lock_of(s));
+    if (last) {
+        pthread_mutex_destroy(&s->lock);
+        free(s);
+    }
     free(c);
 }

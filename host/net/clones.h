@@ -34,6 +34,12 @@ struct clone;
 int clone_listen(struct clones *c, const struct addr *a, const struct clone_options *o,
                  const void *holder, struct clone **out);
 
+/* One more of the same socket, whoever holds it already. 0 or a negative errno. */
+int clone_again(struct clone *c, const void *holder, struct clone **out);
+
+/* It has gone to another holder. */
+void clone_give(struct clone *c, const void *holder);
+
 /* Non-blocking, close-on-exec; the clone's. */
 int clone_fd(const struct clone *c);
 

@@ -49,6 +49,13 @@ function net.connect(address, options) end
 ---@return atoll.net.listener?, string?, string?
 function net.listen(address, options) end
 
+---A listener that accepts on the same socket as the one that the reference is of, with
+---its options and TLS; in whatever isolate.
+---@param reference atoll.net.reference
+---@return atoll.net.listener?, string? message, string? code
+---@nodiscard
+function net.listener(reference) end
+
 ---Datagrams: bound to an address, or of the family of the first that it is given.
 ---@param address? string
 ---@param options? { broadcast: boolean?, reuseport: boolean? }
@@ -140,8 +147,9 @@ function socket:starttls(options) end
 function socket:tls() end
 
 ---Gives the socket, with all that it has read ahead and not yet sent, to another isolate
----(a sender of its port, its handle, or a name), which receives it as a message, and waits until
----it has. From then on this socket raises. When it fails, the socket is here again.
+---(a sender of its port, its handle, or a name), which receives it as a message, and
+---waits until it has. From then on this socket raises; when it fails, it is here again.
+---@async
 ---@param to atoll.sender|atoll.isolate|string
 ---@param timeout? number  seconds; "timed out", "ETIMEDOUT"
 ---@return true?
@@ -176,6 +184,27 @@ function listener:serve(fn) end
 ---@return string?, string?, string?
 ---@nodiscard
 function listener:name() end
+
+---What leads to more listeners on this one's socket: it may be sent, any number of times.
+---The socket stays open until the reference is closed or collected, too.
+---@return atoll.net.reference?, string? message, string? code
+---@nodiscard
+function listener:reference() end
+
+---Gives the listener itself to another isolate, as socket:transfer does.
+---@async
+---@param to atoll.sender|atoll.isolate|string
+---@param timeout? number  seconds
+---@return true?, string? message, string? code
+function listener:transfer(to, timeout) end
+
+---@class atoll.net.reference
+local reference = {}
+
+---@return string?, string? message, string? code
+function reference:name() end
+
+function reference:close() end
 
 ---@return true
 function listener:close() end
