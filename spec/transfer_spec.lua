@@ -355,6 +355,171 @@ for _, tls in ipairs { false, true } do
   end)
 end
 
+-- Those who have it answer with what they read, and now and then give it to another.
+local HOPS = [[
+  local peers = isolate.port:receive()
+  math.randomseed(peers.seed)
+  local function own(s)
+    while true do
+      local data = s:read("some", math.random(20000))
+      if not data then return s:close() end
+      s:write(data)
+      if math.random(3) == 1 then
+        local to = peers[math.random(#peers)]
+        if math.random(2) == 1 then
+          if s:transfer(to) then return end
+        elseif to:send { s } then
+          return
+        end
+      end
+    end
+  end
+  for m in isolate.port:messages() do
+    atoll.spawn(own, type(m) == "table" and m[1] or m)
+  end
+]]
+
+-- Those at the other end write what is known and read it again, and move it likewise.
+local ASKERS = [[
+  local peers = isolate.port:receive()
+  math.randomseed(peers.seed)
+  local pattern = peers.pattern .. peers.pattern
+  local size = #peers.pattern
+  local function piece(at, n) return pattern:sub(at % size + 1, at % size + n) end
+  local function own(job)
+    local s = job.socket
+    while job.got < job.total do
+      local n = math.min(math.random(30000), job.total - job.sent)
+      if n > 0 and job.sent - job.got < 200000 then
+        s:write(piece(job.sent, n))
+        job.sent = job.sent + n
+        if job.sent == job.total then s:shutdown "write" end
+      end
+      local patience = job.sent == job.total and 20 or 0
+      local data, message, code = s:read("some", math.random(30000), patience)
+      if not data and code ~= "ETIMEDOUT" then
+        return peers.results:send(("%d: %s at %d of %d"):format(job.id,
+          message or "the end", job.got, job.total))
+      end
+      if data then
+        if data ~= piece(job.got, #data) then
+          return peers.results:send(job.id .. ": wrong bytes at " .. job.got)
+        end
+        job.got = job.got + #data
+      end
+      if math.random(3) == 1 then
+        job.moves = job.moves + 1
+        peers[math.random(#peers)]:send(job)
+        return
+      end
+    end
+    local rest = s:read "all"
+    s:close()
+    peers.results:send { rest == "" and job.moves or "more than there was" }
+  end
+  for job in isolate.port:messages() do
+    atoll.spawn(function()
+      local ok, message = pcall(own, job)
+      if not ok then peers.results:send(message) end
+    end)
+  end
+]]
+
+local function ring(text, count, more)
+  local list = { seed = math.random(1 << 30) }
+  for key, value in pairs(more or {}) do list[key] = value end
+  local handles = {}
+  for i = 1, count do
+    handles[i] = spawn(text)
+    list[i] = handles[i]:sender()
+  end
+  for _, h in ipairs(handles) do h:send(list) end
+  return handles
+end
+
+local function descriptors()
+  local n = 0
+  for _ in pairs(assert(atoll.fs.list "/proc/self/fd")) do n = n + 1 end
+  return n
+end
+
+for _, tls in ipairs { false, true } do
+  describe(tls and "a TLS connection" or "a connection", function()
+    it("loses no byte while both its ends move to and fro", function()
+      local pattern = {}
+      for i = 1, 4099 do pattern[i] = string.pack("<I8", math.random(0)) end
+      local results = atoll.port()
+      local hops = ring(HOPS, 3)
+      local askers = ring(ASKERS, 2,
+        { pattern = table.concat(pattern), results = results:sender() })
+      local count, total, moves = 6, tls and 300000 or 1000000, 0
+      for id = 1, count do
+        local here, there = pair(tls)
+        assert(there:transfer(hops[id % #hops + 1]))
+        assert(askers[id % #askers + 1]:send {
+          id = id, socket = here, sent = 0, got = 0, total = total, moves = 0 })
+      end
+      for _ = 1, count do
+        local result = assert(results:receive(60))
+        assert.equal("table", type(result), result)
+        assert.equal("integer", math.type(result[1]), result[1])
+        moves = moves + result[1]
+      end
+      assert.is_true(moves > count)
+    end)
+
+    it("is here or there, whenever the receiver is killed", function()
+      local before = descriptors()
+      local here, there
+      local ends = { home = 0, gone = 0 }
+      for round = 1, 60 do
+        if not here then here, there = pair(tls) end
+        local h = assert(spawn(round % 2 == 0 and ECHO or "atoll.sleep(100)"))
+        local killer = atoll.spawn(function()
+          atoll.sleep(math.random() * 0.003)
+          h:kill()
+        end)
+        local sends = round % 3 == 0
+        local done = sends and h:send(there) or there:transfer(h)
+        if not sends and not done then assert(there:peer()) end
+        killer:join()
+        h:join(20)
+        local deadline, is = atoll.now() + 20, nil
+        repeat
+          if pcall(there.peer, there) then
+            is = "home"
+          else
+            local data, _, code = here:read("some", nil, 0.001)
+            assert.is_nil(data)
+            if code ~= "ETIMEDOUT" then is = "gone" end
+          end
+        until is or atoll.now() > deadline
+        ends[is] = ends[is] + 1
+        if is == "home" then
+          here:write "question\n"
+          assert.equal("question", there:read "line")
+          there:write "answer\n"
+          assert.equal("answer", here:read "line")
+        else
+          here:close()
+          here = nil
+        end
+      end
+      assert.is_true(ends.home > 0)
+      if here then
+        here:close()
+        there:close()
+      end
+      local deadline = atoll.now() + 20
+      repeat
+        collectgarbage()
+        atoll.sleep(0.005)
+      until descriptors() <= before or atoll.now() > deadline
+      assert.is_true(descriptors() <= before, "descriptors are left")
+    end)
+  end)
+end
+
 describe("transfer", function()
   it("knows isolates and ports by their names", function()
     local here, there = pair()
