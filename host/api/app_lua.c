@@ -102,10 +102,6 @@ int app_open(lua_State *L, struct generation *g, void *data) {
     g->app = app;
     g->app_free = app_free;
     libs_preload(L);
-    /* Both metatables are needed before the first request. */
-    luaL_requiref(L, "atoll.core.request", luaopen_atoll_core_request, 0);
-    luaL_requiref(L, "atoll.core.response", luaopen_atoll_core_response, 0);
-    lua_pop(L, 2);
     boot(L, app->options);
     const struct app_options *o = app->options;
     if (o->appdir && !o->child && !o->bare) load_app(L, app);
