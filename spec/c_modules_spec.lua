@@ -80,8 +80,8 @@ describe("modules in C", function()
         local driver = require "luasql.postgres"
         local M, connection = {}, nil
         local function execute(text, ...)
-          connection = connection or assert(driver.postgres():connect("postgres",
-            "postgres", "", "127.0.0.1", %d))
+          connection = connection or assert(driver.postgres():connect(
+            "dbname=postgres gssencmode=disable", "postgres", "", "127.0.0.1", %d))
           return assert(connection:execute(text:format(...)))
         end
         function M.make() return execute "create table rows (n int, name text)" end

@@ -117,7 +117,8 @@ static int take_one(struct listener *l) {
 }
 
 static bool has_run_out(struct listener *l, int err) {
-    if (err != -EMFILE && err != -ENFILE && err != -ENOBUFS && err != -ENOMEM)
+    if (err != -EMFILE && err != -ENFILE && err != -ENOBUFS && err != -ENOMEM &&
+        err != -EPERM)
         return false;
     char text[ADDR_TEXT];
     if (!l->told)

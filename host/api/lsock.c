@@ -191,8 +191,6 @@ bool lsock_late(lua_State *L, int status) {
 
 int lsock_error(int error) {
     switch (error) {
-    case EINTR:
-    case EWOULDBLOCK: return -EAGAIN;
     case EPIPE:
     case ECONNRESET:
     case ECONNABORTED: return ERR_CLOSED;

@@ -108,7 +108,8 @@ bool lsock_pause(lua_State *L, struct lsock *s, lua_KContext start, lua_KFunctio
 /* In k: its time was over. One more try may be made. */
 bool lsock_late(lua_State *L, int status);
 
-/* A step's -errno: EINTR counts as "try again", a broken connection as ERR_CLOSED. */
+/* A step's -errno; a broken connection is ERR_CLOSED. After EINTR the step is made
+ * again, also when it may not wait. */
 int lsock_error(int error);
 
 /* LuaSocket's text for a negative errno, or one of err.h. */

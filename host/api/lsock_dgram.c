@@ -12,8 +12,11 @@ int lsock_try_sendto(lua_State *L, struct lsock *s, const struct sockaddr_storag
     size_t size;
     const char *data = lua_tolstring(L, 2, &size);
     if (s->wait.fd < 0) return ERR_CLOSED;
-    ssize_t n =
-        sendto(s->wait.fd, data, size, MSG_NOSIGNAL, (const struct sockaddr *)to, len);
+    ssize_t n;
+    do
+        n = sendto(s->wait.fd, data, size, MSG_NOSIGNAL, (const struct sockaddr *)to,
+                   len);
+    while (n < 0 && errno == EINTR);
     return n < 0 ? lsock_error(errno) : 0;
 }
 
@@ -48,9 +51,11 @@ struct origin {
 
 static int take(struct lsock *s, void *to, size_t size, size_t *got,
                 struct origin *from) {
-    from->len = sizeof from->at;
-    ssize_t n =
-        recvfrom(s->wait.fd, to, size, 0, (struct sockaddr *)&from->at, &from->len);
+    ssize_t n;
+    do {
+        from->len = sizeof from->at;
+        n = recvfrom(s->wait.fd, to, size, 0, (struct sockaddr *)&from->at, &from->len);
+    } while (n < 0 && errno == EINTR);
     *got = n < 0 ? 0 : (size_t)n;
     return n < 0 ? lsock_error(errno) : 0;
 }

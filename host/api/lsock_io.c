@@ -71,6 +71,7 @@ static int gather(struct lsock *s, struct wanted *w) {
             left -= (size_t)got < left ? (size_t)got : left;
             continue;
         }
+        if (got < 0 && errno == EINTR) continue;
         int err = got == 0 ? ERR_CLOSED : lsock_error(errno);
         if (buf_len(&s->in) == 0) buf_reset(&s->in);
         return err;
@@ -174,6 +175,7 @@ static int send_some(struct lsock *s, const char *data, lua_Integer *next,
         size_t n = (size_t)(last - *next) + 1;
         ssize_t put =
             send(s->wait.fd, data + *next - 1, n < PIECE ? n : PIECE, MSG_NOSIGNAL);
+        if (put < 0 && errno == EINTR) continue;
         if (put < 0) return lsock_error(errno);
         *next += put;
         s->sent += (uint64_t)put;
@@ -275,7 +277,8 @@ static int accept_on(lua_State *L, int status, lua_KContext start) {
                 lua_settop(L, 2);
                 return 1;
             }
-            err = errno == ECONNABORTED ? -EAGAIN : lsock_error(errno);
+            if (errno == EINTR || errno == ECONNABORTED) continue; /* to the next one */
+            err = lsock_error(errno);
         }
         if (err != -EAGAIN) return lsock_fail(L, err);
         if (late || !lsock_wait(L, s, EV_READ, start, accept_on))
