@@ -1,5 +1,6 @@
 -- The programs in contrib/examples do what they say.
 local atoll = require "atoll"
+local events = require "support.events"
 local script = require "support.script"
 
 local net = atoll.net
@@ -72,6 +73,27 @@ describe("the example", function()
     client = connect(address)
     assert.is_nil((client:read "some"))
     client:close()
+  end)
+
+  it("clones serves one address with eight isolates", function()
+    local s = start("clones", "127.0.0.1:0")
+    local address = s:says "eight isolates on (%S+)"
+    local seen, count = {}, 0
+    events.poll("another isolate to answer", function()
+      local tasks = {}
+      for i = 1, 16 do
+        tasks[i] = function()
+          local answer = assert(atoll.http.get("http://" .. address .. "/",
+            { headers = { connection = "close" } }))
+          return (answer:text():match "served by (.+)\n")
+        end
+      end
+      for _, name in ipairs(atoll.all(tasks)) do
+        if not seen[name] then seen[name], count = true, count + 1 end
+      end
+      return count > 1
+    end)
+    assert.is_true(count > 1)
   end)
 
   it("chat tells everybody what one says", function()

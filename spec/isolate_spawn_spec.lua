@@ -53,6 +53,22 @@ describe("a spawned isolate", function()
     assert.equal("failed", h:status())
   end)
 
+  it("that fails is in the log, if nobody waits for it", function()
+    local path = script "error 'nobody hears this'"
+    paths[#paths + 1] = path
+    local command = ("%s run %s"):format(os.getenv "ATOLL", script(([[
+      isolate.spawn(%q)
+      atoll.sleep(0.2)
+    ]]):format(path)))
+    local out = assert(io.popen(command .. " 2>&1")):read "a"
+    assert.truthy(out:find "error isolate 1: child 1 failed: .*nobody hears this", out)
+  end)
+
+  it("is a script beside the app, or where the program was started", function()
+    local h = assert(atoll.isolate.spawn("spec/support/answer.lua", 41))
+    assert.equal(42, (h:join(10)))
+  end)
+
   it("is a module found as require finds it", function()
     local h = atoll.isolate.spawn "no.such.module"
     local _, message = h:join(10)

@@ -199,6 +199,18 @@ static void tell_on_exit(lua_State *L, struct handle *h) {
     fiber_queue(f, 1);
 }
 
+/* Nobody has asked for them yet, and perhaps nobody will. */
+static void log_failure(const struct handle *h) {
+    struct span text = span_of(h->words->bytes, h->words->len);
+    struct buf line;
+    if (!h->words->failed || span_eq(text, SPAN("killed"))) return;
+    buf_init(&line);
+    buf_printf(&line, "%s failed: %.*s", h->child->isolate.name, (int)text.len,
+               text.at);
+    log_lines(LEVEL_ERROR, SPAN(""), buf_span(&line));
+    buf_reset(&line);
+}
+
 /* The last words have come. Outside Lua; nothing here raises. */
 static void ended(struct port *p) {
     struct handle *h = p->user;
@@ -207,6 +219,7 @@ static void ended(struct port *p) {
     h->words = port_take(p);
     if (!h->words) return;
     port_close(p);
+    bool heard = !list_empty(&h->joiners);
     while ((first = list_first(&h->joiners))) {
         list_unlink(first);
         sched_wake(&LIST_OF(first, struct joiner, link)->waiter, WAKE_EVENT);
@@ -218,6 +231,7 @@ static void ended(struct port *p) {
         tell_on_exit(L, h);
     } else {
         lua_pop(L, 1);
+        if (!heard) log_failure(h);
     }
     lua_pushnil(L);
     lua_rawsetp(L, -3, h);

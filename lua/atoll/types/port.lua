@@ -30,7 +30,7 @@ function port:close() end
 local sender = {}
 
 ---Waits while the port's queue is full. What it may hold: nil, booleans, numbers,
----strings, tables of such, senders.
+---strings, tables of such, senders, sockets, listeners and their references, requests.
 ---@async
 ---@param value any
 ---@param seconds? number
