@@ -16,8 +16,9 @@ function core.methods.call(handle, ...) return handle:sender():call(...) end
 local OPTIONS = { name = "string", detached = "boolean", inbox = "number" }
 
 -- Runs a module, or a script (its name has a / or ends in .lua; relative to the app, or
--- else, like arg[0], to where the program was started), in an isolate of its own: a thread, a loop, a Lua state. It gets the argument as
--- `...`, and ends when its chunk returns.
+-- else, like arg[0], to where the program was started), in an isolate of its own: a
+-- thread, a loop, a Lua state. It gets the argument as `...`, and ends when its chunk
+-- returns.
 function M.spawn(module, argument, options)
   misuse.expect("string", module, "the module of atoll.isolate.spawn()")
   options = options or {}
@@ -45,7 +46,8 @@ function M.find(name)
   local path = name
   if name:sub(-4) == ".lua" or name:find("/", 1, true) then
     local there = loading.directory .. "/" .. name
-    if name:sub(1, 1) ~= "/" and (exists(there) or not exists(name)) then path = there end
+    local relative = name:sub(1, 1) ~= "/"
+    if relative and (exists(there) or not exists(name)) then path = there end
   else
     local found, tried = package.searchpath(name, package.path)
     path = found or error(("module '%s' not found:%s"):format(name, tried), 0)

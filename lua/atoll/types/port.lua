@@ -30,7 +30,8 @@ function port:close() end
 local sender = {}
 
 ---Waits while the port's queue is full. What it may hold: nil, booleans, numbers,
----strings, tables of such, senders, sockets, listeners and their references, requests.
+---strings, tables of such, senders; sockets, listeners and requests, which move; and
+---references to listeners.
 ---@async
 ---@param value any
 ---@param seconds? number
