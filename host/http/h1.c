@@ -12,7 +12,7 @@
 /* PIPELINE_MAX: bytes of further requests that are kept here, not in the kernel. */
 enum { MAGIC = 0x68747031, PIPELINE_MAX = 64 * 1024 };
 
-static const int64_t LINGER = 2000000000;
+static const int64_t LINGER = 2000000000, UNHEARD = 5000000; /* ns */
 
 static void run(struct h1 *c, const char *fresh, size_t n);
 static void settle(struct h1 *c);
@@ -228,7 +228,10 @@ static void close_now(struct h1 *c) {
     }
     h1_unlink(c);
     buf_reset(&c->in);
-    stream_done(&c->stream);
+    if (loan_is_out(c->loan))
+        loan_silence(c); /* its home closes it */
+    else
+        stream_done(&c->stream);
     front_closed(c->front);
     c->last.grave.done = bury;
     loop_bury(c->front->loop, &c->last.grave);
@@ -259,6 +262,12 @@ static void end(struct h1 *c) {
 
 /* ---- time ---- */
 
+/* Most answers of requests on loan are made so soon that nobody needs to know before
+ * whether the client has left. */
+static bool is_unheard(const struct h1 *c) {
+    return c->phase == H1_WAIT && loan_is_out(c->loan) && !c->stream.reading && !c->eof;
+}
+
 static int64_t deadline(struct h1 *c) {
     const struct front *f = c->front;
     int64_t at = 0, write = 0;
@@ -273,6 +282,9 @@ static int64_t deadline(struct h1 *c) {
     case H1_HEAD: at = c->since + f->limits.head_timeout; break;
     case H1_BODY:
         if (c->stream.reading && c->continued) at = c->since + f->limits.body_timeout;
+        break;
+    case H1_WAIT:
+        if (is_unheard(c)) at = c->since + UNHEARD;
         break;
     case H1_LINGER: at = c->since + LINGER; break;
     }
@@ -315,6 +327,9 @@ static void late(struct timer *t) {
     } else if (c->phase == H1_BODY) {
         body_failed(c, 408);
         run(c, NULL, 0);
+    } else if (is_unheard(c)) {
+        stream_want_read(&c->stream, true);
+        settle(c);
     } else {
         close_now(c);
     }
@@ -365,7 +380,8 @@ static void settle(struct h1 *c) {
     bool full = (c->phase != H1_HEAD && buf_len(&c->in) >= PIPELINE_MAX) ||
                 (c->phase == H1_BODY && c->x && c->dispatched &&
                  buf_len(&c->x->body) >= c->x->body_window);
-    stream_want_read(&c->stream, !c->eof && (!full || c->phase == H1_LINGER));
+    if (!is_unheard(c))
+        stream_want_read(&c->stream, !c->eof && (!full || c->phase == H1_LINGER));
     keep_time(c);
 }
 

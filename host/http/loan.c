@@ -88,9 +88,14 @@ bool loan_is_early(const struct exchange *x) {
     return c && c->feeding;
 }
 
+void loan_silence(struct h1 *c) {
+    stream_detach(&c->stream);
+    c->stream.reading = false;
+}
+
 static void set_out(struct h1 *c) {
     h1_unlink(c);
-    stream_detach(&c->stream);
+    loan_silence(c);
 }
 
 static void settle_in(struct h1 *c, struct front *f) {
@@ -105,10 +110,12 @@ static void settle_in(struct h1 *c, struct front *f) {
 void loan_leave(struct exchange *x) {
     struct h1 *c = x->conn;
     struct front *f = c->front;
-    set_out(c);
     if (c->loan->out) {
+        set_out(c);
         front_closed(f);
     } else {
+        h1_unlink(c);
+        stream_lend(&c->stream);
         c->loan->out = true;
         c->loan->home = f->lender;
         atomic_fetch_add_explicit(&f->lender->references, 1, memory_order_relaxed);
@@ -147,11 +154,18 @@ static void arrive(struct post *p) {
     struct h1 *c = LIST_OF(p, struct h1, last.post);
     settle_in(c, c->front);
     if (loan_is_out(c->loan)) end(c->loan);
-    h1_run(c);
+    /* Who was quick has sent the next request already, so it is looked for before the
+       kernel is asked to tell. */
+    if (c->phase == H1_IDLE && !c->eof && !c->closing && !c->aborted &&
+        buf_len(&c->in) == 0)
+        h1_poke(c);
+    else
+        h1_run(c);
 }
 
 static void arrive_closed(struct post *p) {
     struct h1 *c = LIST_OF(p, struct h1, last.post);
+    stream_done(&c->stream);
     end(c->loan);
     front_closed(c->front);
     front_keep_spare(c->front, c);
@@ -160,6 +174,8 @@ static void arrive_closed(struct post *p) {
 /* Takes it out of its front, if there is a home to go to. */
 static bool go_home(struct h1 *c, void (*run)(struct post *p)) {
     struct lender *l = c->loan->home;
+    bool wake = false;
+    struct loop *loop = NULL;
     pthread_mutex_lock(&l->lock);
     struct front *home = l->front;
     if (home) {
@@ -170,10 +186,12 @@ static bool go_home(struct h1 *c, void (*run)(struct post *p)) {
         c->front = home;
         c->last.post.run = run;
         l->out--;
-        loop_post(home->loop, &c->last.post);
+        loop = home->loop;
+        wake = loop_put(loop, &c->last.post);
     }
     pthread_mutex_unlock(&l->lock);
-    return home;
+    if (loop) loop_put_done(loop, wake);
+    return loop;
 }
 
 bool loan_return(struct h1 *c) {
@@ -187,6 +205,7 @@ bool loan_return(struct h1 *c) {
 bool loan_bury(struct h1 *c) {
     if (go_home(c, arrive_closed)) return true;
     unref(c->loan->home);
+    stream_done(&c->stream);
     return false;
 }
 
@@ -233,7 +252,6 @@ void loan_drop(struct exchange *x) {
         stream_flush(&c->stream);
     }
     stream_farewell(&c->stream);
-    stream_done(&c->stream);
     buf_reset(&c->in);
     exchange_free(x);
     c->phase = H1_CLOSED;

@@ -63,7 +63,11 @@ static inline bool loan_is_out(const struct loan *n) {
  * ends here. */
 bool loan_return(struct h1 *c);
 
-/* It is closed and in no list: home is told, which frees it; false: there is none. */
+/* It does not read or write here any more. */
+void loan_silence(struct h1 *c);
+
+/* It is over and in no list: home closes and frees it; false: there is none, and it is
+ * closed. */
 bool loan_bury(struct h1 *c);
 
 /* An idle connection goes to another isolate for good; false: there is none that would

@@ -104,19 +104,30 @@ static void woken(struct post *post) {
 }
 
 /* Under the lock. */
-static void append(struct port *p, struct message *m) {
+struct posted {
+    struct loop *loop; /* NULL: it knows already */
+    bool wake;
+};
+
+static struct posted append(struct port *p, struct message *m) {
     m->next = NULL;
     *p->last = m;
     p->last = &m->next;
     p->count++;
-    if (p->woken) return;
+    if (p->woken) return (struct posted){NULL, false};
     p->woken = true;
     port_ref(p);
-    loop_post(p->loop, &p->wake);
+    return (struct posted){p->loop, loop_put(p->loop, &p->wake)};
+}
+
+/* Not under the lock. */
+static void tell_receiver(struct posted posted) {
+    if (posted.loop) loop_put_done(posted.loop, posted.wake);
 }
 
 int port_put(struct port *p, struct message *m, struct port_wait *w) {
     int err = 0;
+    struct posted posted = {NULL, false};
     pthread_mutex_lock(&p->lock);
     if (w && !w->used) {
         w->used = true;
@@ -127,16 +138,19 @@ int port_put(struct port *p, struct message *m, struct port_wait *w) {
     else if (!w && (p->count + p->promised >= p->capacity || !list_empty(&p->waiting)))
         err = -EAGAIN;
     else
-        append(p, m);
+        posted = append(p, m);
     pthread_mutex_unlock(&p->lock);
+    tell_receiver(posted);
     return err;
 }
 
 int port_put_answer(struct port *p, struct message *m) {
     pthread_mutex_lock(&p->lock);
     int err = p->loop ? 0 : ERR_CLOSED;
-    if (!err) append(p, m);
+    struct posted posted = {NULL, false};
+    if (!err) posted = append(p, m);
     pthread_mutex_unlock(&p->lock);
+    tell_receiver(posted);
     return err;
 }
 

@@ -199,14 +199,22 @@ void loop_stop(struct loop *l) {
     loop_wake(l);
 }
 
-void loop_post(struct loop *l, struct post *p) {
+bool loop_put(struct loop *l, struct post *p) {
     atomic_fetch_add_explicit(&l->posting, 1, memory_order_relaxed);
     struct post *head = atomic_load_explicit(&l->inbox, memory_order_relaxed);
     do p->next = head;
     while (!atomic_compare_exchange_weak_explicit(
         &l->inbox, &head, p, memory_order_release, memory_order_relaxed));
-    if (!head) loop_wake(l);
+    return !head;
+}
+
+void loop_put_done(struct loop *l, bool wake) {
+    if (wake) loop_wake(l);
     atomic_fetch_sub_explicit(&l->posting, 1, memory_order_release);
+}
+
+void loop_post(struct loop *l, struct post *p) {
+    loop_put_done(l, loop_put(l, p));
 }
 
 void loop_defer(struct loop *l, struct deferred *d) {

@@ -104,6 +104,11 @@ void loop_stop(struct loop *l);
 /* Any thread: p->run is called on the loop's thread, in the order of posting. */
 void loop_post(struct loop *l, struct post *p);
 
+/* The same in two steps, so that a lock that keeps the loop there can be released
+ * between them: the first may be under it, the second wakes the loop if need be. */
+bool loop_put(struct loop *l, struct post *p);
+void loop_put_done(struct loop *l, bool wake);
+
 void loop_defer(struct loop *l, struct deferred *d);
 
 /* After the deferred calls of this turn, those that run fibers among them: what they

@@ -51,7 +51,9 @@ static void watch(struct stream *s) {
         return;
     ev_io_stop(s->loop->ev, &s->io);
     ev_io_set(&s->io, s->io.fd, events);
-    if (events) ev_io_start(s->loop->ev, &s->io);
+    if (!events) return;
+    ev_io_start(s->loop->ev, &s->io);
+    s->known = true;
 }
 
 void stream_done(struct stream *s) {
@@ -206,13 +208,24 @@ static void ready(struct ev_loop *ev, ev_io *io, int events) {
     if (events & reading && s->reading && s->io.fd >= 0) s->user->readable(s);
 }
 
-void stream_detach(struct stream *s) {
-    struct loop *l = s->loop;
-    if (!l) return;
-    loop_forget(l, &s->io);
-    if (l->borrower == s) l->borrower = NULL; /* the block goes with it */
+static void leave(struct stream *s) {
+    if (s->loop->borrower == s) s->loop->borrower = NULL; /* the block goes with it */
     s->loop = NULL;
+    s->known = false;
     if (s->ops->retell) s->ops->retell(s);
+}
+
+void stream_detach(struct stream *s) {
+    if (!s->loop) return;
+    if (s->known) loop_forget(s->loop, &s->io);
+    leave(s);
+}
+
+void stream_lend(struct stream *s) {
+    ev_io_stop(s->loop->ev, &s->io);
+    ev_io_set(&s->io, s->io.fd, EV_NONE);
+    s->reading = false;
+    leave(s);
 }
 
 void stream_attach(struct stream *s, struct loop *l) {

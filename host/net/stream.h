@@ -57,6 +57,7 @@ struct stream {
     bool broken;     /* writing has failed: what is queued is dropped */
     bool shut;
     bool owes;  /* the transport's shutdown is still to be sent */
+    bool known; /* the loop's epoll may have it */
     bool ahead; /* the transport knows what the next read gives, without an event */
     bool read_needs_write, write_needs_read; /* the transport's crossed waits */
     int error;                               /* why it is broken: an errno */
@@ -129,6 +130,11 @@ void stream_cross(struct stream *s, bool writing, bool crossed);
 
 /* Leaves its loop; nothing is lost. Attach goes on, on the thread of the other. */
 void stream_detach(struct stream *s);
+
+/* The same for one that comes back, and is closed nowhere else: the kernel need not be
+ * told, and what it tells the loop meanwhile is for nobody. It does not read at first.
+ */
+void stream_lend(struct stream *s);
 void stream_attach(struct stream *s, struct loop *l);
 
 #endif
