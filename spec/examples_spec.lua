@@ -97,7 +97,8 @@ describe("the example", function()
   end)
 
   it("chat tells everybody what one says", function()
-    local address = start("chat", "127.0.0.1:0"):says "chat on (%S+)"
+    local chat = script.start("-n", "2", "contrib/examples/chat.lua", "127.0.0.1:0")
+    local address = chat:says "chat on (%S+)"
     local function enter(name)
       local socket = connect(address)
       assert.equal("Your name? ", socket:read(11))

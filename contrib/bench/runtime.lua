@@ -261,6 +261,35 @@ function M.isolates()
   return { soon, each }
 end
 
+-- On both CPUs, too.
+function M.together()
+  local list = {
+    { "get", "ns", "shared dictionary: get of 40 bytes, one isolate" },
+    { "set", "ns", "set of 40 bytes" },
+    { "incr", "ns", "incr" },
+    { "table", "ns", "set and get of a table of two" },
+    { "own", "ns", "incr by two isolates at once, each its own key: one" },
+    { "same", "ns", "incr by two isolates at once, of one key: one" },
+    { "broadcast", "ms", "topic: 1 KiB is read by 10000 fibers of two isolates",
+      200 },
+  }
+  local b = servers.b
+  local program = proc.start({ b.program, "run", b.here .. "/together.lua" },
+    { cpu = b.cpu_server .. "," .. b.cpu_client, output = true,
+      log = b.build .. "/servers.log" })
+  local told = proc.wait_output(program, "broadcast %S+ ms", 60)
+  proc.stop(program)
+  local rows = {}
+  for i, item in ipairs(list) do
+    local name, unit, title, target = table.unpack(item)
+    rows[i] = row { kind = "figure", name = "together", unit = unit, most = true,
+      title = title, target = target,
+      value = told and tonumber(program.out:match(name .. " (%S+) " .. unit)) }
+    if not rows[i].value then rows[i].why = "did not run" end
+  end
+  return rows
+end
+
 -- ---- push and proxy ----
 
 function M.push(options)
@@ -353,7 +382,7 @@ function M.counter(options)
   return app_row("counter", title, redis, { "REDIS=127.0.0.1:" .. port }, options)
 end
 
-M.names = { "echo", "crowd", "sleepers", "fibers", "isolates", "push", "proxy", "first",
-  "counter" }
+M.names = { "echo", "crowd", "sleepers", "fibers", "isolates", "together", "push",
+  "proxy", "first", "counter" }
 
 return M

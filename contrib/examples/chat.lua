@@ -1,14 +1,11 @@
 -- A room to talk in, line by line: telnet 127.0.0.1 7023
 --
--- Each isolate accepts at the same address. What is said is published to the room, and
+-- Every isolate accepts at the same address. What is said is published to the room, and
 -- a fiber of each guest writes it out, in whatever isolate he is. Who does not keep up
 -- is told how much he has missed; nobody waits for him.
 --
---   atoll run contrib/examples/chat.lua [ADDRESS [ISOLATES]]
+--   atoll run -n 2 contrib/examples/chat.lua [ADDRESS]
 local atoll = require "atoll"
-
-local first = arg and { address = arg[1] or "127.0.0.1:7023", isolates = arg[2] or 2 }
-local given = first or ...
 
 local room = atoll.topic "chat"
 local guests = atoll.shared "chat"
@@ -26,14 +23,8 @@ local function listen(socket, subscription)
   end
 end
 
-local listener = assert(atoll.net.listen(given.address))
-
-if first then
-  atoll.log.info("chat on %s", listener:name())
-  for _ = 2, first.isolates do
-    assert(atoll.isolate.spawn(arg[0], { address = listener:name() }))
-  end
-end
+local listener = assert(atoll.net.listen(arg[1] or "127.0.0.1:7023"))
+atoll.log.info("chat on %s", listener:name())
 
 listener:serve(function(socket)
   socket:write "Your name? "
