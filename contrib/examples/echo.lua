@@ -7,6 +7,7 @@ local listener = assert(atoll.net.listen(arg[1] or "127.0.0.1:7007"))
 atoll.log.info("echo on %s", listener:name())
 
 listener:serve(function(socket)
-  local data = socket:read "some"
-  while data and socket:write(data) do data = socket:read "some" end
+  repeat -- what was sent is not kept while the next is awaited
+    local data = socket:read "some"
+  until not data or not socket:write(data)
 end)
