@@ -468,6 +468,45 @@ for _, tls in ipairs { false, true } do
       assert.is_true(moves > count)
     end)
 
+    it("has one owner, whenever its transfer is given up", function()
+      local here, there = pair(tls)
+      local back = atoll.port()
+      local h = spawn([[
+        local back = ...
+        while true do
+          local s = isolate.port:receive(math.random() * 0.002)
+          if s then
+            s:write "there\n"
+            assert(s:transfer(back))
+          end
+          if math.random(2) == 1 then atoll.sleep(math.random() * 0.002) end
+        end
+      ]], back:sender())
+      local moved, stayed = 0, 0
+      for round = 1, 300 do
+        local patience = math.random() * 0.002
+        local left
+        if round % 2 == 0 then
+          left = there:transfer(h, patience)
+        else
+          atoll.timeout(patience, function() there:transfer(h) end)
+          left = not pcall(there.peer, there)
+        end
+        if left then
+          moved = moved + 1
+          there:close()
+          there = keep(assert(back:receive(20)))
+          assert.equal("there", here:read "line")
+        else
+          stayed = stayed + 1
+          there:write "here\n"
+          assert.equal("here", here:read "line")
+        end
+        assert.equal(0, #back)
+      end
+      assert.equal(300, moved + stayed)
+    end)
+
     it("is here or there, whenever the receiver is killed", function()
       local before = descriptors()
       local here, there
