@@ -261,9 +261,29 @@ function M.isolates()
   return { soon, each }
 end
 
+-- What a program prints, one line for each of the list: its name, the value, its unit.
+local function printed(group, list)
+  local b = servers.b
+  local program = proc.start({ b.program, "run", b.here .. "/" .. group .. ".lua" },
+    { cpu = b.cpu_server .. "," .. b.cpu_client, output = true,
+      log = b.build .. "/servers.log" })
+  local last = list[#list]
+  local told = proc.wait_output(program, last[1] .. " %S+ " .. last[2], 60)
+  proc.stop(program)
+  local rows = {}
+  for i, item in ipairs(list) do
+    local name, unit, title, target = table.unpack(item)
+    rows[i] = row { kind = "figure", name = group, unit = unit, most = true,
+      title = title, target = target,
+      value = told and tonumber(program.out:match(name .. " (%S+) " .. unit)) }
+    if not rows[i].value then rows[i].why = "did not run" end
+  end
+  return rows
+end
+
 -- On both CPUs, too.
 function M.together()
-  local list = {
+  return printed("together", {
     { "get", "ns", "shared dictionary: get of 40 bytes, one isolate" },
     { "set", "ns", "set of 40 bytes" },
     { "incr", "ns", "incr" },
@@ -272,22 +292,16 @@ function M.together()
     { "same", "ns", "incr by two isolates at once, of one key: one" },
     { "broadcast", "ms", "topic: 1 KiB is read by 10000 fibers of two isolates",
       200 },
-  }
-  local b = servers.b
-  local program = proc.start({ b.program, "run", b.here .. "/together.lua" },
-    { cpu = b.cpu_server .. "," .. b.cpu_client, output = true,
-      log = b.build .. "/servers.log" })
-  local told = proc.wait_output(program, "broadcast %S+ ms", 60)
-  proc.stop(program)
-  local rows = {}
-  for i, item in ipairs(list) do
-    local name, unit, title, target = table.unpack(item)
-    rows[i] = row { kind = "figure", name = "together", unit = unit, most = true,
-      title = title, target = target,
-      value = told and tonumber(program.out:match(name .. " (%S+) " .. unit)) }
-    if not rows[i].value then rows[i].why = "did not run" end
-  end
-  return rows
+  })
+end
+
+function M.ports()
+  return printed("ports", {
+    { "send", "ns", "a message to another isolate, one after the other" },
+    { "call", "us", "a call of another isolate, until its answer" },
+    { "transfer", "us", "a socket moves, until that is confirmed" },
+    { "moved", "us", "100 sockets move to and fro: one move" },
+  })
 end
 
 -- ---- push and proxy ----
@@ -382,7 +396,7 @@ function M.counter(options)
   return app_row("counter", title, redis, { "REDIS=127.0.0.1:" .. port }, options)
 end
 
-M.names = { "echo", "crowd", "sleepers", "fibers", "isolates", "together", "push",
-  "proxy", "first", "counter" }
+M.names = { "echo", "crowd", "sleepers", "fibers", "isolates", "together", "ports",
+  "push", "proxy", "first", "counter" }
 
 return M
