@@ -396,8 +396,9 @@ describe("shared dictionaries", function()
       end)
       app:get("/", function() return tostring(d:incr("requests", 1, 0)) end)
       app:get("/counts", function()
+        local ended = d:get "ended" -- first: then nothing changes any more
         return {
-          spun = d:get "spun", ended = d:get "ended", requests = d:get "requests",
+          spun = d:get "spun", ended = ended, requests = d:get "requests",
           table = d:get "table", list = d:llen "list", version = %d,
         }
       end)]]

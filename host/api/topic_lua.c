@@ -20,14 +20,19 @@ enum {
     NAME_MAX_LEN = 255,
     CAPACITY = 1000,
     CAPACITY_MAX = 1 << 24,
-    ECHO_LEAST = 64, /* shorter strings are cheap enough */
+    ECHO_LEAST = 64,  /* shorter strings are cheap enough */
+    KEEP = 64 * 1024, /* of a packing buffer */
 };
+
+/* User values of the first upvalue of all methods: the string that was read last; a
+ * draft, when nobody uses it. */
+enum { TEXT = 1, SPARE, USER_VALUES = 2 };
 
 struct handle {
     struct topic *topic;
 };
 
-/* What is being made ready to be published. */
+/* What is being made ready to be published; its user value is the list of its cargo. */
 struct draft {
     struct buf bytes;
     struct bulletin *bulletin;
@@ -39,7 +44,6 @@ struct held {
     struct cargo *cargo; /* copies, for pack to give away */
 };
 
-/* The first upvalue of receive: the string that was read last, in its user value. */
 struct echo {
     uint64_t number; /* of its bulletin; 0: none */
 };
@@ -66,12 +70,37 @@ static int draft_gc(lua_State *L) {
     return 0;
 }
 
+/* A draft and its list. It is nobody else's until it is given back: in the middle of
+ * packing a finalizer may publish. */
 static struct draft *push_draft(lua_State *L) {
-    struct draft *d = lua_newuserdatauv(L, sizeof *d, 0);
+    struct draft *d;
+    if (lua_getiuservalue(L, lua_upvalueindex(1), SPARE) != LUA_TNIL) {
+        d = lua_touserdata(L, -1);
+        lua_pushnil(L);
+        lua_setiuservalue(L, lua_upvalueindex(1), SPARE);
+        lua_getiuservalue(L, -1, 1);
+        return d;
+    }
+    lua_pop(L, 1);
+    d = lua_newuserdatauv(L, sizeof *d, 1);
     buf_init(&d->bytes);
     d->bulletin = NULL;
     luaL_setmetatable(L, DRAFT);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, -3, 1);
     return d;
+}
+
+/* With the draft and its list on top, which are popped. */
+static void give_back(lua_State *L, struct draft *d) {
+    bulletin_unref(d->bulletin);
+    d->bulletin = NULL;
+    if (buf_len(&d->bytes) > KEEP) buf_reset(&d->bytes);
+    buf_consume(&d->bytes, buf_len(&d->bytes));
+    desk_clear_list(L, lua_gettop(L));
+    lua_pop(L, 1);
+    lua_setiuservalue(L, lua_upvalueindex(1), SPARE);
 }
 
 /* What is in the list goes along as copies. */
@@ -81,6 +110,8 @@ static void add_cargo(lua_State *L, int list, struct bulletin *b, unsigned count
         const struct cargo_kind *kind = cargo_kind_of(L, -1);
         if (!kind->copy)
             luaL_error(L, "a %s has one owner, and cannot be published", kind->name);
+        const char *why = kind->refuse(lua_touserdata(L, -1));
+        if (why) luaL_error(L, "%s", why);
         b->cargo[b->cargo_count++] =
             (struct cargo){kind, kind->take(lua_touserdata(L, -1))};
         lua_pop(L, 1);
@@ -94,16 +125,13 @@ static int publish(lua_State *L) {
     lua_settop(L, 2);
     struct draft *d = push_draft(L);
     unsigned count = 0;
-    lua_newtable(L);
     pack_write_cargo(L, 2, &d->bytes, 4, &count);
     d->bulletin = bulletin_new(buf_len(&d->bytes), count);
     if (!d->bulletin) return luaL_error(L, "not enough memory");
     memcpy(d->bulletin->bytes, buf_data(&d->bytes), buf_len(&d->bytes));
     add_cargo(L, 4, d->bulletin, count);
     size_t reached = topic_publish(t, d->bulletin);
-    bulletin_unref(d->bulletin);
-    d->bulletin = NULL;
-    buf_reset(&d->bytes);
+    give_back(L, d);
     lua_pushinteger(L, (lua_Integer)reached);
     return 1;
 }
@@ -156,7 +184,7 @@ static void set_echo(lua_State *L, struct echo *e, uint64_t number) {
         lua_pushvalue(L, -1);
     else
         lua_pushnil(L);
-    lua_setiuservalue(L, lua_upvalueindex(1), 1);
+    lua_setiuservalue(L, lua_upvalueindex(1), TEXT);
 }
 
 /* Pushes the value of h's bulletin, which goes. last: no other fiber of this thread
@@ -166,7 +194,7 @@ static void push_value(lua_State *L, struct held *h, bool last) {
     uint64_t number = h->bulletin->number;
     bool again = e->number == number;
     if (again)
-        lua_getiuservalue(L, lua_upvalueindex(1), 1);
+        lua_getiuservalue(L, lua_upvalueindex(1), TEXT);
     else
         unpack(L, h);
     bool large = lua_type(L, -1) == LUA_TSTRING && lua_rawlen(L, -1) >= ECHO_LEAST;
@@ -379,7 +407,7 @@ int luaopen_atoll_core_topic(lua_State *L) {
         return luaL_error(L, "there are no topics here");
     owner(L, DRAFT, draft_gc);
     owner(L, HELD, held_gc);
-    struct echo *e = lua_newuserdatauv(L, sizeof *e, 1);
+    struct echo *e = lua_newuserdatauv(L, sizeof *e, USER_VALUES);
     e->number = 0;
     class(L, TOPIC, topic_methods);
     class(L, SUBSCRIPTION, subscription_methods);

@@ -6,7 +6,7 @@
 local topic = {}
 
 ---Gives the value, a copy each, to all who are subscribed now; to how many. Never waits.
----What it may hold: booleans, numbers, strings, tables of such, senders.
+---What it may hold: booleans, numbers, strings, tables of such, senders, references.
 ---@param value any  not nil
 ---@return integer
 function topic:publish(value) end
