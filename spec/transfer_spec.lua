@@ -236,6 +236,26 @@ for _, tls in ipairs { false, true } do
       assert.is_true(({ [""] = true, ECONNRESET = true })[code or ""], code)
     end)
 
+    it("arrives though its sender has gone, and is closed when it can go nowhere",
+      function()
+        for _, taken in ipairs { true, false } do
+          local here, there = pair(tls)
+          local port = atoll.port()
+          local h = spawn("local to, s = table.unpack(...) to:send(s) atoll.sleep(100)",
+            { port:sender(), there })
+          while #port == 0 do atoll.sleep(0.001) end
+          h:kill()
+          h:join(20)
+          if taken then
+            local s = keep(assert(port:receive(20)))
+            s:write "from the dead\n"
+            assert.equal("from the dead", here:read "line")
+          end
+          port:close()
+          if not taken then assert.is_nil((here:read "line")) end
+        end
+      end)
+
     it("is an argument, a result, a question and an answer", function()
       local here, there = pair(tls)
       local first = spawn("local s = (...).s s:write 'first\\n' return s",
