@@ -64,6 +64,23 @@ describe("a spawned isolate", function()
     assert.truthy(out:find "error isolate 1: child 1 failed: .*nobody hears this", out)
   end)
 
+  it("is killed although it never waits, whatever it catches", function()
+    for _, text in ipairs { "while true do end", "while true do pcall(error) end",
+      "coroutine.wrap(function() while true do end end)()",
+      "local co = coroutine.wrap(function() while true do coroutine.yield() end end) "
+        .. "while true do co() end",
+      "atoll.spawn(function() while true do end end) while true do end" } do
+      local h = spawn('atoll.shared("begun"):set("it", true) ' .. text)
+      local begun = atoll.shared("begun")
+      while not begun:get "it" do atoll.sleep(0.001) end
+      begun:delete "it"
+      h:kill()
+      local _, message, code = h:join(10)
+      assert.equal("ELUA", code)
+      assert.truthy(message:find "^killed\nstack traceback:\n.*:1: ", message)
+    end
+  end)
+
   it("is a script beside the app, or where the program was started", function()
     local h = assert(atoll.isolate.spawn("spec/support/answer.lua", 41))
     assert.equal(42, (h:join(10)))

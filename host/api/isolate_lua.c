@@ -50,14 +50,31 @@ static void script_done(void *data) {
     free(data);
 }
 
+/* And where, if that was in the middle of a computation. */
+static void describe_kill(lua_State *co, int status, struct buf *out) {
+    struct buf text;
+    const char *trace = NULL;
+    buf_init(&text);
+    if (status == ERR_LUA) {
+        gate_describe(co, -1, co, &text);
+        trace = buf_len(&text) ? memchr(buf_data(&text), '\n', buf_len(&text)) : NULL;
+    }
+    buf_printf(out, "killed");
+    if (trace) {
+        size_t before = (size_t)(trace - buf_data(&text));
+        buf_append(out, trace, buf_len(&text) - before);
+    }
+    buf_reset(&text);
+}
+
 static void over(struct fiber *f, void *owner, int status, lua_State *co, int count) {
     struct child *c = owner;
     struct buf text;
     (void)f, (void)count;
     if (!status) return;
     buf_init(&text);
-    if (status == ERR_CANCELLED)
-        buf_printf(&text, "killed");
+    if (status == ERR_CANCELLED || sched_is_cancelled(co, -1))
+        describe_kill(co, status, &text);
     else
         gate_describe(co, -1, co, &text);
     child_over(c, NULL, buf_span(&text));
@@ -203,7 +220,8 @@ static void tell_on_exit(lua_State *L, struct handle *h) {
 static void log_failure(const struct handle *h) {
     struct span text = span_of(h->words->bytes, h->words->len);
     struct buf line;
-    if (!h->words->failed || span_eq(text, SPAN("killed"))) return;
+    bool killed = text.len >= 6 && memcmp(text.at, "killed", 6) == 0;
+    if (!h->words->failed || killed) return;
     buf_init(&line);
     buf_printf(&line, "%s failed: %.*s", h->child->isolate.name, (int)text.len,
                text.at);

@@ -34,7 +34,7 @@ static int run(lua_State *L, lua_State *co, int n) {
     if (s) {
         barrier = s->barrier;
         if (!lua_isyieldable(L)) s->barrier = L;
-        s->running = co;
+        sched_runs(s, co);
     } else {
         runs(co);
     }
@@ -42,7 +42,7 @@ static int run(lua_State *L, lua_State *co, int n) {
     if (!s) {
         runs(L);
     } else {
-        s->running = L;
+        sched_runs(s, L);
         s->barrier = barrier;
         if (__builtin_expect(s->armed == co, 0)) slice_move(s, L);
         if (__builtin_expect(status == LUA_YIELD && s->parking, 0)) {

@@ -36,7 +36,8 @@ struct isolate {
     void (*begin)(struct isolate *i); /* on the new thread, before the loop runs */
     void (*end)(struct isolate *i);   /* on the thread, after the loop has ended and all
                                          fibers were killed; the generations still are */
-    bool signals; /* its thread, and so what it starts, is open to signals */
+    bool signals;       /* its thread, and so what it starts, is open to signals */
+    atomic_bool killed; /* it is to end; the watchdog sees to it if it does not wait */
     bool leaving; /* it finishes what it has: nothing is to be begun for the host */
     pthread_t thread;
     bool started;

@@ -162,6 +162,8 @@ void child_kill(struct child *c) {
     pthread_mutex_lock(&c->lock);
     if (!c->gone && !c->kill_posted) {
         c->kill_posted = true;
+        atomic_store_explicit(&c->isolate.killed, true, memory_order_relaxed);
+        if (c->nursery->slices) slices_rouse_now(c->nursery->slices);
         loop_post(&c->isolate.loop, &c->kill);
     }
     pthread_mutex_unlock(&c->lock);

@@ -220,7 +220,7 @@ static void go_on(struct sched *s, struct fiber *f, int arguments) {
     coro_clear(co, CORO_WAITING | CORO_PASSING);
     s->current = f;
     count_switch(s);
-    s->running = co;
+    sched_runs(s, co);
     s->lucky = 0;
     int status = lua_resume(co, f->generation->L, arguments, &results);
     s->running = NULL;

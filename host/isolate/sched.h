@@ -83,6 +83,7 @@ struct sched {
     /* Its innermost coroutine, or NULL; read by a signal handler on this thread. */
     lua_State *volatile running;
     lua_State *volatile armed; /* has slice.h's hook, or NULL */
+    volatile lua_Hook end;     /* ends whatever runs next, or NULL; see sched_runs */
     lua_State *barrier;        /* has resumed a coroutine of the program where it could
                                   not be suspended itself: parks must fail beyond it */
     bool paused;               /* the run queue is left as it is */
@@ -180,6 +181,12 @@ struct fiber *fiber_waiting_in(struct generation *g, lua_State *co);
 void fiber_wake(struct fiber *f, enum wake why);
 
 int luaopen_atoll_sched(lua_State *L);
+
+/* Used by coro.h, too: co is about to run, or to go on. */
+static inline void sched_runs(struct sched *s, lua_State *co) {
+    s->running = co;
+    if (__builtin_expect(s->end != NULL, 0)) lua_sethook(co, s->end, LUA_MASKCOUNT, 1);
+}
 
 static inline bool waiter_is_set(const struct waiter *w) {
     return w->fiber != NULL;

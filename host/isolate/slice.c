@@ -10,6 +10,7 @@
 enum { NAP_AFTER = 4 }; /* samples in which nothing has run */
 
 #define PERIOD_MIN (10 * CLOCK_MS)
+#define GRACE (20 * CLOCK_MS) /* to wait, for one that was killed, if none is set */
 
 struct slice_watch {
     struct slice_watch *next;
@@ -52,13 +53,25 @@ static void hook(lua_State *L, lua_Debug *ar) {
                  ms, ar->short_src, ar->currentline, ar->short_src, ar->linedefined);
 }
 
+/* Raises at whatever runs next, so that no pcall holds it up. */
+static void end(lua_State *L, lua_Debug *ar) {
+    (void)ar;
+    sched_push_cancelled(L);
+    lua_error(L);
+}
+
 static void signalled(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)context;
     if (info->si_code != SI_QUEUE || info->si_pid != getpid()) return;
     int saved = errno;
-    struct sched *s = &((struct isolate *)info->si_value.sival_ptr)->sched;
+    struct isolate *i = info->si_value.sival_ptr;
+    struct sched *s = &i->sched;
     lua_State *L = s->running;
-    if (L && !s->armed && !lua_gethook(L)) { /* a debugger's hook is left alone */
+    if (atomic_load_explicit(&i->killed, memory_order_relaxed)) {
+        s->end = end;
+        if (L) lua_sethook(L, end, LUA_MASKCOUNT, 1);
+    } else if (L && !s->armed &&
+               !lua_gethook(L)) { /* a debugger's hook is left alone */
         s->armed = L;
         lua_sethook(L, hook, LUA_MASKCOUNT, 1);
     }
@@ -82,6 +95,8 @@ void slice_move(struct sched *s, lua_State *L) {
 static bool sample(struct slices *s, struct slice_watch *w, int64_t now) {
     struct sched *sched = &w->isolate->sched;
     unsigned switches = atomic_load_explicit(&sched->switches, memory_order_relaxed);
+    bool killed = atomic_load_explicit(&w->isolate->killed, memory_order_relaxed);
+    if (!s->warn && !killed) return false;
     if (switches != w->seen) {
         w->seen = switches;
         w->since = now;
@@ -89,7 +104,8 @@ static bool sample(struct slices *s, struct slice_watch *w, int64_t now) {
         return true;
     }
     if (switches % 2 == 0) return false;
-    if (!w->reported && now - w->since >= s->warn) {
+    if (now - w->since < (s->warn ? s->warn : GRACE)) return true;
+    if (killed || !w->reported) {
         w->reported = true;
         atomic_store_explicit(&sched->slice_since, w->since, memory_order_relaxed);
         pthread_sigqueue(w->thread, SLICE_SIGNAL,
@@ -185,7 +201,7 @@ int slices_watch(struct slices *s, struct isolate *i) {
     w->next = s->watches;
     s->watches = w;
     pthread_mutex_unlock(&s->lock);
-    i->sched.watchdog = s;
+    if (s->warn) i->sched.watchdog = s;
     return 0;
 }
 

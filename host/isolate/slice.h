@@ -5,6 +5,9 @@
  * running coroutine (lua_sethook is safe in a handler); the hook names file and line
  * and disarms. While no isolate runs anything the watchdog sleeps, too.
  *
+ * An isolate that was killed, and does not wait, is sent the signal as well: then an
+ * error is raised at each of its instructions until it has ended.
+ *
  * One watchdog thread per host; isolates are watched from their start to their end. The
  * signal is SIGURG, which is ignored by default and does no harm when it strays. */
 #ifndef ISOLATE_SLICE_H
@@ -14,7 +17,11 @@
 
 #include <signal.h>
 
+#ifdef __SANITIZE_THREAD__
+enum { SLICE_SIGNAL = SIGTRAP }; /* see POOL_SIGNAL in net/pool.h */
+#else
 enum { SLICE_SIGNAL = SIGURG };
+#endif
 
 struct slices {
     atomic_bool napping;
@@ -26,8 +33,8 @@ struct slices {
     struct slice_watch *watches;
 };
 
-/* Starts the watchdog; a slice longer than warn ns is logged once. NULL without memory
- * or thread, with *err set. */
+/* Starts the watchdog; a slice longer than warn ns is logged once, with 0 none. NULL
+ * without memory or thread, with *err set. */
 struct slices *slices_start(int64_t warn, int *err);
 
 /* No isolate is watched any more. */

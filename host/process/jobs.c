@@ -427,9 +427,10 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     j->place.nursery.blocking = j->place.pools.blocking;
     j->commons = commons_new(s->shared_memory);
     if (!j->commons) err = ERR_MEMORY;
-    /* A script has nobody to keep waiting. */
-    if (err == 0 && s->slice_warn > 0 && listeners->count) {
-        j->place.slices = slices_start((int64_t)(s->slice_warn * 1e9), &err);
+    if (err == 0) {
+        /* A script has nobody to keep waiting, but may kill what it has spawned. */
+        double warn = listeners->count ? s->slice_warn : 0;
+        j->place.slices = slices_start((int64_t)(warn * 1e9), &err);
         j->place.nursery.slices = j->place.slices;
     }
     if (err) {
