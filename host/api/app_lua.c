@@ -83,7 +83,8 @@ static void load_app(lua_State *L, struct app *app) {
     require(L, "atoll.loader");
     lua_getfield(L, -1, "load");
     lua_pushstring(L, app->options->appdir);
-    lua_call(L, 1, 1);
+    lua_pushstring(L, app->options->prefix);
+    lua_call(L, 2, 1);
     site_load(L, &app->site);
     app->start = site_hook(L, "start");
     app->reload = site_hook(L, "reload");

@@ -22,6 +22,7 @@ struct script_signals;
 /* What app_open is given as plan->data; borrowed. */
 struct app_options {
     const char *appdir; /* absolute; NULL for a script */
+    const char *prefix; /* of all its paths, "/shop"; or NULL */
     const char *script; /* a file to run instead, or NULL */
     const char *module; /* a module to run instead, or NULL */
     int argc;           /* of the script */

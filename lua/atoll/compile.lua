@@ -263,13 +263,14 @@ local function error_hook(out, root)
 end
 
 -- app and the list `more` of entries that come after its own; files makes handlers for
--- directories; public, if any, is what serves files where no route matches.
-function M.compile(app, more, files, public)
+-- directories; public, if any, is what serves files where no route matches. All of it
+-- lies under the prefix.
+function M.compile(app, more, files, public, prefix)
   local out = {
     routes = {}, seen = {}, late = {}, scopes = {}, within = {}, error_hooks = {},
     start = {}, stop = {}, reload = nil, files = files, timers = {},
   }
-  local root = walk(out, nil, app, "")
+  local root = walk(out, nil, app, prefix or "")
   for _, entry in ipairs(more) do entry_kinds.route(out, root, entry) end
   for _, late in ipairs(out.late) do
     if not out.seen["GET " .. pattern.shape(late.route.pattern)] then

@@ -113,12 +113,12 @@ local function server(directory)
   end
 end
 
--- For public/: the answer to a request that no route matches, or nil.
-function M.public(directory)
-  local serve = server(directory)
+-- For public/: the answer to a request under the prefix that no route matches, or nil.
+function M.public(directory, prefix)
+  local serve, from = server(directory), #prefix + 1
   return function(req)
     if req.method ~= "GET" and req.method ~= "HEAD" then return nil end
-    return serve(req, req.path)
+    return serve(req, req.path:sub(from))
   end
 end
 

@@ -56,11 +56,13 @@ local function from_table(value, path)
 end
 
 -- Whatever app.lua returned, as an app.
-local function as_app(value, path)
+local function as_app(value, path, prefix)
   if app.is(value) then return value end
   if type(value) == "function" then
     local result = app.new()
     add(result, path, { "*" }, "/*path", value)
+    -- Joined to the prefix that has no slash behind it.
+    if prefix ~= "" then add(result, path, { "*" }, "/", value) end
     return result
   end
   if type(value) == "table" then return from_table(value, path) end
@@ -71,7 +73,7 @@ end
 
 -- The routes of an app in any of these forms, for one that is in no directory.
 function M.compile(value, where)
-  local compiled = compile.compile(as_app(value, where), {}, files)
+  local compiled = compile.compile(as_app(value, where, ""), {}, files)
   for _, route in ipairs(compiled.routes) do route.source = route.where end
   return compiled
 end
@@ -85,8 +87,9 @@ local function run(path)
   return value
 end
 
-function M.load(appdir)
-  appdir = appdir:gsub("(.)/+$", "%1")
+-- prefix: under which all of the app lies, as if another had mounted it there; or "".
+function M.load(appdir, prefix)
+  appdir, prefix = appdir:gsub("(.)/+$", "%1"), prefix or ""
   local main = appdir .. "/app.lua"
   local tree, public = appdir .. "/routes", appdir .. "/public"
   local has_main, has_tree = host.is_file(main), host.is_directory(tree)
@@ -95,10 +98,10 @@ function M.load(appdir)
     error(("%s: no app.lua, no routes/ and no public/ there"):format(appdir), 0)
   end
   files.set_directory(appdir)
-  local root = has_main and as_app(run(main), main) or app.new()
+  local root = has_main and as_app(run(main), main, prefix) or app.new()
   local more = has_tree and routes.read(tree) or {}
-  local serve = has_public and files.public(public) or nil
-  local compiled = compile.compile(root, more, files, serve)
+  local serve = has_public and files.public(public, prefix) or nil
+  local compiled = compile.compile(root, more, files, serve, prefix)
   for _, route in ipairs(compiled.routes) do
     local inside = route.where:sub(1, #appdir + 1) == appdir .. "/"
     route.source = inside and route.where:sub(#appdir + 2) or route.where
