@@ -120,4 +120,11 @@ return {
 
   -- Time that a stopping host, or an old generation, has to finish requests.
   -- drain_timeout = 30,
+
+  -- Several apps in one host, in place of one on the command line. Each is a
+  -- table with dir, which is relative to this file; path, as in path =
+  -- "/shop", or host, as in host = "api.example.org" or "*.example.org", or
+  -- both, or neither for whatever the others do not have; isolates and any
+  -- other setting for this app alone.
+  -- apps = {},
 }

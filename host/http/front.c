@@ -68,6 +68,33 @@ static struct front *lighter(struct front *f, unsigned lead, int64_t patience) {
     return best;
 }
 
+unsigned front_busy(const struct front *f) {
+    return load_of(f) + atomic_load_explicit(&f->expected, memory_order_relaxed);
+}
+
+bool front_is_prompt(struct front *f, int64_t patience) {
+    return is_free(f->loop, patience);
+}
+
+struct front *front_lightest(struct crew *crew, int64_t patience) {
+    unsigned count = atomic_load_explicit(&crew->count, memory_order_acquire);
+    struct front *best = NULL;
+    unsigned least = 0;
+    bool best_prompt = false;
+    for (unsigned i = 0; i < count; i++) {
+        struct front *f = atomic_load_explicit(&crew->fronts[i], memory_order_acquire);
+        if (!f) continue;
+        unsigned busy = front_busy(f);
+        bool prompt = is_free(f->loop, patience);
+        if (best && (best_prompt > prompt || (best_prompt == prompt && busy >= least)))
+            continue;
+        best = f;
+        least = busy;
+        best_prompt = prompt;
+    }
+    return best;
+}
+
 static void welcome(struct front *f, int fd, const struct sockaddr_storage *peer) {
     struct front *to = lighter(f, HAND_OVER_LEAD, 0);
     struct handover *h = to ? malloc(sizeof *h) : NULL;
@@ -226,6 +253,7 @@ void front_drain(struct front *f, int64_t grace) {
     atomic_store(&f->crew->fronts[f->place], NULL); /* nobody hands over to it */
     f->drain_since = f->loop->now;
     f->drain_grace = grace;
+    loan_drain(f);
     /* What the kernel has queued would be reset when the last clone is closed. */
     for (unsigned i = 0; i < f->listener_count; i++) {
         struct sockaddr_storage peer;

@@ -72,6 +72,7 @@ struct front {
     int64_t full_told;                /* ns; not before then again */
     int64_t drain_since, drain_grace; /* ns */
     _Alignas(64) atomic_uint load;    /* connections, and those on their way here */
+    atomic_uint expected;             /* requests on their way here (usher.h) */
 };
 
 /* crew: NULL for a front that accepts nothing and takes requests on loan (loan.h).
@@ -105,6 +106,16 @@ void front_done(struct front *f);
 /* Gives all connections that are idle to others of the crew, and those that become idle
  * later; stops accepting. */
 void front_leave(struct front *f);
+
+/* ---- any thread, while the front is known ---- */
+
+/* Connections and requests that it has or is about to get. */
+unsigned front_busy(const struct front *f);
+/* False when it has been in one turn for patience ns or more. */
+bool front_is_prompt(struct front *f, int64_t patience);
+/* The crew's least busy front, of those that are prompt if any is; NULL: none accepts.
+ */
+struct front *front_lightest(struct crew *crew, int64_t patience);
 
 /* ---- for h1 ---- */
 void front_closed(struct front *f); /* a connection has gone */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "http/h1.h"
+#include "http/loan.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -24,6 +25,7 @@ bool h1_body_in_the_way(const struct h1 *c, const struct exchange *x) {
 static inline size_t put_head(struct exchange *x, struct span type, char *to) {
     struct h1 *c = x->conn;
     if (!x->head.keep_alive || c->closing || c->front->draining ||
+        (__builtin_expect(c->loan != NULL, 0) && loan_home_drains(c->loan)) ||
         h1_body_in_the_way(c, x))
         x->close = true;
     size_t fields = buf_len(&x->fields);

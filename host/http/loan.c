@@ -11,7 +11,8 @@ struct lender {
     atomic_uint references;
     pthread_mutex_t lock;
     struct front *front; /* NULL: it takes nobody back */
-    unsigned out;        /* connections that are not even on their way back */
+    atomic_bool drains;
+    unsigned out; /* connections that are not even on their way back */
 };
 
 static void unref(struct lender *l) {
@@ -26,6 +27,7 @@ static bool make_lender(struct front *f) {
     if (!l) return false;
     atomic_init(&l->references, 1);
     pthread_mutex_init(&l->lock, NULL);
+    atomic_init(&l->drains, f->draining);
     l->front = f;
     return true;
 }
@@ -228,6 +230,16 @@ void loan_close(struct front *f) {
         atomic_fetch_sub_explicit(&f->load, f->lender->out, memory_order_relaxed);
     f->lender->front = NULL;
     pthread_mutex_unlock(&f->lender->lock);
+}
+
+void loan_drain(struct front *f) {
+    if (f->lender)
+        atomic_store_explicit(&f->lender->drains, true, memory_order_relaxed);
+}
+
+bool loan_home_drains(const struct loan *n) {
+    return loan_is_out(n) &&
+           atomic_load_explicit(&n->home->drains, memory_order_relaxed);
 }
 
 void loan_done(struct front *f) {

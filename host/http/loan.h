@@ -74,6 +74,10 @@ bool loan_bury(struct h1 *c);
  * take it. */
 bool loan_move(struct h1 *c);
 
+/* What is out says that it ends where it is answered. */
+void loan_drain(struct front *f);
+bool loan_home_drains(const struct loan *n);
+
 /* The front takes nobody back from now on; then it is freed. */
 void loan_close(struct front *f);
 void loan_done(struct front *f);

@@ -20,6 +20,7 @@ void blueprint_release(struct blueprint *b) {
     if (b->blocking) blocking_site_close(b->blocking);
     if (b->settings) settings_free(b->settings);
     free(b->appdir);
+    free(b->prefix);
     free(b);
 }
 
@@ -82,6 +83,12 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .connections_max = s->connections_max,
     };
     return b;
+}
+
+void blueprint_under(struct blueprint *b, const char *prefix) {
+    if (!*prefix) return;
+    CHECK(b->prefix = strdup(prefix));
+    b->options.prefix = b->prefix;
 }
 
 struct generation *blueprint_build(struct blueprint *b, uint64_t number,

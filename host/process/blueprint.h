@@ -16,6 +16,7 @@ struct blueprint {
     atomic_uint references;
     struct settings *settings; /* owned when loaded by a reload, else NULL */
     char *appdir;              /* owned; NULL for a script */
+    char *prefix;              /* owned; NULL when it has the whole host */
     struct app_options options;
     struct generation_plan plan;
     struct blocking_site *blocking; /* of this snapshot */
@@ -26,6 +27,9 @@ struct blueprint {
  * the caller's to set. */
 struct blueprint *blueprint_new(struct settings *settings, bool own,
                                 const char *appdir);
+
+/* All of the app is to lie under that path, if it is not empty; copied. */
+void blueprint_under(struct blueprint *b, const char *prefix);
 
 /* A generation, holding a reference; NULL with *error. */
 struct generation *blueprint_build(struct blueprint *b, uint64_t number,

@@ -16,7 +16,9 @@
 const struct verb_row verb_table[VERBS] = {
     [VERB_SERVE] =
         {"serve", TAKES_WORD, true, "[APPDIR] " OPTIONS, "serve the app in APPDIR (.)",
-         "Serves the app in APPDIR: app.lua, routes/ or public/, or several of them. "
+         "Serves the app in APPDIR: app.lua, routes/ or public/, or several of them; "
+         "or, "
+         "without APPDIR, the apps that the config file names. "
          "One "
          "line on stderr says when it is ready, and on which addresses.\n"
          "Signals: HUP reloads; TERM and QUIT finish what is in flight and stop; INT "

@@ -30,7 +30,8 @@ struct listeners {
 struct heritage {
     struct settings *settings;            /* in force when the host starts */
     const struct settings_source *source; /* to load them again */
-    const char *app;                      /* as the user gave it, for messages */
+    const char *app;                      /* as the user gave it, for messages; this
+                                             and what follows NULL with several apps */
     const char *app_path; /* absolute, symlinks as they are: appdir_resolve it anew
                              for each reload, so that a switched symlink counts */
     const char *appdir;   /* app_path resolved before this fork */

@@ -6,6 +6,7 @@
 #include "process/appdir.h"
 #include "process/jobs.h"
 #include "process/sockets.h"
+#include "process/ushers.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -14,35 +15,78 @@
 
 static const int64_t SECOND = 1000000000;
 
+/* An app and its isolates. */
+struct served {
+    struct host *host;
+    struct jobs jobs;
+    size_t index; /* in the settings; 0 for the only one */
+    bool committed, empty;
+};
+
 struct host {
     struct heritage *heritage;
     struct loop loop;
-    struct jobs jobs;
+    struct served *apps;
+    size_t count;
+    bool shared; /* the listeners, by several apps, so that ushers accept */
+    struct ushers ushers;
     struct timer delay, deadline;
     ev_io signals;
     int descriptors; /* before anything was opened */
     int code;
-    bool ready, stopping, draining;
+    bool ready, stopping, draining, overdue;
+    bool closed; /* no usher is there, or none any more */
     struct worker_left left;
 };
 
+static unsigned isolate_count(const struct host *h) {
+    unsigned n = 0;
+    for (size_t i = 0; i < h->count; i++) n += h->apps[i].jobs.count;
+    return n;
+}
+
 /* ---- the end ---- */
 
-static void drain(struct timer *t) {
-    struct host *h = LIST_OF(t, struct host, delay);
-    h->draining = true;
-    /* The workers' clones are the last ones: they accept what is queued and close. */
-    sockets_close(&h->heritage->listeners);
-    jobs_drain(&h->jobs);
-    double seconds = h->heritage->settings->drain_timeout;
-    if (timer_set(&h->loop, &h->deadline,
-                  clock_ns() + (int64_t)(seconds * (double)SECOND)) != 0)
-        jobs_cut(&h->jobs);
+static void drain_apps(struct host *h) {
+    h->closed = true;
+    for (size_t i = 0; i < h->count; i++) {
+        if (h->overdue)
+            jobs_cut(&h->apps[i].jobs);
+        else
+            jobs_drain(&h->apps[i].jobs);
+    }
+}
+
+static void cut(struct host *h) {
+    h->overdue = true;
+    if (h->shared && !h->closed)
+        ushers_cut(&h->ushers);
+    else
+        drain_apps(h);
 }
 
 static void overdue(struct timer *t) {
-    struct host *h = LIST_OF(t, struct host, deadline);
-    jobs_cut(&h->jobs);
+    cut(LIST_OF(t, struct host, deadline));
+}
+
+static void ushers_over(void *user) {
+    struct host *h = user;
+    if (!h->closed) drain_apps(h);
+}
+
+static void drain(struct timer *t) {
+    struct host *h = LIST_OF(t, struct host, delay);
+    double seconds = h->heritage->settings->drain_timeout;
+    h->draining = true;
+    /* The workers' clones are the last ones: they accept what is queued and close. */
+    sockets_close(&h->heritage->listeners);
+    if (timer_set(&h->loop, &h->deadline,
+                  clock_ns() + (int64_t)(seconds * (double)SECOND)) != 0)
+        cut(h);
+    else if (h->shared)
+        ushers_drain(&h->ushers);
+    else
+        drain_apps(h);
 }
 
 static void stop(struct host *h) {
@@ -55,49 +99,123 @@ static void stop(struct host *h) {
         drain(&h->delay);
 }
 
-/* ---- what the jobs tell ---- */
+/* The first start has failed: nobody has been served. */
+static void give_up(struct host *h, int code) {
+    if (h->code == 0) h->code = code;
+    h->stopping = h->draining = true;
+    cut(h);
+}
+
+/* ---- what the jobs and ushers tell ---- */
+
+static void serving(void *user) {
+    struct host *h = user;
+    h->ready = true;
+    if (heritage_say(h->heritage, MESSAGE_READY, isolate_count(h)) != 0)
+        log_warn("the supervisor does not hear that the host is ready");
+    if (h->heritage->restarts)
+        log_info("serving again with %u isolates", isolate_count(h));
+}
+
+/* What heads and bodies may be before it is known whose they are. */
+static struct blueprint *door(struct settings *s, bool own) {
+    struct blueprint *b = blueprint_new(s, own, NULL);
+    b->limits.body_max = 0;
+    for (size_t i = 0; i < s->app_count; i++)
+        if (s->apps[i].settings->body_max > b->limits.body_max)
+            b->limits.body_max = s->apps[i].settings->body_max;
+    return b;
+}
 
 static void committed(struct jobs *j) {
-    struct host *h = j->user;
-    if (h->ready) return;
-    h->ready = true;
-    if (heritage_say(h->heritage, MESSAGE_READY, j->count) != 0)
-        log_warn("the supervisor does not hear that the host is ready");
-    if (h->heritage->restarts) log_info("serving again with %u isolates", j->count);
+    struct served *a = j->user;
+    struct host *h = a->host;
+    if (h->ready || a->committed) return;
+    a->committed = true;
+    for (size_t i = 0; i < h->count; i++)
+        if (!h->apps[i].committed) return;
+    if (h->stopping && h->shared) return;
+    if (!h->shared) {
+        serving(h);
+        return;
+    }
+    struct settings *s = h->heritage->settings;
+    int err =
+        ushers_start(&h->ushers, &h->heritage->listeners, door(s, false), s->isolates);
+    if (err) give_up(h, EX_OSERR);
 }
 
 static void failed(struct jobs *j, int code) {
-    struct host *h = j->user;
-    if (h->ready) return; /* what served goes on serving */
-    h->code = code;
-    h->stopping = h->draining = true;
-    jobs_cut(j);
+    struct host *h = ((struct served *)j->user)->host;
+    if (!h->ready) give_up(h, code); /* else what served goes on serving */
 }
 
 static void emptied(struct jobs *j) {
-    struct host *h = j->user;
-    if (!h->draining) return;
-    loop_stop(&h->loop);
+    struct served *a = j->user;
+    struct host *h = a->host;
+    a->empty = true;
+    for (size_t i = 0; i < h->count; i++)
+        if (!h->apps[i].empty) return;
+    if (h->draining) loop_stop(&h->loop);
 }
 
 static void kept(const struct setting *row) {
     log_warn("%s has changed: it takes effect when atoll is started again", row->name);
 }
 
+static struct blueprint *complain(const struct problem *p) {
+    log_error("reload failed, the running code goes on: %s", p->text);
+    return NULL;
+}
+
+/* Once for all apps: what is wrong with the settings is told once. */
+static void reload(struct host *h) {
+    struct problem p = {0};
+    struct settings *s = h->shared ? settings_load(h->heritage->source, &p) : NULL;
+    if (h->shared && !s) {
+        complain(&p);
+        return;
+    }
+    if (h->shared && settings_keep(s, h->heritage->settings, kept) == 0) {
+        log_set_level((enum log_level)s->log_level);
+        ushers_limit(&h->ushers, door(s, true));
+    } else {
+        settings_free(s);
+    }
+    for (size_t i = 0; i < h->count; i++) jobs_reload(&h->apps[i].jobs);
+}
+
+/* The settings of one of several apps, out of all. */
+static struct settings *take(struct settings *all, size_t index) {
+    struct settings *own = settings_copy(all->apps[index].settings);
+    settings_free(all);
+    return own;
+}
+
 static struct blueprint *fresh(struct jobs *j) {
-    struct host *h = j->user;
+    struct served *a = j->user;
+    struct host *h = a->host;
     struct heritage *from = h->heritage;
     struct problem p = {0};
-    char *appdir = appdir_resolve(from->app_path, &p);
-    struct settings *settings = appdir ? settings_load(from->source, &p) : NULL;
-    if (!settings) {
-        log_error("reload failed, the running code goes on: %s", p.text);
-        free(appdir);
-        return NULL;
+    struct settings *s = settings_load(from->source, &p);
+    if (!s) return complain(&p);
+    if (settings_keep(s, from->settings, h->shared ? NULL : kept) < 0) {
+        settings_free(s);
+        problem_set(&p, EX_OSERR, "out of memory");
+        return complain(&p);
     }
-    settings_keep(settings, from->settings, kept);
-    log_set_level((enum log_level)settings->log_level);
-    struct blueprint *b = blueprint_new(settings, true, appdir);
+    const struct settings_app *app = h->shared ? &s->apps[a->index] : NULL;
+    char *appdir = appdir_resolve(app ? app->dir : from->app_path, &p);
+    if (!appdir) {
+        if (app) problem_at(&p, app->name);
+        settings_free(s);
+        return complain(&p);
+    }
+    if (!app) log_set_level((enum log_level)s->log_level);
+    if (app) s = take(s, a->index);
+    CHECK(s);
+    struct blueprint *b = blueprint_new(s, true, appdir);
+    if (app) blueprint_under(b, from->settings->apps[a->index].path);
     free(appdir);
     return b;
 }
@@ -105,6 +223,17 @@ static struct blueprint *fresh(struct jobs *j) {
 static const struct jobs_user user = {committed, failed, emptied, fresh, NULL, NULL};
 
 /* ---- signals ---- */
+
+static void resize(struct host *h, bool more) {
+    if (h->stopping) return;
+    if (h->shared)
+        log_warn("with several apps the isolates of each are as many as the config "
+                 "says");
+    else if (more)
+        jobs_add(&h->apps->jobs);
+    else
+        jobs_remove(&h->apps->jobs);
+}
 
 static void signalled(struct ev_loop *ev, ev_io *io, int events) {
     (void)ev;
@@ -117,15 +246,11 @@ static void signalled(struct ev_loop *ev, ev_io *io, int events) {
         case SIGQUIT:
         case SIGINT: stop(h); break;
         case SIGHUP:
-            if (!h->stopping) jobs_reload(&h->jobs);
+            if (!h->stopping) reload(h);
             break;
         case SIGUSR1: log_reopen(); break;
         case SIGTTIN:
-            if (!h->stopping) jobs_add(&h->jobs);
-            break;
-        case SIGTTOU:
-            if (!h->stopping) jobs_remove(&h->jobs);
-            break;
+        case SIGTTOU: resize(h, info.ssi_signo == SIGTTIN); break;
         }
     }
 }
@@ -156,11 +281,56 @@ static void say_goodbye(struct host *h, int listening) {
         h->left.generations, left < 0 ? 0 : left);
 }
 
+/* Takes what it needs of the heritage; 0 or a negative error. */
+static int init_apps(struct host *h) {
+    static const struct listeners none;
+    struct heritage *from = h->heritage;
+    struct settings *s = from->settings;
+    int err = 0;
+    h->shared = s->app_count > 0;
+    h->closed = !h->shared;
+    h->count = 0;
+    size_t count = h->shared ? s->app_count : 1;
+    CHECK(h->apps = calloc(count, sizeof *h->apps));
+    if (h->shared) ushers_init(&h->ushers, &h->loop, s, serving, ushers_over, h);
+    for (size_t i = 0; i < count && !err; i++) {
+        struct served *a = &h->apps[i];
+        a->host = h;
+        a->index = i;
+        err = jobs_init(&a->jobs, &h->loop, h->shared ? s->apps[i].settings : s,
+                        h->shared ? &none : &from->listeners, &user, a);
+        if (err) break;
+        h->count++;
+        if (!h->shared) continue;
+        a->jobs.place.name = s->apps[i].name;
+        ushers_app(&h->ushers, &s->apps[i], &a->jobs.place.crew);
+    }
+    return err;
+}
+
+static void start_app(struct host *h, struct served *a) {
+    struct settings *s = h->heritage->settings;
+    const struct settings_app *app = h->shared ? &s->apps[a->index] : NULL;
+    struct problem p = {0};
+    char *appdir = app ? appdir_resolve(app->dir, &p) : NULL;
+    if (app && !appdir) {
+        log_error("%s: %s", app->place, p.text);
+        give_up(h, p.code);
+        return;
+    }
+    struct blueprint *b = blueprint_new(app ? app->settings : s, false,
+                                        app ? appdir : h->heritage->appdir);
+    if (app) blueprint_under(b, app->path);
+    free(appdir);
+    jobs_first(&a->jobs, b, app ? app->settings->isolates : s->isolates);
+}
+
 /* Everything has its place in this order:
  *  1. count descriptors, before anything of ours is open
  *  2. the log's writer thread, so that what follows can be told
  *  3. the loop and the signals, blocked before there is a second thread
- *  4. the first job: build, start and commit a generation on each new worker
+ *  4. the first job: build, start and commit a generation on each new worker; of
+ *     several apps each has one, and when all are done the ushers open
  *  5. the loop, until the last worker has ended
  *  6. the same backwards */
 int host_main(struct heritage *heritage) {
@@ -177,19 +347,18 @@ int host_main(struct heritage *heritage) {
     }
     timer_init(&h.delay, drain);
     timer_init(&h.deadline, overdue);
-    struct settings *s = heritage->settings;
-    struct blueprint *b = blueprint_new(s, false, heritage->appdir);
     err = watch_signals(&h);
-    if (err == 0) err = jobs_init(&h.jobs, &h.loop, s, &heritage->listeners, &user, &h);
+    if (err == 0) err = init_apps(&h);
     if (err) {
         log_error("cannot start: %s", err_text(err));
         h.code = EX_OSERR;
-        blueprint_release(b);
     } else {
-        jobs_first(&h.jobs, b, s->isolates);
+        for (size_t i = 0; i < h.count && !h.code; i++) start_app(&h, &h.apps[i]);
         loop_run(&h.loop);
-        jobs_done(&h.jobs, &h.left);
     }
+    if (h.shared) ushers_done(&h.ushers, &h.left);
+    for (size_t i = 0; i < h.count; i++) jobs_done(&h.apps[i].jobs, &h.left);
+    free(h.apps);
     ev_io_stop(h.loop.ev, &h.signals);
     fd_close(&h.signals.fd);
     sockets_close(&heritage->listeners);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "isolate/commons.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
 
@@ -22,6 +23,10 @@ static const char *job_name(enum job_kind kind) {
     }
 }
 
+/* Which app it is about, before what is logged, where there are several. */
+#define NAMED "%s%s"
+#define NAME(j) ((j)->place.name ? (j)->place.name : ""), ((j)->place.name ? ": " : "")
+
 static double ms_since(int64_t from) {
     return (double)(clock_ns() - from) / 1e6;
 }
@@ -30,7 +35,9 @@ static double ms_since(int64_t from) {
 
 static void *load(void *data) {
     struct jobs *j = data;
-    log_set_thread_name("loader");
+    char name[80] = "loader";
+    if (j->place.name) snprintf(name, sizeof name, "%.60s loader", j->place.name);
+    log_set_thread_name(name);
     for (unsigned i = 0; i < j->target_count; i++) {
         j->built[i] = blueprint_build(j->next, j->number, &j->problem);
         if (j->built[i]) continue;
@@ -38,6 +45,7 @@ static void *load(void *data) {
         j->broken = true;
         break;
     }
+    log_set_thread_name(NULL);
     loop_post(j->place.main, &j->loaded);
     return NULL;
 }
@@ -92,10 +100,11 @@ static void fail(struct jobs *j) {
     struct buf text;
     buf_init(&text);
     if (kind == JOB_RELOAD || kind == JOB_REPLACE)
-        buf_printf(&text, "%s failed after %.0f ms, the running code goes on: ",
+        buf_printf(&text,
+                   NAMED "%s failed after %.0f ms, the running code goes on: ", NAME(j),
                    job_name(kind), ms_since(j->began));
     else
-        buf_printf(&text, "%s failed: ", job_name(kind));
+        buf_printf(&text, NAMED "%s failed: ", NAME(j), job_name(kind));
     if (buf_append(&text, why.at, why.len) == 0)
         log_lines(LEVEL_ERROR, SPAN(""), buf_span(&text));
     buf_reset(&text);
@@ -124,12 +133,12 @@ static void succeed(struct jobs *j) {
     j->next = NULL;
     j->kind = JOB_NONE;
     if (kind == JOB_RELOAD)
-        log_info("reload: generation %llu serves after %.1f ms",
+        log_info(NAMED "reload: generation %llu serves after %.1f ms", NAME(j),
                  (unsigned long long)j->number, ms);
     else if (kind == JOB_ADD)
         log_info("%u isolates after %.1f ms", j->count, ms);
     else if (kind == JOB_REPLACE)
-        log_info("a new state of generation %llu serves after %.1f ms",
+        log_info(NAMED "a new state of generation %llu serves after %.1f ms", NAME(j),
                  (unsigned long long)j->number, ms);
     j->callbacks->committed(j);
     next_job(j);
@@ -209,12 +218,12 @@ static struct worker *make_worker(struct jobs *j, struct blueprint *b) {
     int fds[64], err;
     unsigned n = 0;
     unsigned place = (unsigned)j->index++;
-    for (size_t i = 0; i < j->listeners->count && n < 64; i++) {
+    for (size_t i = 0; j->listeners && i < j->listeners->count && n < 64; i++) {
         const struct listener *l = &j->listeners->at[i];
         fds[n++] = l->fds[place % l->count];
     }
     struct worker *w =
-        worker_new(&j->place, j->index, fds, n, b, j->listeners->count > 0, &err);
+        worker_new(&j->place, j->index, fds, n, b, j->listeners != NULL, &err);
     if (w && (err = worker_start(w)) == 0) {
         list_append(&j->alive, &w->member);
         return w;
@@ -356,8 +365,8 @@ static void reported(struct report *r) {
         break;
     case EVENT_MEMORY:
         if (r->worker->replacing || r->worker->leaving) break;
-        log_error("isolate %d: Lua is out of memory; its state is replaced",
-                  r->worker->isolate.index);
+        log_error(NAMED "isolate %d: Lua is out of memory; its state is replaced",
+                  NAME(j), r->worker->isolate.index);
         r->worker->replacing = true;
         next_job(j);
         break;
@@ -429,7 +438,7 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     if (!j->commons) err = ERR_MEMORY;
     if (err == 0) {
         /* A script has nobody to keep waiting, but may kill what it has spawned. */
-        double warn = listeners->count ? s->slice_warn : 0;
+        double warn = listeners ? s->slice_warn : 0;
         j->place.slices = slices_start((int64_t)(warn * 1e9), &err);
         j->place.nursery.slices = j->place.slices;
     }
@@ -457,5 +466,8 @@ void jobs_done(struct jobs *j, struct worker_left *left) {
     /* Which the blueprints know. What is left behind may yet use them. */
     if (pools_done(&j->place.pools) == 0) commons_free(j->commons);
     buf_reset(&j->problem);
-    *left = j->left_so_far;
+    left->requests += j->left_so_far.requests;
+    left->connections += j->left_so_far.connections;
+    left->fibers += j->left_so_far.fibers;
+    left->generations += j->left_so_far.generations;
 }

@@ -64,6 +64,8 @@ struct jobs {
     struct worker_left left_so_far;
 };
 
+/* listeners: to accept from; none in them when requests come on loan; NULL for scripts.
+ */
 int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
               const struct listeners *listeners, const struct jobs_user *callbacks,
               void *user);
@@ -83,7 +85,7 @@ void jobs_drain(struct jobs *j);
 /* What they have not finished is cut. */
 void jobs_cut(struct jobs *j);
 
-/* After the last worker has ended. */
+/* After the last worker has ended; adds to *left. */
 void jobs_done(struct jobs *j, struct worker_left *left);
 
 #endif

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "process/appdir.h"
 #include "process/options.h"
+#include "process/settings_apps.h"
 #include "process/supervisor.h"
 #include "process/verbs.h"
 
@@ -16,7 +17,7 @@ struct program {
     struct options options;
     struct settings_source source;
     char *config;   /* absolute */
-    char *app_path; /* absolute; NULL for verbs without an app */
+    char *app_path; /* absolute; NULL for verbs without an app, or with several */
     struct settings *settings;
 };
 
@@ -56,7 +57,16 @@ static const char *app(const struct program *g) {
     return g->options.word ? g->options.word : ".";
 }
 
-/* Finds the app's path and the config file, then loads the settings. */
+static int find_app(struct program *g, struct problem *p) {
+    char *dir = appdir_resolve(app(g), p);
+    if (!dir) return -1;
+    free(dir);
+    g->app_path = path_absolute(app(g), p);
+    return g->app_path ? 0 : -1;
+}
+
+/* Finds the app's path, which only the command line or only the config file knows, and
+ * the config file, and loads the settings. */
 static int load(struct program *g, struct problem *p) {
     const char *config = g->options.config;
     if (!config) config = getenv("ATOLL_CONFIG");
@@ -64,22 +74,25 @@ static int load(struct program *g, struct problem *p) {
     g->source = (struct settings_source){.required = config != NULL,
                                          .given = g->options.given,
                                          .given_count = g->options.given_count};
-    if (has_app(g->options.verb)) {
-        char *dir = appdir_resolve(app(g), p);
-        if (!dir) return -1;
-        free(dir);
-        g->app_path = path_absolute(app(g), p);
-        if (!g->app_path) return -1;
-    }
+    if (g->options.word && has_app(g->options.verb) && find_app(g, p) < 0) return -1;
     if (config) {
         g->source.config = config;
-    } else if (g->app_path) {
+    } else if (has_app(g->options.verb)) {
         if (asprintf(&g->config, "%s/atoll.lua", app(g)) < 0) g->config = NULL;
         if (!g->config) return problem_set(p, EX_OSERR, "out of memory");
         g->source.config = g->config;
     }
     g->settings = settings_load(&g->source, p);
-    return g->settings ? 0 : -1;
+    if (!g->settings) return -1;
+    if (!has_app(g->options.verb)) return 0;
+    if (!g->settings->app_count) return g->app_path ? 0 : find_app(g, p);
+    if (!g->app_path) return settings_apps_check(g->settings, p);
+    return problem_set(
+        p, EX_USAGE,
+        "%.400s has the apps, so there can be no '%.200s' on the command "
+        "line; write 'atoll %s --config %.400s'",
+        g->source.config, g->options.word, verb_table[g->options.verb].name,
+        g->source.config);
 }
 
 static void warn_of_strays(void) {
@@ -99,12 +112,19 @@ static void log_to_terminal(const struct settings *s) {
     log_open(&options, &which);
 }
 
-static int with_app(struct program *g, struct problem *p,
-                    int verb(const struct settings *, const char *)) {
-    char *dir = appdir_resolve(g->app_path, p);
-    if (!dir) return problem_print(p);
-    int code = verb(g->settings, dir);
-    free(dir);
+/* One app, or one after the other. */
+static int with_apps(struct program *g, struct problem *p,
+                     int verb(const struct settings *, const struct settings_app *,
+                              const char *)) {
+    const struct settings *s = g->settings;
+    int code = 0;
+    for (size_t i = 0; i < s->app_count || (i == 0 && g->app_path); i++) {
+        const struct settings_app *a = s->app_count ? &s->apps[i] : NULL;
+        char *dir = appdir_resolve(a ? a->dir : g->app_path, p);
+        int this = dir ? verb(a ? a->settings : s, a, dir) : problem_print(p);
+        if (!code) code = this;
+        free(dir);
+    }
     return code;
 }
 
@@ -124,8 +144,10 @@ static int work(struct program *g, struct problem *p) {
     signal(SIGPIPE, SIG_IGN);
     log_to_terminal(g->settings);
     switch (o->verb) {
-    case VERB_CHECK: return with_app(g, p, verb_check);
-    case VERB_ROUTES: return with_app(g, p, verb_routes);
+    case VERB_CHECK:
+        settings_print(g->settings, stdout);
+        return with_apps(g, p, verb_check);
+    case VERB_ROUTES: return with_apps(g, p, verb_routes);
     case VERB_RUN: return verb_run(g->settings, o->word, o->rest_count, o->rest);
     case VERB_TEST: return verb_test(g->settings, o->rest_count, o->rest);
     default: return EX_SOFTWARE;

@@ -169,12 +169,11 @@ static void forget_signals(struct runner *r) {
 int runner_run(const struct settings *s, const struct script *script) {
     struct runner *r = calloc(1, sizeof *r);
     CHECK(r);
-    struct listeners none = {0};
     struct worker_left left = {0};
     int err = log_start();
     if (err == 0) err = loop_init(&r->loop);
     if (err == 0) err = watch_signals(r);
-    if (err == 0) err = jobs_init(&r->jobs, &r->loop, s, &none, &user, r);
+    if (err == 0) err = jobs_init(&r->jobs, &r->loop, s, NULL, &user, r);
     if (err) {
         log_error("cannot start: %s", err_text(err));
         return EX_OSERR;

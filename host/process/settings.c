@@ -373,6 +373,7 @@ struct settings *settings_new(void) {
 
 void settings_free(struct settings *s) {
     if (!s) return;
+    for (size_t i = 0; i < s->app_count; i++) settings_free(s->apps[i].settings);
     arena_reset(&s->memory);
     free(s);
 }

@@ -68,6 +68,17 @@ enum setting_layer {
     LAYER_KEPT
 };
 
+/* One of several apps in one host: an element of `apps` in the config file. */
+struct settings_app {
+    const char *name; /* where it is: "/shop", "api.example.org/v1", "the rest" */
+    const char *host; /* as vhost.h has it */
+    const char *path;
+    const char *dir;           /* absolute, symlinks as they are */
+    const char *given;         /* dir as it was written */
+    const char *place;         /* "atoll.lua:3: apps[1]" */
+    struct settings *settings; /* the host's, and over them its own; owned */
+};
+
 struct settings {
 #define SETTING(name, kind, ...) FIELD_##kind name;
 #include "process/settings.def"
@@ -76,6 +87,8 @@ struct settings {
      * the default. */
     const char *origin[SETTINGS];
     unsigned char layer[SETTINGS];
+    struct settings_app *apps;
+    size_t app_count;    /* 0: there is one, which the command line names */
     struct arena memory; /* of all texts */
 };
 
@@ -117,6 +130,9 @@ struct settings *settings_new(void);
 
 void settings_free(struct settings *s);
 
+/* The same values again, without the apps; NULL when memory has run out. */
+struct settings *settings_copy(const struct settings *s);
+
 /* What stands on the command line. */
 struct setting_given {
     const struct setting *row;
@@ -134,9 +150,9 @@ struct settings_source {
 /* NULL with the problem: EX_USAGE for the command line, EX_CONFIG for the rest. */
 struct settings *settings_load(const struct settings_source *source, struct problem *p);
 
-/* Takes over what a running host cannot change from running into fresh, and calls
- * changed for each such row that had another value. 0, or -1 when memory has run out.
- */
+/* Takes over what a running host cannot change from running into fresh, also for each
+ * of its apps, and calls changed for each such row that had another value. 0, or -1
+ * when memory has run out. */
 int settings_keep(struct settings *fresh, const struct settings *running,
                   void changed(const struct setting *row));
 

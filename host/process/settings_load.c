@@ -1,7 +1,7 @@
 #include "process/settings.h"
 
 #include "process/cpus.h"
-#include "process/settings_read.h"
+#include "process/settings_apps.h"
 #include "process/suggest.h"
 
 #include <ctype.h>
@@ -43,44 +43,56 @@ static int load_default(struct settings *s, struct problem *p) {
 }
 
 static int unknown_key(const struct settings_entry *e, struct problem *p) {
-    const char *meant = setting_suggest(e->key);
-    problem_set(p, EX_CONFIG, "unknown setting '%.60s'%s%s%s", e->key,
-                meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
-    return problem_at(p, e->place);
+    const char *meant = settings_apps_suggest(e->key, e->app != 0);
+    return problem_set(p, EX_CONFIG, "unknown setting '%.60s'%s%s%s", e->key,
+                       meant ? "; did you mean '" : "", meant ? meant : "",
+                       meant ? "'?" : "");
 }
 
-static int load_entry(struct settings *s, const struct settings_entry *e,
-                      struct problem *p) {
+int settings_entry_load(struct settings *s, const struct settings_entry *e,
+                        struct problem *p) {
     /* A key has underscores, being a name in Lua. */
     const struct setting *row = strchr(e->key, '-') ? NULL : setting_find(e->key);
     if (!row) return unknown_key(e, p);
-    int err = 0;
     /* Such a list says that there is none, where there may be none. */
     if (e->empty && row->kind >= SETTING_WORDS && row->least == 0)
-        err = setting_set(s, row, "", LAYER_FILE, e->place, p);
-    else if (e->wrong)
-        err = problem_set(p, EX_CONFIG, "%s must be %s, not %s", e->key,
-                          setting_expects(row), e->wrong);
-    else if (e->listed && row->kind < SETTING_WORDS)
-        err = problem_set(p, EX_CONFIG, "%s must be %s, not a table", e->key,
-                          setting_expects(row));
+        return setting_set(s, row, "", LAYER_FILE, e->place, p);
+    if (e->wrong)
+        return problem_set(p, EX_CONFIG, "%s must be %s, not %s", e->key,
+                           setting_expects(row), e->wrong);
+    if (e->listed && row->kind < SETTING_WORDS)
+        return problem_set(p, EX_CONFIG, "%s must be %s, not a table", e->key,
+                           setting_expects(row));
+    return setting_set(s, row, e->value, LAYER_FILE, e->place, p);
+}
+
+/* Beside the apps' own, which come when all else is known. */
+static int load_entry(struct settings *s, const struct settings_entry *e,
+                      struct problem *p) {
+    int err = 0;
+    if (e->app) return 0;
+    if (strcmp(e->key, "apps") == 0)
+        err = problem_set(p, EX_CONFIG, "apps must be a list of tables, not %s",
+                          e->value ? e->value : e->wrong);
     else
-        err = setting_set(s, row, e->value, LAYER_FILE, e->place, p);
+        err = settings_entry_load(s, e, p);
     return err < 0 ? problem_at(p, e->place) : 0;
 }
 
+struct file {
+    struct arena memory;
+    struct settings_entry *entries;
+    size_t count;
+};
+
 static int load_file(struct settings *s, const struct settings_source *source,
-                     struct problem *p) {
+                     struct file *f, struct problem *p) {
     if (!source->config) return 0;
     if (!source->required && access(source->config, F_OK) < 0 && errno == ENOENT)
         return 0;
-    struct settings_entry *entries;
-    size_t count;
-    struct arena memory;
-    arena_init(&memory, NULL, 0);
-    int err = settings_read(source->config, &memory, &entries, &count, p);
-    for (size_t i = 0; !err && i < count; i++) err = load_entry(s, &entries[i], p);
-    arena_reset(&memory);
+    int err = settings_read(source->config, &f->memory, &f->entries, &f->count, p);
+    for (size_t i = 0; !err && i < f->count; i++)
+        err = load_entry(s, &f->entries[i], p);
     return err;
 }
 
@@ -115,15 +127,41 @@ struct settings *settings_load(const struct settings_source *source,
         problem_set(p, EX_OSERR, "out of memory");
         return NULL;
     }
-    if (load_default(s, p) < 0 || load_file(s, source, p) < 0 ||
-        load_environment(s, p) < 0 || load_command(s, source, p) < 0) {
-        settings_free(s);
-        return NULL;
-    }
+    struct file f = {0};
+    arena_init(&f.memory, NULL, 0);
+    int err = load_default(s, p);
+    if (!err) err = load_file(s, source, &f, p);
+    if (!err) err = load_environment(s, p);
+    if (!err) err = load_command(s, source, p);
+    if (!err) settings_count_isolates(s);
+    if (!err) err = settings_apps_load(s, source->config, f.entries, f.count, p);
+    arena_reset(&f.memory);
+    if (!err) return s;
+    settings_free(s);
+    return NULL;
+}
+
+void settings_count_isolates(struct settings *s) {
     const struct setting *row = &settings_table[SET_isolates];
     if (s->isolates == 0) s->isolates = cpus_allowed();
     if (s->isolates > row->most) s->isolates = (unsigned)row->most;
-    return s;
+}
+
+struct settings *settings_copy(const struct settings *s) {
+    struct settings *copy = settings_new();
+    for (size_t i = 0; copy && i < SETTINGS; i++) {
+        char text[TEXT_MAX];
+        struct problem p;
+        setting_text(s, &settings_table[i], text, sizeof text);
+        copy->layer[i] = 0;
+        int err =
+            setting_set(copy, &settings_table[i], text, LAYER_KEPT, s->origin[i], &p);
+        copy->layer[i] = 0; /* whatever comes next goes before it */
+        if (err == 0) continue;
+        settings_free(copy);
+        copy = NULL;
+    }
+    return copy;
 }
 
 int settings_keep(struct settings *fresh, const struct settings *running,
@@ -141,7 +179,7 @@ int settings_keep(struct settings *fresh, const struct settings *running,
             return -1;
         if (changed) changed(row);
     }
-    return 0;
+    return settings_apps_keep(fresh, running, changed);
 }
 
 extern char **environ;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <lua.h>
 #include <lualib.h>
 #include <math.h>
@@ -24,6 +25,9 @@ enum {
  * long path short. */
 #define CHUNK "config"
 
+/* The one setting that is a list of tables of settings. */
+#define APPS "apps"
+
 struct reading {
     const char *path;
     const char *source;
@@ -31,7 +35,8 @@ struct reading {
     struct arena *memory;
     struct settings_entry *entries;
     size_t count;
-    size_t used; /* bytes that the state has allocated */
+    unsigned app; /* whose fields are being read */
+    size_t used;  /* bytes that the state has allocated */
 };
 
 const char *settings_read_lua(void) {
@@ -131,10 +136,12 @@ static bool assigned(const char *at, const char *end) {
     return at < end && *at == '=' && !(at + 1 < end && at[1] == '=');
 }
 
-/* The line on which key is assigned to, skipping comments and texts; 0 for none. */
+/* The line on which key is assigned to, skipping comments and texts; 0 for none. Of
+ * several the least deep in tables. */
 static int find_line(const struct reading *r, const char *key) {
     const char *at = r->source, *end = at + r->length;
     size_t key_len = strlen(key);
+    int found = 0, deep = 0, found_deep = INT_MAX;
     for (int line = 1, level; at < end;) {
         bool comment = end - at >= 2 && at[0] == '-' && at[1] == '-';
         if (comment) at += 2;
@@ -149,20 +156,26 @@ static int find_line(const struct reading *r, const char *key) {
             const char *close = at;
             while (close < end && isspace((unsigned char)*close)) close++;
             if ((size_t)(at - 1 - text) == key_len && memcmp(text, key, key_len) == 0 &&
-                close < end && *close == ']' && assigned(close + 1, end))
-                return began;
+                close < end && *close == ']' && assigned(close + 1, end) &&
+                deep < found_deep) {
+                found = began;
+                found_deep = deep;
+            }
         } else if (is_name(*at)) {
             const char *name = at;
             while (at < end && is_name(*at)) at++;
             if ((size_t)(at - name) == key_len && memcmp(name, key, key_len) == 0 &&
-                assigned(at, end))
-                return line;
+                assigned(at, end) && deep < found_deep) {
+                found = line;
+                found_deep = deep;
+            }
         } else {
             if (*at == '\n') line++;
+            deep += (*at == '{') - (*at == '}');
             at++;
         }
     }
-    return 0;
+    return found;
 }
 
 static const char *keep(lua_State *L, struct reading *r, const char *text) {
@@ -213,15 +226,14 @@ static const char *value_text(lua_State *L, char number[NUMBER_MAX],
 
 /* Adds an entry for key with the value on top. */
 static void add(lua_State *L, struct reading *r, const char *key, bool listed) {
-    char place[4200], number[NUMBER_MAX];
+    char place[4240], number[NUMBER_MAX];
     if (r->count == ENTRIES_MAX) luaL_error(L, "more than %d values", ENTRIES_MAX);
     struct settings_entry *e = &r->entries[r->count];
-    *e = (struct settings_entry){.key = key, .listed = listed};
-    e->line = find_line(r, key);
-    if (e->line)
-        snprintf(place, sizeof place, "%.4096s:%d", r->path, e->line);
-    else
-        snprintf(place, sizeof place, "%.4096s", r->path);
+    *e = (struct settings_entry){.key = key, .listed = listed, .app = r->app};
+    e->line = find_line(r, r->app ? APPS : key);
+    int n = snprintf(place, sizeof place, "%.4096s", r->path);
+    if (e->line) n += snprintf(place + n, sizeof place - (size_t)n, ":%d", e->line);
+    if (r->app) snprintf(place + n, sizeof place - (size_t)n, ": " APPS "[%u]", r->app);
     e->place = keep(L, r, place);
     const char *text = value_text(L, number, &e->wrong);
     if (text) e->value = keep(L, r, text);
@@ -247,19 +259,44 @@ static void add_list(lua_State *L, struct reading *r, const char *key) {
     }
 }
 
+static void add_apps(lua_State *L, struct reading *r);
+
 /* The table on top. */
 static void add_all(lua_State *L, struct reading *r) {
-    r->entries = arena_alloc(r->memory, ENTRIES_MAX * sizeof *r->entries);
-    if (!r->entries) luaL_error(L, "out of memory");
     lua_pushnil(L);
     while (lua_next(L, -2)) {
         if (lua_type(L, -2) != LUA_TSTRING)
-            luaL_error(L, "a value without a name; write NAME = VALUE");
+            luaL_error(L, "%sa value without a name; write NAME = VALUE",
+                       r->app ? APPS ": " : "");
         const char *key = keep(L, r, lua_tostring(L, -2));
-        if (lua_istable(L, -1))
-            add_list(L, r, key);
-        else
+        if (!lua_istable(L, -1))
             add(L, r, key, false);
+        else if (!r->app && strcmp(key, APPS) == 0)
+            add_apps(L, r);
+        else
+            add_list(L, r, key);
+        lua_pop(L, 1);
+    }
+}
+
+/* The list of tables on top; what is not one becomes an entry that is wrong. */
+static void add_apps(lua_State *L, struct reading *r) {
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1), seen = 0;
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        lua_pop(L, 1);
+        seen++;
+    }
+    if (seen != n) {
+        add(L, r, APPS, false);
+        return;
+    }
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        r->app = (unsigned)i;
+        add(L, r, "", false);
+        if (lua_istable(L, -1)) add_all(L, r);
+        r->app = 0;
         lua_pop(L, 1);
     }
 }
@@ -277,6 +314,8 @@ static int run(lua_State *L) {
     if (!lua_istable(L, 1))
         luaL_error(L, "must return a table, not %s",
                    lua_isnil(L, 1) ? "nothing" : luaL_typename(L, 1));
+    r->entries = arena_alloc(r->memory, ENTRIES_MAX * sizeof *r->entries);
+    if (!r->entries) luaL_error(L, "out of memory");
     add_all(L, r);
     return 0;
 }

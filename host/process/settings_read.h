@@ -23,6 +23,9 @@ struct settings_entry {
     bool listed;       /* one element of a list */
     bool empty;        /* a table without anything in it */
     int line;          /* 0 when it was not found */
+    /* 0; or of the element of `apps` with this number, 1 and up, which is a table: each
+       of its fields, and an entry without a key for the element itself. */
+    unsigned app;
 };
 
 /* In the order of their lines. 0, or -1 with a problem of code EX_CONFIG (EX_NOPERM

@@ -4,6 +4,14 @@
 
 #include <string.h>
 
+/* Which is no row: each of them is a table of settings. */
+static const char apps_help[] =
+    "Several apps in one host, in place of one on the command line. Each is a table "
+    "with "
+    "dir, which is relative to this file; path, as in path = \"/shop\", or host, as in "
+    "host = \"api.example.org\" or \"*.example.org\", or both, or neither for whatever "
+    "the others do not have; isolates and any other setting for this app alone.";
+
 /* What a user writes: auto or a number, one of the words, ... */
 static void print_kind(FILE *out, const struct setting *row) {
     switch (row->kind) {
@@ -42,6 +50,8 @@ void settings_print_help(FILE *out) {
         fputs(")\n", out);
         wrap_text(out, "    ", row->help);
     }
+    fputs("\napps* = {}  (tables; only in the config file)\n", out);
+    wrap_text(out, "    ", apps_help);
 }
 
 static bool is_quoted(const struct setting *row) {
@@ -76,6 +86,9 @@ void settings_print_file(FILE *out) {
         fprintf(out, "  -- %s = %s%s%s%s%s,\n", row->name, list ? "{ " : "", quote,
                 row->fallback, quote, list ? " }" : "");
     }
+    fputc('\n', out);
+    wrap_text(out, "  -- ", apps_help);
+    fputs("  -- apps = {},\n", out);
     fputs("}\n", out);
 }
 
@@ -85,5 +98,15 @@ void settings_print(const struct settings *s, FILE *out) {
         if (*s->origin[i] == 0) continue;
         fprintf(out, "%s = %s  (%s)\n", settings_table[i].name,
                 setting_text(s, &settings_table[i], text, sizeof text), s->origin[i]);
+    }
+    for (size_t i = 0; i < s->app_count; i++) {
+        const struct settings_app *a = &s->apps[i];
+        fprintf(out, "apps[%zu] = %s  (%s)\n", i + 1, a->name, a->place);
+        for (size_t k = 0; k < SETTINGS; k++) {
+            char text[64 * 300];
+            if (strcmp(a->settings->origin[k], a->place) != 0) continue;
+            fprintf(out, "apps[%zu].%s = %s\n", i + 1, settings_table[k].name,
+                    setting_text(a->settings, &settings_table[k], text, sizeof text));
+        }
     }
 }

@@ -7,6 +7,7 @@
 #include "process/appdir.h"
 #include "process/host.h"
 #include "process/pid_file.h"
+#include "process/settings_apps.h"
 #include "process/sockets.h"
 
 #include <errno.h>
@@ -67,7 +68,14 @@ static void announce(const struct supervisor *s, unsigned isolates) {
     size_t size;
     FILE *out = open_memstream(&line, &size);
     if (!out) return;
-    fprintf(out, "atoll: serving %s on ", s->heritage.app);
+    const struct settings *set = s->heritage.settings;
+    fputs("atoll: serving ", out);
+    if (!set->app_count) fputs(s->heritage.app, out);
+    for (size_t i = 0; i < set->app_count; i++) {
+        const char *before = i == 0 ? "" : i + 1 < set->app_count ? ", " : " and ";
+        fprintf(out, "%s%s at %s", before, set->apps[i].given, set->apps[i].name);
+    }
+    fputs(" on ", out);
     for (size_t i = 0; i < all->count; i++) {
         const char *before = i == 0 ? "" : i + 1 < all->count ? ", " : " and ";
         fprintf(out, "%s%s", before, addr_url(&all->at[i].addr, "http", url));
@@ -97,6 +105,8 @@ static void refresh(struct supervisor *s, bool log) {
 /* The app may be a symlink that has been switched. A directory that is gone is the
  * host's to complain about. */
 static int resolve(struct supervisor *s, struct problem *p) {
+    if (s->heritage.settings->app_count)
+        return settings_apps_check(s->heritage.settings, p);
     char *dir = appdir_resolve(s->heritage.app_path, p);
     if (!dir) return -1;
     free(s->appdir);

@@ -15,7 +15,7 @@ struct supervised {
     struct settings *settings; /* owned from now on */
     const struct settings_source *source;
     const char *app;      /* as given */
-    const char *app_path; /* absolute */
+    const char *app_path; /* absolute; NULL when the settings have the apps */
 };
 
 /* The exit code of the program: 0 after a stop in which the host finished, else what

@@ -12,44 +12,50 @@
 
 /* ---- check and routes: an app in a throw-away state ---- */
 
-static struct generation *load_app(const struct settings *s, const char *appdir,
+static struct generation *load_app(const struct settings *s,
+                                   const struct settings_app *a, const char *appdir,
                                    struct commons *commons) {
     struct buf problem;
     buf_init(&problem);
     struct blueprint *b = blueprint_new((struct settings *)(uintptr_t)s, false, appdir);
     b->plan.commons = commons;
+    if (a) blueprint_under(b, a->path);
     struct generation *g = blueprint_build(b, 1, &problem);
     blueprint_release(b);
     if (!g)
-        fprintf(stderr, "atoll: %.*s\n", (int)buf_len(&problem), buf_data(&problem));
+        fprintf(stderr, "atoll: %s%s%.*s\n", a ? a->name : "", a ? ": " : "",
+                (int)buf_len(&problem), buf_data(&problem));
     buf_reset(&problem);
     return g;
 }
 
-int verb_check(const struct settings *s, const char *appdir) {
-    settings_print(s, stdout);
+int verb_check(const struct settings *s, const struct settings_app *a,
+               const char *appdir) {
     struct commons *commons = commons_new(s->shared_memory);
-    struct generation *g = load_app(s, appdir, commons);
+    struct generation *g = load_app(s, a, appdir, commons);
     if (!g) {
         commons_free(commons);
         return EX_CONFIG;
     }
     struct app *app = g->app;
-    printf("%s: %u routes, no problem found\n", appdir, router_count(app->site.router));
+    printf("%s%s%s: %u routes, no problem found\n", a ? a->name : "", a ? ", " : "",
+           appdir, router_count(app->site.router));
     generation_free(g);
     commons_free(commons);
     return 0;
 }
 
-int verb_routes(const struct settings *s, const char *appdir) {
+int verb_routes(const struct settings *s, const struct settings_app *a,
+                const char *appdir) {
     struct commons *commons = commons_new(s->shared_memory);
-    struct generation *g = load_app(s, appdir, commons);
+    struct generation *g = load_app(s, a, appdir, commons);
     if (!g) {
         commons_free(commons);
         return EX_CONFIG;
     }
     struct app *app = g->app;
     size_t widest = 0, longest = 0;
+    if (a) printf("%s, %s:\n", a->name, appdir);
     for (uint32_t i = 0; i < router_count(app->site.router); i++) {
         struct route_entry e = router_entry(app->site.router, i);
         if (e.method.len > longest) longest = e.method.len;

@@ -8,9 +8,12 @@
 
 #include "process/settings.h"
 
-int verb_check(const struct settings *settings, const char *appdir);
+/* app: of several, else NULL; settings are its own then. */
+int verb_check(const struct settings *settings, const struct settings_app *app,
+               const char *appdir);
 
-int verb_routes(const struct settings *settings, const char *appdir);
+int verb_routes(const struct settings *settings, const struct settings_app *app,
+                const char *appdir);
 
 /* argv holds what stands behind the script, and ends in NULL. */
 int verb_run(const struct settings *settings, const char *script, int argc,

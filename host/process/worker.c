@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const int64_t MS = 1000000;
@@ -271,6 +272,10 @@ void worker_ask_quiet(struct worker *w, struct worker *about) {
 static void begin(struct isolate *i) {
     struct worker *w = i->user;
     struct workplace *place = w->place;
+    if (place->name) {
+        snprintf(w->log_name, sizeof w->log_name, "%.60s %s", place->name, i->name);
+        log_set_thread_name(w->log_name);
+    }
     access_init(&w->access, place->format, (unsigned)i->index);
     w->front.access = &w->access;
     if (place->slices && slices_watch(place->slices, i) != 0)
@@ -307,8 +312,11 @@ struct worker *worker_new(struct workplace *place, int index, const int *fds,
     w->isolate.blocking = place->pools.blocking;
     w->isolate.begin = begin;
     w->isolate.end = end;
-    *err = front_init(&w->front, &w->isolate.loop, &place->crew, &b->limits, &app_http,
-                      &w->isolate);
+    if (place->app)
+        snprintf(w->isolate.name, sizeof w->isolate.name, "usher %d", index);
+    *err = front_init(&w->front, &w->isolate.loop, &place->crew, &b->limits,
+                      place->app ? place->app : &app_http,
+                      place->app ? place->app_data : &w->isolate);
     if (*err == 0) *err = front_listen(&w->front, fds, count);
     if (*err == 0) return w;
     front_cut(&w->front);

@@ -76,6 +76,7 @@ struct worker {
     bool ended;             /* its thread is over, or about to be */
     unsigned leaving_looks; /* how often it must still be found idle */
     int64_t leave_by;       /* what is left then is cut, ns; 0: the host decides */
+    char log_name[80];      /* "/shop isolate 1" */
     unsigned quiet_wanted;  /* of how many others before it may be freed */
     struct link member;     /* the main thread's, of those alive or those retired */
     bool replacing, leaving, over; /* the main thread's notes */
@@ -92,6 +93,11 @@ struct workplace {
     struct nursery nursery;
     struct pools pools;
     enum access_format format;
+    const char *name; /* of the app, for the log, where there are several; or NULL */
+    /* What its fronts have in place of the isolates' apps, with its data: no Lua runs
+       here. NULL for the isolates' apps. */
+    const struct http_app *app;
+    void *app_data;
     void (*reported)(struct report *r); /* on the main thread */
     void *host;
 };

@@ -76,6 +76,10 @@ end
 
 local function arguments(options, dir)
   local list = { "serve", dir, "-n", tostring(options.isolates or 1) }
+  if options.config then
+    table.remove(list, 2)
+    table.move({ "--config", dir .. "/" .. options.config }, 1, 2, #list + 1, list)
+  end
   for _, address in ipairs(options.listen or { "127.0.0.1:0" }) do
     table.move({ "-l", address }, 1, 2, #list + 1, list)
   end
@@ -89,8 +93,9 @@ local function arguments(options, dir)
 end
 
 -- Starts the program without waiting for anything. options: app (text for M.app), files
--- (name -> text) or dir; isolates, listen, set (settings), args, env; shell: a command
--- to run before, in the shell that becomes the program.
+-- (name -> text) or dir; config: the file in it that has the apps; isolates, listen,
+-- set (settings), args, env; shell: a command to run before, in the shell that becomes
+-- the program.
 function M.spawn(options)
   local files = options.files or options.app and { ["app.lua"] = M.app(options.app) }
   local dir = options.dir or M.directory(files)
@@ -132,7 +137,7 @@ function M.start(options)
   end)
   assert(not h.code, ("exit code %s instead of a host:\n%s"):format(h.code, h.log))
   local urls, isolates, pid = h.log:match(
-    "atoll: serving %S+ on ([^\n]*) %((%d+) isolates?, pid (%d+)%)\n")
+    "atoll: serving [^\n]- on ([^\n]*) %((%d+) isolates?, pid (%d+)%)\n")
   assert(pid, h.log)
   assert(tonumber(pid) == h.pid, "the ready line has another pid")
   h.isolates, h.urls = tonumber(isolates), {}
