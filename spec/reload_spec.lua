@@ -129,8 +129,8 @@ describe("reload", function()
     local h = host.start { app = version(1), isolates = 2 }
     local a = wire.connect(h)
     h:write_app('app:on("start", function() atoll.sleep(0.2) end) ' .. version(2))
-    h:hup()
     local began = events.now()
+    h:hup()
     local last = "v1"
     while last == "v1" do last = a:ask("/").body end
     assert.equal("v2", last)
