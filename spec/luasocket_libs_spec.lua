@@ -430,6 +430,15 @@ describe("libraries for LuaSocket", function()
       end
     end)
 
+    it("blocks while an app loads", function()
+      local real = servers.openssl(cert, key)
+      local h = host.start { files = { ["app.lua"] = ([[
+        local body = require "ssl.https".request "https://127.0.0.1:%d/"
+        return function() return body end]]):format(real.port) } }
+      assert.matches("s_server", wire.ask(h, "/").body)
+      assert.equal(1, h:count "network calls outside a fiber block the thread")
+    end)
+
     it("asks a server of openssl's", function()
       local https = require "ssl.https"
       local port = servers.openssl(cert, key)
@@ -437,6 +446,16 @@ describe("libraries for LuaSocket", function()
       assert.equal(200, status)
       assert.matches("s_server", body)
     end)
+  end)
+
+  it("end in time with atoll.timeout", function()
+    local http = require "socket.http"
+    local port = serve(function(c) c:receive "*a" end)
+    local url = "http://127.0.0.1:" .. port .. "/"
+    local _, _, code = atoll.timeout(0.02, http.request, url)
+    assert.equal("ETIMEDOUT", code)
+    collectgarbage() -- nobody else closes what it had
+    collectgarbage()
   end)
 
   it("block while an app loads, which the log says once", function()

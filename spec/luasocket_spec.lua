@@ -682,10 +682,21 @@ describe("luasocket", function()
   it("leaves a socket usable when a wait is cancelled", function()
     local c, s = pair()
     local server = listen()
+    local u = keep(socket.udp4())
+    assert(u:setsockname("127.0.0.1", 0))
+    local dir = host.directory {}
+    local full = keep(unix())
+    assert(full:bind(dir .. "/s") and full:listen(0))
+    keep(unix()):connect(dir .. "/s")
+    local late = keep(unix())
     local cases = {
       function() c:receive() end,
       function() server:accept() end,
-      function() socket.select({ c, server }, { }) end,
+      function() socket.select({ u, server }, { }) end,
+      function() socket.sleep(100) end,
+      function() u:receive() end,
+      function() u:receivefrom() end,
+      function() late:connect(dir .. "/s") end,
       function() c:send(("x"):rep(1 << 24)) end,
     }
     for i, case in ipairs(cases) do
@@ -694,12 +705,37 @@ describe("luasocket", function()
       if i == 1 then s:send "half" end
       socket.sleep(0.001)
       task:cancel()
-      task:join()
+      assert.equal("ECANCELED", (select(3, task:join())))
     end
     s:send " done\n"
     assert.equal("half done", c:receive())
     keep(socket.connect("127.0.0.1", port_of(server)))
     keep(server:accept())
+    keep(socket.udp4()):sendto("x", "127.0.0.1", port_of(u))
+    assert.equal("x", u:receive())
+    keep(full:accept())
+    assert.equal(1, late:connect(dir .. "/s"))
+    host.finish()
+  end)
+
+  it("gives up a connection that is cancelled while it is being made", function()
+    local server = keep(socket.tcp4())
+    assert(server:bind("127.0.0.1", 0) and server:listen(0))
+    local port, list = port_of(server), {}
+    local function connect() list[#list + 1] = socket.connect("127.0.0.1", port) end
+    local task
+    repeat -- until the backlog is full, and the kernel says nothing
+      local before = #list
+      task = atoll.spawn(connect)
+      for _ = 1, 20 do if #list == before then socket.sleep(0.01) end end
+    until #list == before
+    task:cancel()
+    assert.equal("ECANCELED", (select(3, task:join())))
+    for _, c in ipairs(list) do keep(c) end
+    keep(server:accept())
+    local c = keep(socket.tcp4())
+    c:settimeout(10)
+    assert.equal(1, c:connect("127.0.0.1", port))
   end)
 
   it("is refused where Lua cannot be suspended", function()
