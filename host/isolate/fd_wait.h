@@ -4,12 +4,14 @@
  *
  *     static int receive(lua_State *L, int status, lua_KContext deadline) {
  *         struct thing *t = ...;
- *         if (status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT) return
- * timed_out(L); for (;;) {
+ *         bool late = status == LUA_YIELD && sched_woke(L) == WAKE_TIMEOUT;
+ *         for (;;) {
  *             ... one step on t->fd; on anything but EAGAIN return its results ...
+ *             if (late) return timed_out(L);
  *             if (!fd_wait_must_block(L))
  *                 return fd_wait_park(L, &t->wait, EV_READ, deadline, receive,
- * deadline); if (!fd_wait_block(L, &t->wait, EV_READ, deadline)) return timed_out(L);
+ *                                     deadline);
+ *             late = !fd_wait_block(L, &t->wait, EV_READ, deadline);
  *         }
  *     }
  *
