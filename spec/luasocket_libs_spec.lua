@@ -316,23 +316,28 @@ describe("libraries for LuaSocket", function()
     it("keeps time limits", function()
       local port = serve_tls(function(conn)
         conn:send "abc"
-        socket.sleep(0.05)
+        conn:receive()
         conn:send "def\n"
       end)
       local conn = connect(port)
+      local got = ""
+      local function receive()
+        local _, err, partial = conn:receive(100)
+        assert.equal("wantread", err)
+        got = got .. partial
+      end
       assert.equal(1, conn:settimeout(0))
-      local _, err = conn:receive()
-      assert.equal("wantread", err)
+      receive()
       conn:settimeout(0.01)
-      local partial
-      _, err, partial = conn:receive(100)
-      assert.equal("wantread", err)
-      assert.is_true(#partial <= 3)
+      receive()
       conn:settimeout(0.01, "t")
       conn:settimeout(nil)
-      assert.same({ nil, "wantread", "" }, { conn:receive(100) })
+      receive()
       conn:settimeout(-1, "t")
-      assert.equal(("abcdef"):sub(#partial + 1), conn:receive())
+      if #got < 3 then got = got .. conn:receive(3 - #got) end
+      assert.equal("abc", got)
+      conn:send "go on\n"
+      assert.equal("def", conn:receive())
       conn:close()
     end)
 
