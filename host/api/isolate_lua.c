@@ -147,6 +147,7 @@ static void exited(struct generation *g, int code) {
 
 /* ---- the parent's side ---- */
 
+/* A finalizer may use one that was collected before: then child is NULL. */
 static struct handle *check(lua_State *L) {
     return luaL_checkudata(L, 1, HANDLE);
 }
@@ -308,21 +309,25 @@ static int joiner_gc(lua_State *L) {
 
 static int handle_kill(lua_State *L) {
     struct handle *h = check(L);
-    lua_pushboolean(L, !h->words);
-    if (!h->words) child_kill(h->child);
+    bool runs = h->child && !h->words;
+    lua_pushboolean(L, runs);
+    if (runs) child_kill(h->child);
+    return 1;
+}
+
+static int set_paused(lua_State *L, bool paused) {
+    struct handle *h = check(L);
+    if (h->child) child_pause(h->child, paused);
+    lua_settop(L, 1);
     return 1;
 }
 
 static int handle_pause(lua_State *L) {
-    child_pause(check(L)->child, true);
-    lua_settop(L, 1);
-    return 1;
+    return set_paused(L, true);
 }
 
 static int handle_resume(lua_State *L) {
-    child_pause(check(L)->child, false);
-    lua_settop(L, 1);
-    return 1;
+    return set_paused(L, false);
 }
 
 static int handle_on_exit(lua_State *L) {
@@ -348,13 +353,15 @@ bool isolate_push_sender(lua_State *L, int index) {
 
 static int handle_status(lua_State *L) {
     const struct handle *h = check(L);
-    lua_pushstring(L, !h->words ? "running" : h->words->failed ? "failed" : "done");
+    lua_pushstring(L, h->words && h->words->failed ? "failed"
+                      : h->child && !h->words      ? "running"
+                                                   : "done");
     return 1;
 }
 
 static int handle_text(lua_State *L) {
     const struct handle *h = check(L);
-    lua_pushfstring(L, "isolate (%s)", h->child->isolate.name);
+    lua_pushfstring(L, "isolate (%s)", h->child ? h->child->isolate.name : "collected");
     return 1;
 }
 

@@ -46,6 +46,7 @@ local late = {
   json = { "atoll.response", "values" },
   lookup = { "atoll.core.port", "lookup" },
   net = { "atoll.net" },
+  pool = { "atoll.pool", "new" },
   port = { "atoll.core.port", "port" },
   register = { "atoll.core.port", "register" },
   redirect = { "atoll.response", "redirect" },

@@ -50,6 +50,8 @@ function M.find(name)
     if relative and (exists(there) or not exists(name)) then path = there end
   else
     local found, tried = package.searchpath(name, package.path)
+    local own = not found and name:find "^atoll%." and package.searchers[1](name)
+    if type(own) == "function" then return own end
     path = found or error(("module '%s' not found:%s"):format(name, tried), 0)
   end
   local chunk, message = loadfile(path, "t")

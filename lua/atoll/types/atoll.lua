@@ -192,6 +192,31 @@ function atoll.timeout(seconds, fn, ...) end
 ---@return any ...
 function atoll.blocking(fn, ...) end
 
+---Isolates that answer calls to the functions of a module: `size` (2) of them, spawned
+---when they are needed; up to `queue` (1000) calls wait in line. A call that takes longer
+---than `timeout` seconds ends with its worker.
+---@param options { module: string, size?: integer, queue?: integer, timeout?: number, name?: string }
+---@return atoll.pool
+---@nodiscard
+function atoll.pool(options) end
+
+---@class atoll.pool
+local pool = {}
+
+---What the module's function of that name returns; or nil, a message and a code: its
+---error with the traceback and "ELUA", "ETIMEDOUT", "EAGAIN" when the queue is full.
+---@async
+---@param name string
+---@param ... any
+---@return any ...
+function pool:call(name, ...) end
+
+---@return { workers: integer, busy: integer, waiting: integer }
+function pool:status() end
+
+---No more calls; those under way end first.
+function pool:close() end
+
 ---A new port whose queue holds so many messages (1000).
 ---@param capacity? integer
 ---@return atoll.port

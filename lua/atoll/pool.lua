@@ -1,0 +1,176 @@
+-- atoll.pool: isolates that answer calls to the functions of a module, as many at once
+-- as the pool has; further calls wait in line. They are spawned when they are needed.
+local host = require "atoll.core.host"
+local isolate = require "atoll.isolate"
+local misuse = require "atoll.misuse"
+local channel = require "atoll.core.channel"
+local task = require "atoll.core.task"
+
+local M = {}
+
+local methods = {}
+local metatable = { __index = methods, __name = "atoll.pool" }
+
+local OPTIONS = {
+  module = "string", size = "number", queue = "number", timeout = "number",
+  name = "string",
+}
+
+local function check(options)
+  misuse.expect("table", options, "what is given to atoll.pool")
+  for key, value in pairs(options) do
+    if not OPTIONS[key] then
+      misuse.raise("atoll.pool has no option '%s'; it has module, size, queue, timeout "
+        .. "and name", tostring(key))
+    end
+    misuse.expect(OPTIONS[key], value, ("the option %s of atoll.pool"):format(key))
+  end
+  misuse.expect("string", options.module, "the option module of atoll.pool")
+  for name, least in pairs { size = 1, queue = 0 } do
+    local n = options[name]
+    if n and not (n >= least and math.tointeger(n)) then
+      misuse.raise("the option %s of atoll.pool is a whole number from %d", name, least)
+    end
+  end
+  local timeout = options.timeout
+  if timeout and (timeout <= 0 or timeout ~= timeout) then
+    misuse.raise("the option timeout of atoll.pool is a number of seconds above 0")
+  end
+end
+
+function M.new(options)
+  check(options)
+  local size = options.size or 2
+  return setmetatable({
+    module = options.module,
+    name = options.name,
+    size = size,
+    queue = options.queue or 1000,
+    timeout = options.timeout,
+    count = 0,   -- workers, those that are busy included
+    waiting = 0, -- calls without a worker
+    idle = channel(size),
+    busy = {},   -- worker -> true
+    closed = false,
+  }, metatable)
+end
+
+local function quiet() end
+
+local function hire(self)
+  local worker, message, code = isolate.spawn("atoll.pool_worker",
+    self.module, { name = self.name })
+  if not worker then return nil, message, code end
+  self.count = self.count + 1
+  worker:on_exit(quiet) -- whose call it was is told
+  return worker
+end
+
+-- In the place of one that has gone, if somebody waits for it.
+local function replace(self)
+  self.count = self.count - 1
+  if self.closed or self.waiting == 0 then return end
+  local worker = hire(self)
+  if worker then self.idle:try_send(worker) end
+end
+
+local leaving = {
+  __close = function(line) line.pool.waiting = line.pool.waiting - 1 end,
+}
+
+local function find(self, deadline)
+  local worker = self.idle:try_receive()
+  while worker do
+    local status = worker:status()
+    if status == "running" then return worker end
+    if status == "failed" then
+      host.log("error", ("an idle worker of the pool of %s failed: %s"):format(
+        self.module, (select(2, worker:join()))))
+    end
+    self.count = self.count - 1
+    worker = self.idle:try_receive()
+  end
+  if self.count < self.size then return hire(self) end
+  if self.waiting >= self.queue then
+    return nil, "the pool's queue is full", "EAGAIN"
+  end
+  self.waiting = self.waiting + 1
+  local _ <close> = setmetatable({ pool = self }, leaving)
+  return self.idle:receive(deadline and math.max(deadline - task.now(), 0))
+end
+
+-- A call that was given up leaves its worker in the middle of something.
+local turn_over = { __close = function(turn)
+  local self, worker = turn.pool, turn.worker
+  self.busy[worker] = nil
+  if not turn.whole then
+    worker:kill()
+    replace(self)
+  elseif self.closed then
+    worker:kill()
+  else
+    self.idle:try_send(worker)
+  end
+end }
+
+local function ask(self, worker, job, deadline)
+  local turn <close> = setmetatable({ pool = self, worker = worker, whole = false },
+    turn_over)
+  self.busy[worker] = true
+  local answer, message, code = worker:call(job,
+    deadline and math.max(deadline - task.now(), 0))
+  if answer then
+    turn.whole = true
+    return answer
+  end
+  if code ~= "ECLOSED" then return nil, message, code end
+  local _, text, kind = worker:join()
+  local why = kind == "ELUA" and text or "it has ended"
+  return nil, "the worker has gone: " .. why, code
+end
+
+-- What the module's function of that name returns; nil, its error with the traceback
+-- and a code when it fails.
+function methods:call(name, ...)
+  if getmetatable(self) ~= metatable then
+    misuse.raise "pool.call() needs the pool: write pool:call(...), with a colon"
+  end
+  misuse.expect("string", name, "the function of pool:call()")
+  if self.closed then return nil, "closed", "ECLOSED" end
+  local deadline = self.timeout and task.now() + self.timeout
+  local worker, message, code = find(self, deadline)
+  if not worker then return nil, message, code end
+  local answer
+  answer, message, code = ask(self, worker, { name = name, n = select("#", ...), ... },
+    deadline)
+  if not answer then return nil, message, code end
+  if not answer.ok then return nil, answer[1], answer.code end
+  return table.unpack(answer, 1, answer.n)
+end
+
+-- How many workers there are, how many of them are busy, and how many calls wait.
+function methods:status()
+  local busy = 0
+  for _ in pairs(self.busy) do busy = busy + 1 end
+  return { workers = self.count, busy = busy, waiting = self.waiting }
+end
+
+-- No more calls; those under way end first.
+function methods:close()
+  if self.closed then return end
+  self.closed = true
+  local worker = self.idle:try_receive()
+  while worker do
+    worker:kill()
+    worker = self.idle:try_receive()
+  end
+  self.idle:close()
+end
+
+metatable.__close = methods.close
+metatable.__gc = methods.close
+metatable.__tostring = function(self)
+  return ("pool of %s: %d of %d"):format(self.module, self.count, self.size)
+end
+
+return M
