@@ -356,6 +356,55 @@ describe("several apps", function()
     assert.equal("site / /", behind:receive().body)
   end)
 
+  it("turn requests away when many wait for one that is stuck", function()
+    local h = start { set = { drain_timeout = 30 } }
+    local over, list = h.dir .. "/over", {}
+    local stuck = wire.connect(h):send(get("/shop/stuck?file=" .. over))
+    h:log_wait "a handler has run for"
+    for i = 1, 500 do
+      list[i] = wire.connect(h):send(get "/shop")
+    end
+    events.retry("503", function()
+      local c = wire.connect(h):send(get "/shop" .. get "/")
+      -- Until a second is over it waits, too.
+      local answered = pcall(events.wait, "an answer", function()
+        return c.size > 0
+      end, 0.3)
+      if not answered then return false end
+      assert.equal(503, c:receive().status)
+      assert.equal("site / /", c:receive().body)
+      return true
+    end)
+    assert.equal("site / /", wire.ask(h, "/").body)
+    h:log_wait "/shop: all isolates are stuck, and many requests wait for them: 503"
+    h:write("over", "")
+    assert.equal("shop was stuck", stuck:receive().body)
+    for _, c in ipairs(list) do assert.equal("shop /shop /shop", c:receive().body) end
+    assert.equal("shop /shop /shop", stuck:ask("/shop").body)
+  end)
+
+  it("keep up while clients leave and code changes", function()
+    local h = start { isolates = 2, shop = ", isolates = 2" }
+    local shop = load.start(h, { path = "/shop", connections = 8,
+      check = function(r) return r.body ~= "shop /shop /shop" and r.body end })
+    local site = load.start(h, { path = "/", connections = 8,
+      check = function(r) return r.body ~= "site / /" and r.body end })
+    for round = 1, 10 do
+      for i = 1, 20 do
+        local c = wire.open(h)
+        function c:on_connect()
+          self:send(get(i % 2 == 0 and "/shop/sleep" or "/sleep") .. get "/shop/big")
+          if i % 3 == 0 then self:abort() else self:close() end
+        end
+      end
+      if round % 3 == 0 then h:hup() end
+      shop:run(50)
+      site:run(50)
+    end
+    shop:stop()
+    site:stop()
+  end)
+
   describe("are reloaded", function()
     it("each for itself: one that is broken goes on with its code", function()
       local h = start()

@@ -68,8 +68,8 @@ static struct front *lighter(struct front *f, unsigned lead, int64_t patience) {
     return best;
 }
 
-unsigned front_busy(const struct front *f) {
-    return load_of(f) + atomic_load_explicit(&f->expected, memory_order_relaxed);
+unsigned front_expected(const struct front *f) {
+    return atomic_load_explicit(&f->expected, memory_order_relaxed);
 }
 
 bool front_is_prompt(struct front *f, int64_t patience) {
@@ -84,7 +84,7 @@ struct front *front_lightest(struct crew *crew, int64_t patience) {
     for (unsigned i = 0; i < count; i++) {
         struct front *f = atomic_load_explicit(&crew->fronts[i], memory_order_acquire);
         if (!f) continue;
-        unsigned busy = front_busy(f);
+        unsigned busy = load_of(f) + front_expected(f);
         bool prompt = is_free(f->loop, patience);
         if (best && (best_prompt > prompt || (best_prompt == prompt && busy >= least)))
             continue;

@@ -109,8 +109,8 @@ void front_leave(struct front *f);
 
 /* ---- any thread, while the front is known ---- */
 
-/* Connections and requests that it has or is about to get. */
-unsigned front_busy(const struct front *f);
+/* Requests that it has been given and has not yet looked at. */
+unsigned front_expected(const struct front *f);
 /* False when it has been in one turn for patience ns or more. */
 bool front_is_prompt(struct front *f, int64_t patience);
 /* The crew's least busy front, of those that are prompt if any is; NULL: none accepts.

@@ -4,9 +4,10 @@
 #include "http/loan.h"
 
 /* An isolate that has been in one turn for STUCK gets requests only if all the others
- * are like that; and at most so many. */
-enum { QUEUE_MAX = 1000 };
-static const int64_t STUCK = 20 * 1000000, SILENCE = 10 * (int64_t)1000000000; /* ns */
+ * are like that; after HOPELESS not more than wait already, if those are so many. */
+enum { QUEUE_MAX = 500 };
+static const int64_t STUCK = 20 * 1000000, HOPELESS = 1000000000,
+                     SILENCE = 10 * HOPELESS; /* ns */
 
 /* Of a request on its way; lives in the loan. */
 struct trip {
@@ -80,7 +81,7 @@ static void request(struct exchange *x) {
     struct front *to = front_lightest(app->crew, STUCK);
     if (!to) {
         cannot(app, x, "no isolate serves");
-    } else if (front_busy(to) >= QUEUE_MAX && !front_is_prompt(to, STUCK)) {
+    } else if (front_expected(to) >= QUEUE_MAX && !front_is_prompt(to, HOPELESS)) {
         cannot(app, x, "all isolates are stuck, and many requests wait for them");
     } else if (loan_prepare(x, sizeof(struct trip), back) != 0) {
         refuse(x, 503);
