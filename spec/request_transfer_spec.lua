@@ -1,5 +1,6 @@
 -- Requests that another isolate answers, with their bodies and connections.
 local host = require "support.host"
+local load = require "support.load"
 local wire = require "support.wire"
 
 local WORKER = [[
@@ -262,6 +263,73 @@ describe("a request given to another isolate", function()
     assert.equal(503, c:receive().status)
     assert.equal("local", c:ask("/local").body)
     assert.equal("local", d:ask("/local").body)
+  end)
+
+  -- Requests with bodies of up to 64 KiB; what comes back is exact, or says that it was
+  -- not done.
+  local function loaded(h, allowed)
+    local count = { exact = 0, refused = 0 }
+    local number = 0
+    return count, load.start(h, { connections = 8, make = function(c)
+      number = number + 1
+      local size = number % 7 == 0 and number * 977 % 65536 or number * 31 % 700
+      c.expected = ("%d:"):format(number):rep(size // 4 + 1):sub(1, size)
+      return post(number % 3 == 0 and "/drip" or "/echo", c.expected)
+    end, check = function(response, c)
+      if response.status == 200 then
+        count.exact = count.exact + 1
+        if response.body ~= c.expected then return "another body than was sent" end
+      elseif allowed and (response.status == 503 or response.status == 502) then
+        count.refused = count.refused + 1
+      else
+        return response.status .. " " .. response.body
+      end
+    end })
+  end
+
+  it("is exact under load and reloads", function()
+    local h = start { isolates = 2 }
+    local count, run = loaded(h)
+    for n = 2, host.SLOW and 4 or 8 do
+      run:run(host.SLOW and 100 or 500)
+      h:hup()
+      h:log_wait("generation " .. n .. " serves")
+    end
+    run:run(100)
+    run:stop()
+    assert.is_true(count.exact > 300)
+    h:stop()
+    assert.falsy(h.log:find "left over")
+  end)
+
+  it("is exact or refused when those who answer are killed at any time", function()
+    local h = host.start { isolates = 2, files = { ["worker.lua"] = WORKER,
+      ["app.lua"] = host.app [[
+        local workers = {}
+        local function give(req)
+          local n = math.random(2)
+          if not workers[n] or workers[n]:status() ~= "running" then
+            workers[n] = assert(atoll.isolate.spawn "worker")
+          end
+          local ok, message, code = req:transfer(workers[n])
+          if not ok then return 502, message .. " " .. code end
+        end
+        app:on("start", function()
+          atoll.spawn(function()
+            while true do
+              atoll.sleep(math.random() * 0.03)
+              local worker = workers[math.random(2)]
+              if worker then worker:kill() end
+            end
+          end):quiet()
+        end)
+        app:any("/*", give)]] }, set = { drain_timeout = 0.3 } }
+    local count, run = loaded(h, true)
+    run:run(host.SLOW and 300 or 3000)
+    run:stop()
+    assert.is_true(count.exact > 100, count.exact .. " and " .. count.refused)
+    assert.is_true(count.refused > 0)
+    h:stop()
   end)
 
   it("is not lost by reloads, nor by stopping", function()

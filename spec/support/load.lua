@@ -23,7 +23,7 @@ local function ask(load, c)
   end
   load.asked = load.asked + 1
   c.request = load.asked
-  c:send(load.request)
+  c:send(load.make and load.make(c) or load.request)
 end
 
 local function answered(load, c)
@@ -81,14 +81,15 @@ function begin(load)
   end
 end
 
--- Starts it. options: connections; path; check(response, connection), which says what
--- is
--- wrong; again: a connection that ends is made anew, and counted in closed; drains: an
--- answer may say that its connection ends.
+-- Starts it. options: connections; path, or make(connection), which gives the request;
+-- check(response, connection), which says what is wrong; again: a connection that ends
+-- is made anew, and counted in closed; drains: an answer may say that its connection
+-- ends.
 function M.start(to, options)
   local load = setmetatable({
     to = to,
     request = "GET " .. (options.path or "/") .. " HTTP/1.1\r\nHost: a\r\n\r\n",
+    make = options.make,
     check = options.check,
     again = options.again,
     drains = options.drains,
