@@ -2,6 +2,7 @@
 -- messages from thread to thread.
 local atoll = require "atoll"
 local host = require "support.host"
+local wire = require "support.wire"
 
 local directory
 
@@ -251,6 +252,27 @@ describe("a spawned isolate", function()
       for i = 1, 20 do list[i] = spawn("return ...", i) end
       for i = 1, 20 do assert.equal(i, (list[i]:join(30))) end
     end
+  end)
+
+  -- libev's own way to be woken ended the process.
+  it("cannot be had without descriptors, which is told", function()
+    local child = script "atoll.sleep(1000)"
+    paths[#paths + 1] = child
+    local h = host.start { isolates = 1, shell = "ulimit -n 60", app = ([[
+      app:get("/", function()
+        local list, handle, _, code = {}
+        for i = 1, 100 do
+          handle, _, code = atoll.isolate.spawn(%q)
+          if not handle then break end
+          list[i] = handle
+        end
+        for _, each in ipairs(list) do each:kill() end
+        for _, each in ipairs(list) do each:join() end
+        return #list > 0 and code or "none"
+      end)
+    ]]):format(child) }
+    for _ = 1, 5 do assert.equal("EMFILE", wire.ask(h, "/").body) end
+    h:stop()
   end)
 
   it("ends with the generation that spawned it", function()

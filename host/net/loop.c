@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,10 +56,11 @@ static void free_graves(struct loop *l) {
     }
 }
 
-static void woken(struct ev_loop *ev, ev_async *w, int events) {
-    (void)ev;
-    (void)events;
-    (void)w;
+/* What has been posted is run at the end of the turn. */
+static void woken(struct ev_loop *ev, ev_io *io, int events) {
+    uint64_t count;
+    (void)ev, (void)events;
+    CHECK(read(io->fd, &count, sizeof count) > 0 || errno == EAGAIN || errno == EINTR);
 }
 
 static void idling(struct ev_loop *ev, ev_idle *w, int events) {
@@ -89,13 +91,17 @@ static void settle(struct ev_loop *ev, ev_prepare *w, int events) {
         ev_break(ev, EVBREAK_ALL);
         return;
     }
-    if (list_empty(&l->deferred) && list_empty(&l->last)) {
-        if (ev_is_active(&l->idle)) ev_idle_stop(ev, &l->idle);
+    bool sleep = list_empty(&l->deferred) && list_empty(&l->last);
+    if (sleep) {
         timers_arm(l);
-        atomic_store_explicit(&l->awake_since, 0, memory_order_seq_cst);
-    } else if (!ev_is_active(&l->idle)) {
-        ev_idle_start(ev, &l->idle); /* something is deferred anew: do not sleep */
+        /* Who posts looks at awake_since after that; one of the two sees the other. */
+        atomic_store(&l->awake_since, 0);
+        sleep = !atomic_load(&l->inbox);
+        if (!sleep)
+            atomic_store_explicit(&l->awake_since, l->now, memory_order_relaxed);
     }
+    if (!sleep && !ev_is_active(&l->idle)) ev_idle_start(ev, &l->idle);
+    if (sleep && ev_is_active(&l->idle)) ev_idle_stop(ev, &l->idle);
 }
 
 enum { EPOLL_UNKNOWN = -2, EPOLL_NONE = -1 };
@@ -134,21 +140,27 @@ int loop_init(struct loop *l) {
     *l = (struct loop){.epoll_fd = EPOLL_UNKNOWN};
     int err = timers_init(&l->timers);
     if (err) return err;
+    /* Not an ev_async: for want of descriptors that ends the program. */
+    int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake < 0) {
+        err = -errno;
+        goto fail;
+    }
+    errno = ENOMEM;
     l->scratch = malloc(LOOP_SCRATCH);
-    l->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
-    if (!l->ev || !l->scratch) {
-        if (l->ev) ev_loop_destroy(l->ev);
-        free(l->scratch);
-        timers_done(&l->timers);
-        return -ENOMEM;
+    if (l->scratch)
+        l->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+    if (!l->ev) {
+        err = -errno;
+        goto fail;
     }
     list_init(&l->deferred);
     list_init(&l->last);
     list_init(&l->debts);
     l->graves_end = &l->graves;
     timers_start(&l->timers, l);
-    ev_async_init(&l->wake, woken);
-    ev_async_start(l->ev, &l->wake);
+    ev_io_init(&l->wake, woken, wake, EV_READ);
+    ev_io_start(l->ev, &l->wake);
     ev_idle_init(&l->idle, idling);
     ev_prepare_init(&l->prepare, settle);
     l->prepare.data = l;
@@ -160,6 +172,11 @@ int loop_init(struct loop *l) {
     ev_check_start(l->ev, &l->check);
     refresh(l);
     return 0;
+fail:
+    free(l->scratch);
+    fd_close(&wake);
+    timers_done(&l->timers);
+    return err;
 }
 
 void loop_done(struct loop *l) {
@@ -174,6 +191,7 @@ void loop_done(struct loop *l) {
     while (!list_empty(&l->last)) run_batch(&l->last);
     free_graves(l);
     ev_loop_destroy(l->ev);
+    close(l->wake.fd);
     timers_done(&l->timers);
     free(l->scratch);
     free(l->landing);
@@ -190,13 +208,8 @@ void loop_run(struct loop *l) {
     l->stopping = false;
 }
 
-void loop_wake(struct loop *l) {
-    ev_async_send(l->ev, &l->wake);
-}
-
 void loop_stop(struct loop *l) {
     l->stopping = true;
-    loop_wake(l);
 }
 
 bool loop_put(struct loop *l, struct post *p) {
@@ -204,12 +217,14 @@ bool loop_put(struct loop *l, struct post *p) {
     struct post *head = atomic_load_explicit(&l->inbox, memory_order_relaxed);
     do p->next = head;
     while (!atomic_compare_exchange_weak_explicit(
-        &l->inbox, &head, p, memory_order_release, memory_order_relaxed));
+        &l->inbox, &head, p, memory_order_seq_cst, memory_order_relaxed));
     return !head;
 }
 
 void loop_put_done(struct loop *l, bool wake) {
-    if (wake) loop_wake(l);
+    static const uint64_t one = 1;
+    if (wake && atomic_load(&l->awake_since) == 0)
+        CHECK(write(l->wake.fd, &one, sizeof one) > 0);
     atomic_fetch_sub_explicit(&l->posting, 1, memory_order_release);
 }
 

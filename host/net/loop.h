@@ -6,8 +6,8 @@
  * loop_run turns until loop_stop. Each turn: sleep, events, inbox, timers, deferred
  * calls, the last calls, graves. A deferred call made while those run is run before the
  * loop sleeps.
- * Only loop_post, loop_wake and the atomics may be used from another thread; all else
- * from the loop's own. */
+ * Only loop_post and the atomics may be used from another thread; all else from the
+ * loop's own. */
 #ifndef NET_LOOP_H
 #define NET_LOOP_H
 
@@ -73,7 +73,7 @@ struct loop {
     ev_prepare prepare;
     ev_check check;
     ev_idle idle;
-    ev_async wake;
+    ev_io wake;                                /* an eventfd */
     _Alignas(64) _Atomic(struct post *) inbox; /* the last posted first */
     /* Threads that are in loop_post: a post may have run, and ended the loop, before
        the wake-up that follows it is sent. */
@@ -93,9 +93,6 @@ void loop_run(struct loop *l);
 
 /* Runs what has been posted to a loop whose thread has ended. */
 void loop_flush(struct loop *l);
-
-/* Any thread, and from a signal handler: the loop turns once more and looks. */
-void loop_wake(struct loop *l);
 
 /* The loop's thread: loop_run returns at the end of this turn, or, when it has not yet
  * been called, of its first. */
