@@ -1,5 +1,6 @@
 #include "api/libs.h"
 
+#include "api/buffer_lua.h"
 #include "api/http_lua.h"
 #include "api/loan_lua.h"
 #include "api/net_lua.h"
@@ -9,6 +10,7 @@
 
 static const luaL_Reg modules[] = {
     {"atoll.core.blocking", luaopen_atoll_core_blocking},
+    {"atoll.core.buffer", luaopen_atoll_core_buffer},
     {"atoll.core.channel", luaopen_atoll_channel},
     {"atoll.core.crypto", luaopen_atoll_core_crypto},
     {"atoll.core.fd", luaopen_atoll_core_fd},

@@ -1,6 +1,7 @@
 #include "api/response_lua.h"
 
 #include "api/app_lua.h"
+#include "api/buffer_lua.h"
 #include "api/json_write.h"
 #include "api/res_lua.h"
 #include "base/check.h"
@@ -133,27 +134,34 @@ void response_head(lua_State *L, struct request *r, const struct answer *a,
 static int whole_k(lua_State *L, int status, lua_KContext context) {
     (void)status;
     struct request *r = request_alive(L, 1);
-    size_t len, taken;
-    const char *text = lua_tolstring(L, (int)context, &len);
-    while (r->sent < len) {
+    struct span text = buffer_check_bytes(L, (int)context);
+    size_t taken;
+    while (r->sent < text.len) {
         enum io io =
-            exchange_body(r->x, span_of(text + r->sent, len - r->sent), &taken);
+            exchange_body(r->x, span_of(text.at + r->sent, text.len - r->sent), &taken);
         if (io == IO_FAIL) return 0;
         r->sent += taken;
-        if (r->sent < len) return sched_park(L, &r->output, 0, whole_k, context);
+        if (r->sent < text.len) return sched_park(L, &r->output, 0, whole_k, context);
     }
     exchange_end(r->x);
     return 0;
 }
 
-static int send_string(lua_State *L, struct request *r, struct answer *a, int index) {
-    size_t len, taken;
-    const char *text = lua_tolstring(L, index, &len);
-    int err = exchange_answer(r->x, a->status, a->type, span_of(text, len), &taken);
+/* Of what stands at index. */
+static int send_bytes(lua_State *L, struct request *r, struct answer *a, int index,
+                      struct span bytes) {
+    size_t taken;
+    int err = exchange_answer(r->x, a->status, a->type, bytes, &taken);
     if (err && err != ERR_CLOSED) return luaL_error(L, "%s", err_text(err));
-    if (err || taken == len) return 0;
+    if (err || taken == bytes.len) return 0;
     r->sent = taken;
     return sched_park(L, &r->output, 0, whole_k, index);
+}
+
+static int send_string(lua_State *L, struct request *r, struct answer *a, int index) {
+    struct span text;
+    text.at = lua_tolstring(L, index, &text.len);
+    return send_bytes(L, r, a, index, text);
 }
 
 static int send_json(lua_State *L, struct request *r, struct answer *a, int index) {
@@ -279,6 +287,15 @@ static int send_body(lua_State *L, struct request *r, struct answer *a) {
         a->type = RESPONSE_TEXT;
         response_prepare(L, r, a);
         return send_pieces(L, r, a, a->body);
+    case LUA_TUSERDATA: {
+        struct span bytes;
+        if (buffer_bytes(L, a->body, &bytes)) {
+            a->type = RESPONSE_TEXT;
+            response_prepare(L, r, a);
+            return send_bytes(L, r, a, a->body, bytes);
+        }
+    }
+        /* fall through */
     default:
         return luaL_error(L,
                           "a handler returned a %s as the body; it can be a string, "

@@ -1,5 +1,6 @@
 #include "api/socket_lua.h"
 
+#include "api/buffer_lua.h"
 #include "api/sender_lua.h"
 #include "api/socket_read_lua.h"
 #include "api/timer_lua.h"
@@ -233,10 +234,12 @@ static enum io write_all(lua_State *L, struct sock *s, int top) {
         size_t total = 0;
         int count = 0;
         for (; count < STREAM_PIECES && next <= top; next++) {
-            size_t n;
-            const char *at = lua_tolstring(L, next, &n);
-            if (n) pieces[count++] = (struct iovec){(void *)(uintptr_t)at, n};
-            total += n;
+            struct span piece = SPAN("");
+            buffer_bytes(L, next, &piece);
+            if (piece.len)
+                pieces[count++] =
+                    (struct iovec){(void *)(uintptr_t)piece.at, piece.len};
+            total += piece.len;
         }
         if (count && sock_write(s, pieces, count, total) == IO_FAIL) return IO_FAIL;
     }
@@ -252,7 +255,7 @@ static int written(lua_State *L, int status, lua_KContext context) {
 static int socket_write(lua_State *L) {
     struct sock *s = socket_check(L, 1);
     int top = lua_gettop(L);
-    for (int i = 2; i <= top; i++) luaL_checkstring(L, i); /* numbers become texts */
+    for (int i = 2; i <= top; i++) buffer_check_bytes(L, i); /* numbers become texts */
     if (!s || s->half) return socket_failure(L, ERR_CLOSED);
     if (write_all(L, s, top) == IO_FAIL) return socket_broken(L, s, -s->stream.error);
     if (stream_unsent(&s->stream) >= STREAM_HIGH || !s->stream.loop)

@@ -33,6 +33,7 @@ local late = {
   any = { "atoll.gather", "any" },
   app = { "atoll.app", "new" },
   blocking = { "atoll.blocking", "blocking" },
+  buffer = { "atoll.core.buffer" },
   channel = { "atoll.core.channel" },
   events = { "atoll.events", "events" },
   every = { "atoll.timers", "every" },

@@ -217,6 +217,27 @@ function pool:status() end
 ---No more calls; those under way end first.
 function pool:close() end
 
+---Bytes that do not change and that isolates share: a message carries a reference. What
+---is given stands in it one behind the other. As a body, and in socket:write, it is not
+---copied either.
+---@param ... string|number|atoll.buffer
+---@return atoll.buffer
+---@nodiscard
+function atoll.buffer(...) end
+
+---tostring() gives all of it; .. makes a string; == compares the bytes.
+---@class atoll.buffer
+---@operator len: integer
+---@operator concat(string|atoll.buffer): string
+local buffer = {}
+
+---As string.sub.
+---@param i integer
+---@param j? integer
+---@return string
+---@nodiscard
+function buffer:sub(i, j) end
+
 ---A new port whose queue holds so many messages (1000).
 ---@param capacity? integer
 ---@return atoll.port
