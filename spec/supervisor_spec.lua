@@ -12,6 +12,13 @@ local function hello(response)
   if response.body ~= "hello" then return response.status .. " " .. response.body end
 end
 
+local function is_over(pid)
+  local f = io.open("/proc/" .. pid .. "/stat")
+  local state = f and f:read("a"):match "%) (%a)"
+  if f then f:close() end
+  return not state or state == "Z"
+end
+
 describe("supervisor", function()
   after_each(function()
     wire.finish()
@@ -83,18 +90,24 @@ describe("supervisor", function()
     assert.equal("hello", c:receive().body)
   end)
 
+  it("takes along a host that cannot be stopped", function()
+    local h = host.start { app = [[app:get("/", function() while true do end end)]],
+      set = { drain_timeout = 0.1 } }
+    local pid = h:serving_pid()
+    wire.connect(h):send "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    h:log_wait "has run for"
+    h:signal "sigkill"
+    h:ended(20) -- and its host: nobody else has its stderr
+    assert.is_true(is_over(pid))
+  end)
+
   it("takes the host along when it is killed itself", function()
     local h = host.start { app = HELLO }
     local pid = h:serving_pid()
     h:signal "sigkill"
     local _, signal = h:ended()
     assert.equal(9, signal)
-    events.poll("the end of the host", function()
-      local f = io.open("/proc/" .. pid .. "/stat")
-      local state = f and f:read("a"):match "%) (%a)"
-      if f then f:close() end
-      return not state or state == "Z"
-    end)
+    events.poll("the end of the host", function() return is_over(pid) end)
   end)
 
   it("adds and removes isolates without a failure", function()

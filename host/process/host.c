@@ -11,9 +11,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <sysexits.h>
 #include <unistd.h>
 
-static const int64_t SECOND = 1000000000;
+/* HOPELESS: after what was left has been cut. */
+static const int64_t SECOND = 1000000000, HOPELESS = 6000000000;
 
 /* An app and its isolates. */
 struct served {
@@ -65,8 +67,19 @@ static void cut(struct host *h) {
         drain_apps(h);
 }
 
+/* A supervisor would have killed it by now, but there may be none any more. */
+static void hopeless(struct timer *t) {
+    (void)t;
+    log_error("an isolate does not end: the host exits without it");
+    log_stop(SECOND);
+    _exit(EX_SOFTWARE);
+}
+
 static void overdue(struct timer *t) {
-    cut(LIST_OF(t, struct host, deadline));
+    struct host *h = LIST_OF(t, struct host, deadline);
+    timer_init(t, hopeless);
+    if (timer_set(&h->loop, t, clock_ns() + HOPELESS) != 0) hopeless(t);
+    cut(h);
 }
 
 static void ushers_over(void *user) {
