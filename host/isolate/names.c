@@ -12,6 +12,7 @@ struct names {
     pthread_mutex_t lock;
     struct table table;
     struct siphash_key seed;
+    uint64_t swept; /* hashes up to here, in the present round */
 };
 
 struct entry {
@@ -56,6 +57,28 @@ void names_free(struct names *all) {
     free(all);
 }
 
+enum { SWEPT_AT_ONCE = 2 }; /* more than comes, so that what is left stays bounded */
+
+/* Under the lock. Takes e out and puts it in front of *dead, to be freed outside. */
+static void take_out(struct names *all, struct entry *e, struct table_node **dead) {
+    table_remove(&all->table, &e->node);
+    e->node.next = *dead;
+    *dead = &e->node;
+}
+
+/* Under the lock: looks for closed ports a bit further on. */
+static void sweep(struct names *all, struct table_node **dead) {
+    struct table_node *next;
+    for (int i = 0; i < SWEPT_AT_ONCE; i++) {
+        struct table_node *n = table_walk(&all->table, all->swept, &all->swept);
+        for (; n; n = next) {
+            struct entry *e = LIST_OF(n, struct entry, node);
+            next = n->next;
+            if (port_is_closed(e->port)) take_out(all, e, dead);
+        }
+    }
+}
+
 /* Under the lock. The entry of that name; those of closed ports that are met go into
  * *dead, to be freed outside it. */
 static struct entry *search(struct names *all, struct span name, uint64_t hash,
@@ -66,9 +89,7 @@ static struct entry *search(struct names *all, struct span name, uint64_t hash,
         struct entry *e = LIST_OF(n, struct entry, node);
         next = n->next;
         if (port_is_closed(e->port)) {
-            table_remove(&all->table, n);
-            n->next = *dead;
-            *dead = n;
+            take_out(all, e, dead);
         } else if (n->hash == hash && span_eq(span_of(e->name, e->len), name)) {
             found = e;
         }
@@ -96,10 +117,11 @@ int names_put(struct names *all, struct span name, struct port *p) {
     struct entry *other = err ? NULL : search(all, name, e->node.hash, &dead);
     if (other && other->port != p) err = -EEXIST;
     if (!other && !err) {
+        sweep(all, &dead);
         table_insert(&all->table, &e->node);
-        table_step(&all->table);
         e = NULL;
     }
+    if (!err || dead) table_step(&all->table);
     pthread_mutex_unlock(&all->lock);
     if (e) entry_free(e);
     bury(dead);
@@ -123,11 +145,7 @@ void names_drop(struct names *all, struct span name) {
     uint64_t hash = siphash(&all->seed, name);
     pthread_mutex_lock(&all->lock);
     struct entry *e = search(all, name, hash, &dead);
-    if (e) {
-        table_remove(&all->table, &e->node);
-        e->node.next = dead;
-        dead = &e->node;
-    }
+    if (e) take_out(all, e, &dead);
     if (dead) table_step(&all->table);
     pthread_mutex_unlock(&all->lock);
     bury(dead);

@@ -1,8 +1,8 @@
 /* Ports by name, for all isolates of a process; commons has them. A name is its port's
  * as long as that is open; a name whose port has closed is free.
  *
- * What is left of closed ports is found by looking for names nearby in the table. Any
- * thread; made and freed by the main thread. */
+ * What is left of closed ports is found by looking for names nearby in the table, and
+ * by every new name a bit further on. Any thread; made and freed by the main thread. */
 #ifndef ISOLATE_NAMES_H
 #define ISOLATE_NAMES_H
 
