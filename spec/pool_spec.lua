@@ -141,6 +141,35 @@ describe("a pool", function()
     ]])
   end)
 
+  it("tells all who wait when there is nobody to hire", function()
+    assert.same({ "nil no more ENOMEM", "nil no more ENOMEM", "1" }, run [[
+      local isolate = require "atoll.isolate"
+      local p = atoll.pool { module = "work", size = 1 }
+      local busy = atoll.spawn(p.call, p, "sleep", 60)
+      atoll.sleep(0)
+      local first = atoll.spawn(p.call, p, "calls")
+      local second = atoll.spawn(p.call, p, "calls")
+      atoll.sleep(0)
+      local spawn = isolate.spawn
+      isolate.spawn = function() return nil, "no more", "ENOMEM" end
+      busy:cancel()
+      show(first:join(10))
+      show(second:join(10))
+      isolate.spawn = spawn
+      show(p:call "calls")
+    ]])
+  end)
+
+  it("keeps the worker of a call that cannot be sent", function()
+    assert.same({ "1", "main.lua:10: argument 2: a function cannot be sent", "2" },
+      run [[
+      local p = atoll.pool { module = "work", size = 1 }
+      show(p:call "calls")
+      show((select(2, pcall(p.call, p, "count", 1, print)):match "[^/]*$"))
+      show(p:call "calls")
+    ]])
+  end)
+
   it("tells of a worker that has gone", function()
     assert.same({ "1 true" }, run [[
       local p = atoll.pool { module = "work", size = 1 }

@@ -66,37 +66,57 @@ local function hire(self)
   return worker
 end
 
--- In the place of one that has gone, if somebody waits for it.
+-- In the place of one that has gone, if somebody waits for it. When there can be none,
+-- and none is left to wait for, who waits is told to look for himself.
 local function replace(self)
   self.count = self.count - 1
   if self.closed or self.waiting == 0 then return end
   local worker = hire(self)
-  if worker then self.idle:try_send(worker) end
+  if worker or self.count == 0 then self.idle:try_send(worker or false) end
 end
 
 local leaving = {
   __close = function(line) line.pool.waiting = line.pool.waiting - 1 end,
 }
 
-local function find(self, deadline)
+-- An idle worker, or nil.
+local function pick(self)
   local worker = self.idle:try_receive()
-  while worker do
-    local status = worker:status()
+  while worker ~= nil do
+    local status = worker and worker:status()
     if status == "running" then return worker end
     if status == "failed" then
       host.log("error", ("an idle worker of the pool of %s failed: %s"):format(
         self.module, (select(2, worker:join()))))
     end
-    self.count = self.count - 1
+    if worker then self.count = self.count - 1 end
     worker = self.idle:try_receive()
   end
-  if self.count < self.size then return hire(self) end
-  if self.waiting >= self.queue then
-    return nil, "the pool's queue is full", "EAGAIN"
-  end
+end
+
+local function wait(self, deadline)
   self.waiting = self.waiting + 1
   local _ <close> = setmetatable({ pool = self }, leaving)
   return self.idle:receive(deadline and math.max(deadline - task.now(), 0))
+end
+
+local function find(self, deadline)
+  local worker = pick(self)
+  while not worker and self.count >= self.size do
+    if self.waiting >= self.queue then
+      return nil, "the pool's queue is full", "EAGAIN"
+    end
+    local given, why, kind = wait(self, deadline)
+    if given == nil then return nil, why, kind end
+    worker = given or pick(self)
+  end
+  if worker then return worker end
+  local message, code
+  worker, message, code = hire(self)
+  if not worker and self.count == 0 and self.waiting > 0 then
+    self.idle:try_send(false)
+  end
+  return worker, message, code
 end
 
 -- A call that was given up leaves its worker in the middle of something.
@@ -117,8 +137,13 @@ local function ask(self, worker, job, deadline)
   local turn <close> = setmetatable({ pool = self, worker = worker, whole = false },
     turn_over)
   self.busy[worker] = true
-  local answer, message, code = worker:call(job,
+  local ok, answer, message, code = pcall(worker.call, worker, job,
     deadline and math.max(deadline - task.now(), 0))
+  if not ok then
+    if type(answer) ~= "string" then error(answer, 0) end -- cancelled
+    turn.whole = true -- it was not even sent
+    misuse.raise("%s", (answer:gsub("^value%[(%d+)%]", "argument %1")))
+  end
   if answer then
     turn.whole = true
     return answer
