@@ -172,6 +172,21 @@ describe("a spawned isolate", function()
     assert.is_nil((atoll.lookup "spec.other"))
   end)
 
+  it("raises what is wrong with its options, and where", function()
+    for _, options in ipairs { { inbox = 0 }, { inbox = 1.5 }, { inbox = 1 << 25 },
+      { name = "" }, { name = ("n"):rep(256) }, { name = "a\0b" }, { colour = 1 } } do
+      local ok, message = pcall(atoll.isolate.spawn, "nowhere", nil, options)
+      assert.is_false(ok)
+      assert.matches("isolate_spawn_spec.lua:%d+: ", message)
+    end
+    local h = spawn "isolate.port:receive()"
+    local ok, message = pcall(function() h:send { print } end)
+    assert.is_false(ok)
+    assert.matches("isolate_spawn_spec.lua:%d+: value%[1%]: a function", message)
+    h:kill()
+    h:join(10)
+  end)
+
   it("keeps the order of each sender, with bounded queues both ways", function()
     local results = atoll.port(4)
     local h = spawn([[

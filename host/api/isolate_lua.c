@@ -475,6 +475,7 @@ int luaopen_atoll_core_isolate(lua_State *L) {
     luaL_newlib(L, functions);
     luaL_newmetatable(L, HANDLE);
     luaL_setfuncs(L, methods, 0);
+    sender_lend(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_setfield(L, -2, "methods");

@@ -250,7 +250,7 @@ static int begin(lua_State *L, struct outgoing *o, lua_KContext deadline) {
 
 static int sender_send(lua_State *L) {
     struct desk *d = desk_of(L);
-    struct port *p = sender_check(L, 1);
+    struct port *p = sender_check_either(L, 1);
     luaL_checkany(L, 2);
     int64_t deadline = timer_opt_deadline(L, 3);
     /* What finds room needs nothing that has to be collected. */
@@ -301,7 +301,7 @@ static int answered(lua_State *L, int status, lua_KContext deadline) {
 
 static int sender_call(lua_State *L) {
     struct desk *d = desk_of(L);
-    sender_check(L, 1);
+    sender_check_either(L, 1);
     luaL_checkany(L, 2);
     int64_t deadline = timer_opt_deadline(L, 3);
     sched_check_waitable(L);
@@ -370,5 +370,16 @@ void sender_open(lua_State *L) {
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
     cargo_mark(L, &kind);
+    lua_pop(L, 1);
+}
+
+void sender_lend(lua_State *L) {
+    static const char *const names[] = {"send", "call"};
+    desk_find(L); /* then the class is known */
+    luaL_getmetatable(L, SENDER);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        lua_getfield(L, -1, names[i]);
+        lua_setfield(L, -3, names[i]);
+    }
     lua_pop(L, 1);
 }

@@ -13,6 +13,10 @@
 /* Makes the class known; the desk is on top and stays. */
 void sender_open(lua_State *L);
 
+/* Adds send and call to the table on top: methods of handles that may stand for their
+ * sender. */
+void sender_lend(lua_State *L);
+
 /* Pushes a sender of p, with a reference of its own. */
 void sender_push(lua_State *L, struct port *p);
 

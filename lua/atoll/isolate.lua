@@ -2,18 +2,14 @@
 local core = require "atoll.core.isolate"
 local loading = require "atoll.loading"
 local misuse = require "atoll.misuse"
-require "atoll.core.port"
 
 local M = { name = core.name }
 
 -- In a spawned isolate its inbox: what handle:send and handle:call write to.
 M.port = core.inbox()
 
-function core.methods.send(handle, ...) return handle:sender():send(...) end
-
-function core.methods.call(handle, ...) return handle:sender():call(...) end
-
 local OPTIONS = { name = "string", detached = "boolean", inbox = "number" }
+local INBOX_MOST = 1 << 24
 
 -- Runs a module, or a script (its name has a / or ends in .lua; relative to the app, or
 -- else, like arg[0], to where the program was started), in an isolate of its own: a
@@ -29,6 +25,14 @@ function M.spawn(module, argument, options)
         .. "and inbox", tostring(key))
     end
     misuse.expect(OPTIONS[key], value, ("the option %s"):format(key))
+  end
+  local name, inbox = options.name, options.inbox
+  if name and (#name < 1 or #name > 255 or name:find "\0") then
+    misuse.raise "the option name of atoll.isolate.spawn() has 1 to 255 bytes"
+  end
+  if inbox and not (math.tointeger(inbox) and inbox >= 1 and inbox <= INBOX_MOST) then
+    misuse.raise("the option inbox of atoll.isolate.spawn() is a number of messages, "
+      .. "at least 1")
   end
   local ok, handle, text, code = pcall(core.spawn, module, argument, options.name,
     options.detached, options.inbox)
