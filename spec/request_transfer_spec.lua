@@ -41,6 +41,7 @@ while true do
     collectgarbage()
     collectgarbage()
   elseif req.path == "/exit" then
+    rawset(_G, "kept", req) -- else the collector may answer it first
     break
   else
     app:handle(req)
