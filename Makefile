@@ -65,7 +65,7 @@ UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_tes
 FUZZERS := $(patsubst contrib/fuzz/%.c,$(B)/%,$(wildcard contrib/fuzz/*_fuzz.c))
 LUA_CHECKED := $(wildcard lua apps spec contrib) .busted .luacheckrc \
     $(shell grep -l '^\#!.* lua' -r contrib)
-FORMATTED := $(wildcard $(addsuffix /*.[ch],host/* spec/unit contrib contrib/bench contrib/fuzz))
+FORMATTED := $(wildcard $(addsuffix /*.[ch],host/* spec/unit spec/shim contrib contrib/bench contrib/fuzz))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -85,7 +85,7 @@ test: ## set up, build, and run every check and spec
 build: $(ATOLL) ## build the program: build/<flavour>/atoll
 unit: $(B)/unit-tests ## run the unit tests of the pure rooms (UNIT=name)
 	@$(B)/unit-tests $(UNIT)
-spec: $(ATOLL) ## run the specs in the program (SPECS=spec/some_spec.lua)
+spec: $(ATOLL) $(B)/faults.so ## run the specs in the program (SPECS=spec/some_spec.lua)
 	ATOLL=$(abspath $(ATOLL)) $(BUSTED) $(SPECS)
 
 check: lint $(ATOLL) ## lint, headers alone, luacheck, clang-format, generated files
@@ -129,6 +129,12 @@ $(B)/embed: contrib/embed.c $(B)/flags
 
 $(ATOLL): $(OBJS) $(B)/objects
 	$(LINK) $(ATOLL_LINK)
+
+# What makes system calls fail, for specs.
+$(B)/faults.so: spec/shim/faults.c $(B)/flags
+	@echo '  ld $@'
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -shared -fvisibility=hidden \
+	    $(WARNINGS) -o $@ $< -ldl
 
 $(B)/unit-tests: $(UNIT_OBJS) $(B)/objects
 $(B)/unit-tests: private LIBS := -lev

@@ -413,23 +413,20 @@ static int rest(lua_State *L) {
         if ((!timer_is_set(&r->idle) || r->idle_until < r->idle.at) &&
             timer_set(l, &r->idle, r->idle_until) != 0)
             fit = r->resting = false;
+        s->resting = fit;
     }
     lua_pushboolean(L, fit);
     return 1;
 }
 
 /* wake(): true when the connection is as it was put aside. A server that has closed it,
- * or has said anything, made it readable, and readable stops the reading (sock.c). What
- * TLS says to TLS does no harm. */
+ * or has said anything, made it readable: so it was closed here, too (sock.c). */
 static int wake(lua_State *L) {
     struct reader *r = check(L);
     struct sock *s = *r->socket;
-    struct span fresh;
     r->resting = false;
-    bool fit = s && !s->stream.broken && !s->error;
-    if (fit && !s->stream.reading)
-        fit = stream_is_tls(&s->stream) && sock_fill(s, 0, &fresh) == IO_AGAIN;
-    lua_pushboolean(L, fit);
+    if (s) s->resting = false;
+    lua_pushboolean(L, s && !s->stream.broken && !s->error && s->stream.reading);
     return 1;
 }
 

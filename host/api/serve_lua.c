@@ -171,8 +171,8 @@ static int serve(lua_State *L) {
     s->has_front = true;
     int err = front_init(&s->front, l, &s->crew, o->limits, &app, s);
     if (tls) front_protect(&s->front, tls);
-    if (err || front_listen(&s->front, &fd, 1) != 0)
-        return luaL_error(L, "not enough descriptors or memory to serve");
+    if (err == 0) err = front_listen(&s->front, &fd, 1);
+    if (err) return socket_failure(L, err);
     front_start(&s->front);
     return listener_await_close(L, LISTENER, closed, 0);
 }

@@ -1,6 +1,7 @@
 #include "api/sock.h"
 
 #include "base/check.h"
+#include "net/stream_tls.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +15,21 @@ enum {
 
 static const int64_t LINGER = 30 * CLOCK_SECOND;
 
+/* What TLS says to TLS does no harm. */
+static bool is_small_talk(struct sock *s) {
+    struct span fresh;
+    return stream_is_tls(&s->stream) && sock_fill(s, 0, &fresh) == IO_AGAIN;
+}
+
 static void readable(struct stream *stream) {
     struct sock *s = LIST_OF(stream, struct sock, stream);
     /* Whoever does not wait now may do so later: until then the loop is left alone. */
     if (waiter_is_set(&s->reader))
         sched_wake(&s->reader, WAKE_EVENT);
-    else
+    else if (!s->resting)
         stream_want_read(stream, false);
+    else if (!is_small_talk(s))
+        sock_close(s);
 }
 
 static void wake_writers(struct sock *s, bool all) {

@@ -42,6 +42,7 @@ struct sock {
     bool eager;   /* the last read has filled its room: more is there */
     bool half;    /* no more is written; the peer is told when all is sent */
     bool patient; /* closed, it lives until all is sent, however long that takes */
+    bool resting; /* between two uses: whatever comes, the end too, closes it */
 };
 
 /* A fiber that waits until at most `mark` bytes are unsent. In memory of Lua's. */

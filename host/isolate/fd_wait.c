@@ -8,9 +8,10 @@
 #include <poll.h>
 
 static void ready(struct ev_loop *ev, ev_io *io, int events) {
-    (void)events;
     struct fd_side *side = io->data;
     ev_io_stop(ev, io);
+    if (events & EV_ERROR) /* epoll_ctl has failed; see loop_watch_again */
+        ev_io_set(io, io->fd, io->events & (EV_READ | EV_WRITE));
     sched_wake(&side->waiter, WAKE_EVENT);
 }
 

@@ -188,11 +188,13 @@ static void timed(struct timer *t) {
 }
 
 static void ready(struct ev_loop *ev, ev_io *io, int events) {
-    (void)ev, (void)events;
+    (void)ev;
     struct attempt *a = LIST_OF(io, struct attempt, io);
     struct dial *d = a->dial;
     MAGIC_CHECK(d, MAGIC);
-    int err = attempt_result(a->fd, &d->plan.list[a - d->attempts]);
+    /* libev could not watch it? */
+    int err = events & EV_ERROR ? -ENOMEM
+                                : attempt_result(a->fd, &d->plan.list[a - d->attempts]);
     if (err == 0) {
         d->done(d, take(a));
         return;

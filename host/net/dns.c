@@ -50,8 +50,8 @@ static void overdue(struct timer *t) {
 }
 
 static void ready(struct ev_loop *ev, ev_io *io, int events) {
-    (void)ev;
     struct dns *d = ((struct socket *)io->data)->dns;
+    if (events & EV_ERROR) loop_watch_again(ev, io);
     int fd = io->fd;
     ares_process_fd(d->channel, events & EV_READ ? fd : ARES_SOCKET_BAD,
                     events & EV_WRITE ? fd : ARES_SOCKET_BAD);

@@ -11,9 +11,14 @@ static const int64_t BACKOFF = 100 * 1000000;
 
 static void ready(struct ev_loop *ev, ev_io *io, int events) {
     (void)ev;
-    (void)events;
     struct acceptor *l = io->data;
-    if (!l->paused) l->acceptable(l);
+    if (events & EV_ERROR) { /* libev could not watch it, and has stopped */
+        if (!l->told) log_error("cannot wait for connections: %s", err_text(-ENOMEM));
+        l->told = true;
+        acceptor_pause(l, BACKOFF);
+    } else if (!l->paused) {
+        l->acceptable(l);
+    }
 }
 
 static void resume(struct timer *t) {

@@ -59,8 +59,16 @@ static void free_graves(struct loop *l) {
 /* What has been posted is run at the end of the turn. */
 static void woken(struct ev_loop *ev, ev_io *io, int events) {
     uint64_t count;
-    (void)ev, (void)events;
+    if (events & EV_ERROR) loop_watch_again(ev, io);
     CHECK(read(io->fd, &count, sizeof count) > 0 || errno == EAGAIN || errno == EINTR);
+}
+
+/* Before libev sleeps. It would also sleep when it has something to tell: that
+ * epoll_ctl has just failed. */
+static void sleeping(struct ev_loop *ev) {
+    struct loop *l = ev_userdata(ev);
+    uint64_t one = 1;
+    if (ev_pending_count(ev)) CHECK(write(l->wake.fd, &one, sizeof one) > 0);
 }
 
 static void idling(struct ev_loop *ev, ev_idle *w, int events) {
@@ -168,6 +176,8 @@ int loop_init(struct loop *l) {
     l->check.data = l;
     ev_set_priority(&l->check, EV_MAXPRI);
     ev_run(l->ev, EVRUN_NOWAIT); /* registers the timerfd, by which epoll is found */
+    ev_set_userdata(l->ev, l);
+    ev_set_loop_release_cb(l->ev, sleeping, NULL);
     ev_prepare_start(l->ev, &l->prepare);
     ev_check_start(l->ev, &l->check);
     refresh(l);
@@ -275,6 +285,12 @@ void loop_forget(struct loop *l, ev_io *io) {
         }
     }
     ev_io_set(io, fd, EV_NONE);
+}
+
+void loop_watch_again(struct ev_loop *ev, ev_io *io) {
+    /* Not set anew, libev would believe that the kernel knows of it. */
+    ev_io_set(io, io->fd, io->events & (EV_READ | EV_WRITE));
+    ev_io_start(ev, io);
 }
 
 int loop_exclusive(struct loop *l, int fd) {

@@ -129,6 +129,9 @@ void *loop_take_landing(struct loop *l);
  * to another loop (libev would leave it there until an event comes). */
 void loop_forget(struct loop *l, ev_io *io);
 
+/* After EV_ERROR, with which libev has stopped watching because epoll_ctl failed. */
+void loop_watch_again(struct ev_loop *ev, ev_io *io);
+
 /* Turns the registration of fd, on which an ev_io for reading has been started, into
  * one with EPOLLEXCLUSIVE (epoll_ctl(2)), so that of several loops watching clones of
  * one listening socket only one is woken. 0; -ENOTSUP leaves the plain registration. */

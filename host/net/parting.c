@@ -40,10 +40,11 @@ static void give_up(struct debt *d) {
 static void drop(struct ev_loop *ev, ev_io *io, int events) {
     struct parting *p = LIST_OF(io, struct parting, io);
     ssize_t n = 1;
-    (void)ev, (void)events;
+    (void)ev;
     for (int i = 0; i < READS && n > 0; i++)
         n = read(io->fd, p->loop->scratch, LOOP_SCRATCH);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) end(p);
+    bool over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+    if (over || events & EV_ERROR) end(p);
 }
 
 void parting_start(struct loop *l, int fd) {

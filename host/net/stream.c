@@ -24,6 +24,7 @@ void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_o
     buf_init(&s->out);
     s->written = l ? l->now : 0;
     s->reading = s->above = s->broken = s->shut = s->owes = s->ahead = false;
+    s->unwatched = false;
     s->read_needs_write = s->write_needs_read = false;
     s->error = 0;
 }
@@ -47,7 +48,8 @@ static void watch(struct stream *s) {
     int events = 0;
     if (s->reading) events |= s->read_needs_write ? EV_READ | EV_WRITE : EV_READ;
     if (writing) events |= s->write_needs_read ? EV_READ : EV_WRITE;
-    if (s->io.fd < 0 || events == (s->io.events & (EV_READ | EV_WRITE)) || !s->loop)
+    if (s->io.fd < 0 || events == (s->io.events & (EV_READ | EV_WRITE)) || !s->loop ||
+        s->unwatched)
         return;
     ev_io_stop(s->loop->ev, &s->io);
     ev_io_set(&s->io, s->io.fd, events);
@@ -185,9 +187,23 @@ void stream_cross(struct stream *s, bool writing, bool crossed) {
     watch(s);
 }
 
+/* libev has stopped watching it: epoll_ctl has failed. */
+static void lost(struct stream *s) {
+    bool writing = buf_len(&s->out) || s->above || s->owes;
+    s->unwatched = true;
+    s->above = s->owes = false;
+    fail(s, ENOMEM);
+    if (writing) s->user->drained(s);
+    if (s->reading && s->io.fd >= 0) s->user->readable(s);
+}
+
 static void ready(struct ev_loop *ev, ev_io *io, int events) {
     (void)ev;
     struct stream *s = LIST_OF(io, struct stream, io);
+    if (events & EV_ERROR) {
+        lost(s);
+        return;
+    }
     int sending = s->write_needs_read ? EV_READ : EV_WRITE;
     int reading = s->read_needs_write ? EV_READ | EV_WRITE : EV_READ;
     if (events & EV_WRITE && s->owes && stream_shutdown(s) == IO_OK) {

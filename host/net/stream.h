@@ -56,9 +56,10 @@ struct stream {
     bool above;      /* the high mark was passed; drained is owed */
     bool broken;     /* writing has failed: what is queued is dropped */
     bool shut;
-    bool owes;  /* the transport's shutdown is still to be sent */
-    bool known; /* the loop's epoll may have it */
-    bool ahead; /* the transport knows what the next read gives, without an event */
+    bool owes;      /* the transport's shutdown is still to be sent */
+    bool known;     /* the loop's epoll may have it */
+    bool ahead;     /* the transport knows what the next read gives, without an event */
+    bool unwatched; /* the kernel had no memory to watch it: it is over both ways */
     bool read_needs_write, write_needs_read; /* the transport's crossed waits */
     int error;                               /* why it is broken: an errno */
 };
@@ -112,7 +113,9 @@ bool stream_full(struct stream *s);
 
 /* Reads once, into room bytes at to. */
 static inline enum io stream_read(struct stream *s, char *to, size_t room, size_t *n) {
-    return s->ops->read(s, to, room, n);
+    if (!s->unwatched) return s->ops->read(s, to, room, n);
+    errno = ENOMEM;
+    return IO_FAIL;
 }
 
 /* After the queue is sent, tells the peer that nothing more comes. IO_AGAIN while the

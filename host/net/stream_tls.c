@@ -273,6 +273,7 @@ bool stream_tls_is_made(const struct stream *s) {
 
 enum io stream_tls_handshake(struct stream *s) {
     struct tls *t = tls_of(s);
+    if (s->unwatched && !t->failed) return fail(t, ENOMEM);
     if (t->failed) return fail(t, t->failed);
     before();
     int result = openssl.SSL_do_handshake(t->ssl);

@@ -23,9 +23,8 @@ void timers_done(struct timers *ts) {
 }
 
 static void expired(struct ev_loop *ev, ev_io *io, int events) {
-    (void)events;
-    (void)ev;
     struct loop *l = io->data;
+    if (events & EV_ERROR) loop_watch_again(ev, io);
     uint64_t count;
     /* Reading clears the readiness; the heap says what is due, at the end of the turn.
      */

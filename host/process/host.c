@@ -249,8 +249,7 @@ static void resize(struct host *h, bool more) {
 }
 
 static void signalled(struct ev_loop *ev, ev_io *io, int events) {
-    (void)ev;
-    (void)events;
+    if (events & EV_ERROR) loop_watch_again(ev, io);
     struct host *h = io->data;
     struct signalfd_siginfo info;
     while (read(io->fd, &info, sizeof info) == sizeof info) {
@@ -356,6 +355,7 @@ int host_main(struct heritage *heritage) {
     if (err == 0) err = loop_init(&h.loop);
     if (err) {
         log_error("cannot start: %s", err_text(err));
+        log_stop(CLOCK_SECOND);
         return EX_OSERR;
     }
     timer_init(&h.delay, drain);

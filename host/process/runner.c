@@ -129,8 +129,8 @@ static void signalled(struct runner *r, int number) {
 }
 
 static void heard(struct ev_loop *ev, ev_io *io, int events) {
-    (void)ev, (void)events;
     unsigned char byte;
+    if (events & EV_ERROR) loop_watch_again(ev, io);
     while (read(io->fd, &byte, 1) == 1) signalled(io->data, byte);
 }
 
@@ -172,10 +172,14 @@ int runner_run(const struct settings *s, const struct script *script) {
     struct worker_left left = {0};
     int err = log_start();
     if (err == 0) err = loop_init(&r->loop);
+    bool loops = err == 0;
     if (err == 0) err = watch_signals(r);
     if (err == 0) err = jobs_init(&r->jobs, &r->loop, s, NULL, &user, r);
     if (err) {
         log_error("cannot start: %s", err_text(err));
+        if (loops) loop_done(&r->loop);
+        log_stop(CLOCK_SECOND);
+        free(r);
         return EX_OSERR;
     }
     struct blueprint *b = blueprint_new((struct settings *)(uintptr_t)s, false, NULL);
