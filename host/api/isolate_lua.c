@@ -51,11 +51,11 @@ static void script_done(void *data) {
 }
 
 /* And where, if that was in the middle of a computation. */
-static void describe_kill(lua_State *co, int status, struct buf *out) {
+static void describe_kill(lua_State *co, struct buf *out) {
     struct buf text;
     const char *trace = NULL;
     buf_init(&text);
-    if (status == ERR_LUA) {
+    if (sched_of(co)->end) {
         gate_describe(co, -1, co, &text);
         trace = buf_len(&text) ? memchr(buf_data(&text), '\n', buf_len(&text)) : NULL;
     }
@@ -73,8 +73,8 @@ static void over(struct fiber *f, void *owner, int status, lua_State *co, int co
     (void)f, (void)count;
     if (!status) return;
     buf_init(&text);
-    if (status == ERR_CANCELLED || sched_is_cancelled(co, -1))
-        describe_kill(co, status, &text);
+    if (status == ERR_CANCELLED)
+        describe_kill(co, &text);
     else
         gate_describe(co, -1, co, &text);
     child_over(c, NULL, buf_span(&text));

@@ -242,7 +242,7 @@ static void go_on(struct sched *s, struct fiber *f, int arguments) {
         int code = ERR_LUA;
         if (status == LUA_ERRMEM)
             code = ERR_MEMORY;
-        else if (f->cancelled && sched_is_cancelled(co, -1))
+        else if ((f->cancelled || s->end) && sched_is_cancelled(co, -1))
             code = ERR_CANCELLED;
         fail(s, f, code);
     }
