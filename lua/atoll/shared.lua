@@ -44,6 +44,10 @@ function core.methods:update(key, fn, ttl)
 end
 
 return function(name, options)
+  misuse.expect("string", name, "the name given to atoll.shared()")
+  if #name < 1 or #name > 255 then
+    misuse.raise "a name given to atoll.shared() has 1 to 255 bytes"
+  end
   if options == nil then return core.open(name) end
   misuse.expect("table", options, "the second argument of atoll.shared")
   for key in pairs(options) do

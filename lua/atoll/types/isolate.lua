@@ -27,11 +27,12 @@ local isolate = {}
 ---@return any ...
 function isolate:join(seconds) end
 
----Ends it at its next wait; false when it had ended.
+---Ends it at its next wait, or in the middle of a computation that goes on for long;
+---false when it had ended.
 ---@return boolean
 function isolate:kill() end
 
----None of its fibers runs until it is resumed.
+---From its next wait on none of its fibers runs until it is resumed.
 ---@return atoll.isolate
 function isolate:pause() end
 
