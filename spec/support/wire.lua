@@ -275,6 +275,7 @@ end
 -- Closes what specs left open; for after_each.
 function M.finish()
   for c in pairs(open_ones) do c:close() end
+  uv.run "nowait" -- luv does not survive the end of its state in the middle of that
 end
 
 -- One request on a connection of its own.
