@@ -65,6 +65,19 @@ describe("a spawned isolate", function()
     assert.truthy(out:find "error isolate 1: child 1 failed: .*nobody hears this", out)
   end)
 
+  it("is killed although what it closes never ends", function()
+    local port = atoll.port()
+    local h = spawn([[
+      local out = ...
+      local _ <close> = setmetatable({}, { __close = function() while true do end end })
+      out:send "here"
+      atoll.sleep(1000)
+    ]], port:sender())
+    assert.equal("here", (port:receive(10)))
+    assert.is_true(h:kill())
+    assert.same({ nil, "killed", "ELUA" }, { h:join(10) })
+  end)
+
   it("is killed although it never waits, whatever it catches", function()
     for _, text in ipairs { "while true do end", "while true do pcall(error) end",
       "coroutine.wrap(function() while true do end end)()",

@@ -163,15 +163,23 @@ static void recycle(struct sched *s, struct fiber *f) {
     if (g->state == GEN_DRAINING) isolate_drained(g);
 }
 
-/* Closes what is to be closed in co; f is current meanwhile. */
+static inline void count_switch(struct sched *s) {
+    /* one writer: no locked instruction is needed */
+    unsigned n = atomic_load_explicit(&s->switches, memory_order_relaxed);
+    atomic_store_explicit(&s->switches, n + 1, memory_order_relaxed);
+}
+
+/* Closes what is to be closed in co; f is current meanwhile, and watched. */
 static void reset(struct sched *s, struct fiber *f, lua_State *co) {
     struct fiber *current = s->current;
     lua_State *running = s->running;
+    if (!current) count_switch(s);
     s->current = f;
-    s->running = co;
+    sched_runs(s, co);
     coro_reset(co, f->generation->L);
     s->running = running;
     s->current = current;
+    if (!current) count_switch(s);
     if (s->armed == co) slice_move(s, running);
 }
 
@@ -204,12 +212,6 @@ void fiber_kill(struct fiber *f) {
 }
 
 /* Running. */
-
-static inline void count_switch(struct sched *s) {
-    /* one writer: no locked instruction is needed */
-    unsigned n = atomic_load_explicit(&s->switches, memory_order_relaxed);
-    atomic_store_explicit(&s->switches, n + 1, memory_order_relaxed);
-}
 
 static void go_on(struct sched *s, struct fiber *f, int arguments) {
     lua_State *co = f->co;
