@@ -298,6 +298,16 @@ describe("a file", function()
     assert.equal(table.concat(expected), f:read "all")
   end)
 
+  it("survives a cancel of whoever closes it, before a thread has begun", function()
+    local files, tasks = {}, {}
+    for i = 1, 50 do files[i] = assert(fs.open(path "many", "w")) end
+    for i, f in ipairs(files) do tasks[i] = atoll.spawn(f.close, f) end
+    atoll.sleep(0) -- all are in the pool's queue
+    for _, task in ipairs(tasks) do task:cancel() end
+    for _, task in ipairs(tasks) do task:join() end
+    assert.is_true(fs.write(path "many", "again"))
+  end)
+
   it("goes on after a fiber was cancelled that used it", function()
     assert(os.execute("mkfifo " .. path "fifo"))
     local writer <close> = assert(io.popen("sleep 0.3; exec cat >" .. path "fifo", "w"))

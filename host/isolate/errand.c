@@ -55,12 +55,14 @@ static int close_handle(lua_State *L) {
     struct errand *e = h->errand;
     h->errand = NULL;
     if (!e) return 0;
-    if (!e->under_way)
+    if (!e->under_way) {
         e->drop(e);
-    else if (e->over)
-        e->forgotten = !pool_hasten(&e->job);
-    else
+    } else if (e->over) {
+        e->forgotten = true;
+        pool_hasten(&e->job); /* may have dropped it */
+    } else {
         pool_cancel(&e->job);
+    }
     return 0;
 }
 
