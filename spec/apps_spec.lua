@@ -79,6 +79,19 @@ describe("several apps", function()
   end)
 
   describe("get requests", function()
+    it("for their place with and without its slash", function()
+      local h = start { files = {
+        ["shop/app.lua"] = host.app [[
+          app:get("/", function(req) return "shop at " .. req.path end)
+          app:get("/x", function() return "x" end)]],
+      } }
+      local c = wire.connect(h)
+      assert.equal("shop at /shop", c:ask("/shop").body)
+      assert.equal("shop at /shop/", c:ask("/shop/").body)
+      assert.equal("x", c:ask("/shop/x").body)
+      assert.equal(404, c:ask("/shop/x/").status)
+    end)
+
     it("by path, by host and by both", function()
       local names = { "rest", "shop", "admin", "api", "v1", "below" }
       local files = { ["atoll.lua"] = [[return { apps = {

@@ -113,12 +113,22 @@ local walk
 
 local entry_kinds = {}
 
+-- The "/" of an app that has a place of its own in the host is the bare prefix, and the
+-- prefix with its slash: people type either.
 function entry_kinds.route(out, scope, entry)
   local path = pattern.join(scope.prefix, entry.pattern)
-  add_route(out, {
-    method = entry.method, pattern = path, where = entry.where,
-    handler = wrap(entry.handler, scope.uses, always_or(path)),
-  }, scope.error_hook)
+  local function route(at)
+    return {
+      method = entry.method, pattern = at, where = entry.where,
+      handler = wrap(entry.handler, scope.uses, always_or(at)),
+    }
+  end
+  add_route(out, route(path), scope.error_hook)
+  if entry.pattern == "/" and out.place ~= "" and path == out.place then
+    out.late[#out.late + 1] = {
+      route = route(path .. "/"), error_hook = scope.error_hook,
+    }
+  end
 end
 
 function entry_kinds.use(_, scope, entry)
@@ -269,11 +279,13 @@ function M.compile(app, more, files, public, prefix)
   local out = {
     routes = {}, seen = {}, late = {}, scopes = {}, within = {}, error_hooks = {},
     start = {}, stop = {}, reload = nil, files = files, timers = {},
+    place = (prefix or ""):gsub("/$", ""),
   }
   local root = walk(out, nil, app, prefix or "")
   for _, entry in ipairs(more) do entry_kinds.route(out, root, entry) end
   for _, late in ipairs(out.late) do
-    if not out.seen["GET " .. pattern.shape(late.route.pattern)] then
+    local route = late.route
+    if not out.seen[route.method .. " " .. pattern.shape(route.pattern)] then
       add_route(out, late.route, late.error_hook)
     end
   end
