@@ -165,6 +165,10 @@ function methods:call(name, ...)
   local deadline = self.timeout and task.now() + self.timeout
   local worker, message, code = find(self, deadline)
   if not worker then return nil, message, code end
+  if deadline and task.now() >= deadline then -- it may be of use to the next one
+    self.idle:try_send(worker)
+    return nil, "timed out", "ETIMEDOUT"
+  end
   local answer
   answer, message, code = ask(self, worker, { name = name, n = select("#", ...), ... },
     deadline)
