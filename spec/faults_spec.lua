@@ -18,7 +18,14 @@ local command = "ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 timeout 120 strace -f
   .. "--seccomp-bpf -o /dev/null -e trace=%s -e inject=%s:error=%s:when=%s "
   .. "%s run spec/apps/faults/script.lua %s %d 2>&1"
 
+-- A container may forbid it; net_faults_spec then has to do.
+local traces = os.execute "strace -f -q --seccomp-bpf -o /dev/null true 2>/dev/null"
+
 describe("a system call that fails", function()
+  if not traces then
+    pending "is not tried: strace may not trace here"
+    return
+  end
   after_each(host.finish)
 
   -- What the script says last.
