@@ -39,7 +39,8 @@ describe("names", function()
 
   local function start(options)
     options = options or {}
-    local set = options.set or { resolver = server.address }
+    -- The server is this very thread, which may have to wait for a CPU.
+    local set = options.set or { resolver = server.address, resolver_timeout = 20 }
     for name, value in pairs(options.also or {}) do set[name] = value end
     h = host.start { app = options.app or APP, set = set, env = options.env,
       files = options.files }

@@ -107,8 +107,9 @@ local function serve_udp(s)
   end))
 end
 
+-- Whether it can: libuv keeps the news of a port in use until now.
 local function serve_tcp(s)
-  s.listener:listen(16, events.guard(function(err)
+  return s.listener:listen(16, events.guard(function(err)
     assert(not err, err)
     local client, got = uv.new_tcp(), ""
     s.listener:accept(client)
@@ -135,13 +136,12 @@ function M.start(names)
     s.udp, s.listener = uv.new_udp(), uv.new_tcp()
     assert(s.udp:bind("127.0.0.1", 0))
     s.port = s.udp:getsockname().port
-    if s.listener:bind("127.0.0.1", s.port) == 0 then break end
+    if s.listener:bind("127.0.0.1", s.port) == 0 and serve_tcp(s) == 0 then break end
     s.udp:close()
     s.listener:close()
   end
   s.address = "127.0.0.1:" .. s.port
   serve_udp(s)
-  serve_tcp(s)
   running[#running + 1] = s
   return s
 end
