@@ -70,7 +70,7 @@ describe("a pool", function()
       local began = atoll.now()
       local tasks = {}
       for i = 1, 5 do tasks[i] = atoll.spawn(pool.call, pool, "sleep", 0.1) end
-      atoll.sleep(0.05)
+      atoll.sleep(0) -- each has its worker, or waits
       local s = pool:status()
       show(s.workers, s.busy, s.waiting)
       for i, t in ipairs(tasks) do tasks[i] = t:join() end
@@ -125,15 +125,14 @@ describe("a pool", function()
       run [[
       local p = atoll.pool { module = "work", size = 1 }
       local waiting = atoll.spawn(function()
-        atoll.sleep(0.02)
         return p:call "calls"
       end)
       show(atoll.timeout(0.1, p.call, p, "spin"))
       show(waiting:join())
       local busy = atoll.spawn(p.call, p, "sleep", 0.05)
-      atoll.sleep(0.01)
+      atoll.sleep(0)
       local given_up = atoll.spawn(p.call, p, "calls")
-      atoll.sleep(0.01)
+      atoll.sleep(0)
       given_up:cancel()
       show(given_up:join())
       busy:join()
@@ -213,7 +212,7 @@ describe("a pool", function()
   it("closes when its calls have ended", function()
     assert.same({ "slept", "nil closed ECLOSED", "0" }, run [[
       local task = atoll.spawn(pool.call, pool, "sleep", 0.05)
-      atoll.sleep(0.01)
+      atoll.sleep(0)
       pool:close()
       show(task:join())
       show(pool:call "calls")
