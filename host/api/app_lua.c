@@ -153,9 +153,10 @@ static int answered(lua_State *L, int status, lua_KContext context) {
 /* The first function of a request's fiber, whose owner is the exchange. First on its
  * stack stays the request. Errors end the fiber: nothing is paid for them before. */
 static int serve(lua_State *L) {
-    struct exchange *x = fiber_of(L)->owner;
+    struct fiber *f = fiber_of(L);
+    struct exchange *x = f->owner;
     const struct site *site = x->site;
-    request_push(L, x);
+    request_push(L, x, f);
     bool found = x->handler != SITE_NOT_FOUND;
     lua_rawgeti(L, LUA_REGISTRYINDEX,
                 found ? site->handlers[x->handler] : site->not_found);

@@ -254,18 +254,11 @@ static const struct cargo_kind kind = {.name = "request",
 
 /* ---- for Lua ---- */
 
-static int closed(lua_State *L) {
-    luaL_pushfail(L);
-    lua_pushstring(L, err_text(ERR_CLOSED));
-    lua_pushstring(L, err_name(ERR_CLOSED));
-    return 3;
-}
-
 /* What the request came with is still being read: not before that is done. */
 static int transfer(lua_State *L, int status, lua_KContext context) {
     (void)context;
     struct request *r = request_alive(L, 1);
-    if (exchange_gone(r->x)) return closed(L);
+    if (exchange_gone(r->x)) return desk_failed(L, ERR_CLOSED);
     if (status == LUA_OK && loan_is_early(r->x))
         return sched_park(L, NULL, 1, transfer, 0);
     return sender_transfer(L);
@@ -294,7 +287,7 @@ static int request_respond(lua_State *L) {
     int n = lua_gettop(L);
     if (exchange_gone(r->x)) {
         if (!r->came_with_fiber) let_go(r);
-        return closed(L);
+        return desk_failed(L, ERR_CLOSED);
     }
     if (r->x->phase != X_HEAD) return luaL_error(L, "the request is being answered");
     luaL_checkstack(L, n + 2, "response");

@@ -63,10 +63,10 @@ struct request *request_new(lua_State *L) {
     return r;
 }
 
-struct request *request_push(lua_State *L, struct exchange *x) {
+struct request *request_push(lua_State *L, struct exchange *x, struct fiber *f) {
     struct request *r = request_new(L);
     r->x = x;
-    r->fiber = fiber_of(L);
+    r->fiber = f;
     r->came_with_fiber = true;
     x->handle = r;
     return r;

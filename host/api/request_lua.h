@@ -31,8 +31,8 @@ struct request {
     uint8_t end;          /* enum request_end: why x is NULL */
 };
 
-/* Pushes a new one for x, whose handle it becomes. */
-struct request *request_push(lua_State *L, struct exchange *x);
+/* Pushes a new one for x, whose handle it becomes; f answers. */
+struct request *request_push(lua_State *L, struct exchange *x, struct fiber *f);
 
 /* The request at index; raises when it is none or, with alive, over. */
 struct request *request_check(lua_State *L, int index, bool alive);
