@@ -231,6 +231,8 @@ describe("a request given to another isolate", function()
     local h = start()
     assert.equal("xfalsethe answer to the request has begun",
       wire.ask(h, "/begun").body)
+    assert.equal("worker hands", wire.ask(h, "/who").body)
+    assert.equal("local", wire.ask(h, "/local").body) -- the handler before has ended
     assert.falsy(h.log:find "it can be used")
   end)
 
