@@ -272,6 +272,16 @@ int disk_mkdir(const char *path, mode_t mode, bool parents) {
     return err == -EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? 0 : err;
 }
 
+/* What is in dir, one by one; NULL at its end, or with a negative *err. */
+static struct dirent *next_entry(DIR *dir, int *err) {
+    struct dirent *e;
+    errno = 0;
+    do e = readdir(dir);
+    while (e && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0));
+    if (!e) *err = -errno;
+    return e;
+}
+
 /* Removes what is in the directory fd, which it takes. */
 static int empty(int fd, int depth, const atomic_bool *stop) {
     DIR *dir = depth < DEPTH_MAX ? fdopendir(fd) : NULL;
@@ -280,15 +290,9 @@ static int empty(int fd, int depth, const atomic_bool *stop) {
         close(fd);
         return err;
     }
+    struct dirent *e;
     int err = 0;
-    while (err == 0) {
-        errno = 0;
-        struct dirent *e = readdir(dir);
-        if (!e) {
-            err = -errno;
-            break;
-        }
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+    while (err == 0 && (e = next_entry(dir, &err))) {
         if (stopped(stop)) err = -ECANCELED;
         if (err || unlinkat(dirfd(dir), e->d_name, 0) == 0 || errno == ENOENT) continue;
         err = -errno;
@@ -368,15 +372,9 @@ static int sort(struct buf *entries) {
 int disk_list(const char *path, size_t max, struct buf *out, const atomic_bool *stop) {
     DIR *dir = opendir(path);
     if (!dir) return -errno;
+    struct dirent *e;
     int err = 0;
-    while (err == 0) {
-        errno = 0;
-        struct dirent *e = readdir(dir);
-        if (!e) {
-            err = -errno;
-            break;
-        }
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+    while (err == 0 && (e = next_entry(dir, &err))) {
         char type = type_of(dir, e);
         err = buf_append(out, &type, 1);
         if (err == 0) err = buf_append(out, e->d_name, strlen(e->d_name) + 1);
