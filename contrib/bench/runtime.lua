@@ -262,9 +262,9 @@ function M.isolates()
 end
 
 -- What a program prints, one line for each of the list: its name, the value, its unit.
-local function printed(group, list)
+local function printed(group, list, ...)
   local b = servers.b
-  local program = proc.start({ b.program, "run", b.here .. "/" .. group .. ".lua" },
+  local program = proc.start({ b.program, "run", b.here .. "/" .. group .. ".lua", ... },
     { cpu = b.cpu_server .. "," .. b.cpu_client, output = true,
       log = b.build .. "/servers.log" })
   local last = list[#list]
@@ -302,6 +302,16 @@ function M.ports()
     { "transfer", "us", "a socket moves, until that is confirmed" },
     { "moved", "us", "100 sockets move to and fro: one move" },
   })
+end
+
+function M.spread()
+  local others = ": largest share, over an equal one"
+  return printed("spread", {
+    { "over", "percent", "1000 connections on 2, 4, 8 isolates at once" .. others, 1 },
+    { "piled", "percent", "1000 that came while all but one computed" .. others },
+    { "after", "percent", "the same, after five more requests of each" .. others, 1 },
+    { "late", "clients", "new clients, of 1200, that wait for the isolate that computes", 0 },
+  }, servers.b.apps .. "/busy")
 end
 
 -- ---- push and proxy ----
@@ -397,6 +407,6 @@ function M.counter(options)
 end
 
 M.names = { "echo", "crowd", "sleepers", "fibers", "isolates", "together", "ports",
-  "push", "proxy", "first", "counter" }
+  "spread", "push", "proxy", "first", "counter" }
 
 return M
