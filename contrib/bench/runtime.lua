@@ -264,7 +264,8 @@ end
 -- What a program prints, one line for each of the list: its name, the value, its unit.
 local function printed(group, list, ...)
   local b = servers.b
-  local program = proc.start({ b.program, "run", b.here .. "/" .. group .. ".lua", ... },
+  local program = proc.start(
+    { b.program, "run", b.here .. "/" .. group .. ".lua", ... },
     { cpu = b.cpu_server .. "," .. b.cpu_client, output = true,
       log = b.build .. "/servers.log" })
   local last = list[#list]
@@ -310,7 +311,7 @@ function M.spread()
     { "over", "percent", "1000 connections on 2, 4, 8 isolates at once" .. others, 1 },
     { "piled", "percent", "1000 that came while all but one computed" .. others },
     { "after", "percent", "the same, after five more requests of each" .. others, 1 },
-    { "late", "clients", "new clients, of 1200, that wait for the isolate that computes", 0 },
+    { "late", "clients", "new clients, of 1200, that wait for one that computes", 0 },
   }, servers.b.apps .. "/busy")
 end
 
