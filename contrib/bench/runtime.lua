@@ -296,13 +296,22 @@ function M.together()
   })
 end
 
+-- Beside a call stands what two threads in C take that wake each other.
 function M.ports()
-  return printed("ports", {
-    { "send", "ns", "a message to another isolate, one after the other" },
-    { "call", "us", "a call of another isolate, until its answer" },
+  local rows = printed("ports", {
+    { "send", "ns", "a message to another isolate, one after the other", 670 },
+    { "call", "us", "a call of another isolate, until its answer", 15 },
     { "transfer", "us", "a socket moves, until that is confirmed" },
     { "moved", "us", "100 sockets move to and fro: one move" },
   })
+  local b = servers.b
+  local wake = proc.start({ b.build .. "/wake" },
+    { cpu = b.cpu_server .. "," .. b.cpu_client, output = true })
+  if proc.wait_output(wake, "call %S+ us", 5) then
+    rows[2].limit = tonumber(wake.out:match "call (%S+) us")
+  end
+  proc.stop(wake)
+  return rows
 end
 
 function M.spread()
