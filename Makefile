@@ -48,7 +48,7 @@ endif
 Q := $(if $(V),,@)
 # --wrap: host/isolate/concat.h
 ATOLL_LINK = -Wl,--wrap=luaT_tryconcatTM $(LUA_LIBS) $(LLHTTP_LIBS) \
-    -lev -lcares -lz -ldl -lm
+    -lev -lcares -lwslay -lz -ldl -lm
 LINK = $(Q)echo '  ld $@'; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^)
 
 LUA_FILES := $(sort $(filter-out lua/atoll/types/%,$(shell find lua -name '*.lua')))
@@ -143,7 +143,7 @@ $(B)/json_fuzz: $(addprefix $(B)/host/api/,json_read.o json_write.o)
 $(B)/pack_fuzz: $(addprefix $(B)/host/isolate/,pack.o cargo.o)
 $(B)/json_fuzz $(B)/pack_fuzz: private LIBS := $(LUA_LIBS) -ldl
 $(B)/unit-tests $(FUZZERS): $(PURE_OBJS)
-	$(LINK) $(LLHTTP_LIBS) $(LIBS) -lz -lm
+	$(LINK) $(LLHTTP_LIBS) $(LIBS) -lwslay -lz -lm
 
 $(B)/contrib/fuzz/%.o: private WARNINGS += -Wno-missing-prototypes
 define COMPILE
