@@ -53,8 +53,9 @@ static void pack(struct span text, bool takeover, unsigned bits, size_t piece) {
 
 static void pack_much(struct span seed, bool takeover, unsigned bits, size_t piece) {
     struct buf text;
+    if (!seed.len) return;
     buf_init(&text);
-    for (size_t i = 0; buf_len(&text) < 3 * WS_PACK_LEAST && seed.len; i++) {
+    for (size_t i = 0; buf_len(&text) < 3 * WS_PACK_LEAST; i++) {
         buf_append(&text, seed.at, seed.len - i % seed.len);
         buf_append(&text, &i, 1);
     }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 
-struct ws_context {
+struct ws_window {
     z_stream z;
     uint8_t bits;
 };
@@ -14,13 +14,13 @@ enum { LEVEL = 1, MEMORY_LEVEL = 8 };
 
 static const char tail[] = {0, 0, (char)0xff, (char)0xff};
 
-static void free_packer(struct ws_context *c) {
+static void free_packer(struct ws_window *c) {
     if (!c) return;
     deflateEnd(&c->z);
     free(c);
 }
 
-static void free_unpacker(struct ws_context *c) {
+static void free_unpacker(struct ws_window *c) {
     if (!c) return;
     inflateEnd(&c->z);
     free(c);
@@ -32,8 +32,8 @@ void ws_pool_drain(struct ws_pool *pool) {
     *pool = (struct ws_pool){0};
 }
 
-static struct ws_context *new_packer(unsigned bits) {
-    struct ws_context *c = calloc(1, sizeof *c);
+static struct ws_window *new_packer(unsigned bits) {
+    struct ws_window *c = calloc(1, sizeof *c);
     if (!c) return NULL;
     /* zlib has no bare deflate with a window of 256 bytes; but with one of 512 it
      * reaches back 250 at most, keeping 262 ahead. */
@@ -46,8 +46,8 @@ static struct ws_context *new_packer(unsigned bits) {
     return NULL;
 }
 
-static struct ws_context *new_unpacker(unsigned bits) {
-    struct ws_context *c = calloc(1, sizeof *c);
+static struct ws_window *new_unpacker(unsigned bits) {
+    struct ws_window *c = calloc(1, sizeof *c);
     if (!c) return NULL;
     c->bits = (uint8_t)bits;
     if (inflateInit2(&c->z, -(int)bits) == Z_OK) return c;
@@ -64,8 +64,8 @@ void ws_packer_done(struct ws_packer *p) {
     p->own = NULL;
 }
 
-static struct ws_context *packer_of(struct ws_packer *p, struct ws_pool *pool) {
-    struct ws_context **place = p->takeover ? &p->own : &pool->packer;
+static struct ws_window *packer_of(struct ws_packer *p, struct ws_pool *pool) {
+    struct ws_window **place = p->takeover ? &p->own : &pool->packer;
     if (*place && (*place)->bits != p->bits) {
         free_packer(*place);
         *place = NULL;
@@ -78,7 +78,7 @@ enum ws_packed ws_pack(struct ws_packer *p, struct ws_pool *pool, struct span me
                        struct buf *out) {
     size_t before = buf_len(out), room = message.len + sizeof tail;
     if (message.len < WS_PACK_LEAST || message.len > BUF_MAX / 2) return WS_PACKED_NOT;
-    struct ws_context *c = packer_of(p, pool);
+    struct ws_window *c = packer_of(p, pool);
     if (!c) return WS_PACKED_NO_MEMORY;
     z_stream *z = &c->z;
     enum ws_packed result = WS_PACKED_OK;
@@ -117,9 +117,9 @@ void ws_unpacker_init(struct ws_unpacker *u, bool takeover, unsigned bits) {
     *u = (struct ws_unpacker){.takeover = takeover, .bits = (uint8_t)bits};
 }
 
-static struct ws_context *borrow(struct ws_pool *pool, unsigned bits) {
+static struct ws_window *borrow(struct ws_pool *pool, unsigned bits) {
     for (size_t i = 0; i < WS_POOL_UNPACKERS; i++) {
-        struct ws_context *c = pool->unpackers[i];
+        struct ws_window *c = pool->unpackers[i];
         if (!c) continue;
         pool->unpackers[i] = NULL;
         if (inflateReset2(&c->z, -(int)bits) == Z_OK) {
@@ -131,7 +131,7 @@ static struct ws_context *borrow(struct ws_pool *pool, unsigned bits) {
     return new_unpacker(bits);
 }
 
-static void give_back(struct ws_pool *pool, struct ws_context *c) {
+static void give_back(struct ws_pool *pool, struct ws_window *c) {
     for (size_t i = 0; pool && i < WS_POOL_UNPACKERS; i++)
         if (!pool->unpackers[i]) {
             pool->unpackers[i] = c;

@@ -12,13 +12,13 @@
 #include "base/buf.h"
 #include "codec/ws_extension.h"
 
-struct ws_context;
+struct ws_window;
 
 enum { WS_POOL_UNPACKERS = 4 };
 
-/* Contexts at rest; all zero at first. */
+/* Windows at rest; all zero at first. */
 struct ws_pool {
-    struct ws_context *packer, *unpackers[WS_POOL_UNPACKERS];
+    struct ws_window *packer, *unpackers[WS_POOL_UNPACKERS];
 };
 
 /* Frees what it holds; it can be used again. */
@@ -36,7 +36,7 @@ enum ws_packed {
 enum { WS_PACK_LEAST = 1024 };
 
 struct ws_packer {
-    struct ws_context *own;
+    struct ws_window *own;
     uint8_t bits;
     bool takeover;
 };
@@ -51,8 +51,8 @@ enum ws_packed ws_pack(struct ws_packer *p, struct ws_pool *pool, struct span me
                        struct buf *out);
 
 struct ws_unpacker {
-    struct ws_context *context; /* own, or borrowed until the message ends */
-    size_t size;                /* bytes that the message has grown to */
+    struct ws_window *context; /* own, or borrowed until the message ends */
+    size_t size;               /* bytes that the message has grown to */
     uint8_t bits;
     bool takeover;
     bool begun; /* the message has had a byte */
