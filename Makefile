@@ -46,9 +46,9 @@ CFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=$(SAN:fuzzer%=fuzzer-no-link%) 
 LDFLAGS += -fsanitize=$(SAN)
 endif
 Q := $(if $(V),,@)
-# --wrap: host/isolate/concat.h
-ATOLL_LINK = -Wl,--wrap=luaT_tryconcatTM $(LUA_LIBS) $(LLHTTP_LIBS) \
-    -lev -lcares -lwslay -lz -ldl -lm
+# --wrap: host/isolate/concat.h, budget.h
+ATOLL_LINK = -Wl,--wrap=luaT_tryconcatTM -Wl,--wrap=luaD_throw $(LUA_LIBS) \
+    $(LLHTTP_LIBS) -lev -lcares -lwslay -lz -ldl -lm
 LINK = $(Q)echo '  ld $@'; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^)
 
 LUA_FILES := $(sort $(filter-out lua/atoll/types/%,$(shell find lua -name '*.lua')))
@@ -58,7 +58,7 @@ OBJS := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard host/*/*.c))) \
 PURE := $(sort $(wildcard host/base/*.c host/codec/*.c) \
     host/http/router.c host/http/pattern.c host/http/vhost.c host/http/access.c host/net/addr.c \
     host/isolate/shared.c $(wildcard host/isolate/dict*.c) \
-    $(addprefix host/process/,settings.c settings_text.c problem.c suggest.c cpus.c wrap.c))
+    $(addprefix host/process/,settings.c settings_text.c problem.c suggest.c cpus.c cgroup.c ram.c wrap.c))
 PURE_OBJS := $(PURE:%.c=$(B)/%.o) $(LLHTTP_OBJS)
 UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_test.c) \
     $(addprefix host/net/,loop.c pool.c timer.c)) # and these, which need libev

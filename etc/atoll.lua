@@ -91,6 +91,12 @@ return {
   -- Time that a client may accept nothing of its answer before it is cut off.
   -- write_timeout = 30,
 
+  -- Memory that the Lua state of an isolate may have in use; a request that
+  -- finds no more is answered with 503, and the state replaced if it stays
+  -- full. auto is three quarters of the machine's memory, or of the cgroup's,
+  -- divided among the isolates.
+  -- memory = "auto",
+
   -- Memory of each dictionary of atoll.shared that is opened without a
   -- capacity; when it is used up, the entries go that were not used for the
   -- longest time.

@@ -102,6 +102,7 @@ int app_open(lua_State *L, struct generation *g, void *data) {
     site_init(&app->site);
     g->app = app;
     g->app_free = app_free;
+    g->exhausted = app->options->out_of_memory;
     libs_preload(L);
     boot(L, app->options);
     const struct app_options *o = app->options;
@@ -228,12 +229,9 @@ static void over(struct exchange *x) {
     exchange_release(x);
 }
 
-void app_exhausted(struct generation *g) {
-    struct app *app = g->app;
-    /* What the handler had gathered is garbage now, and may be all the memory there is:
-       without it not even the next state can be made. */
-    lua_gc(g->L, LUA_GCCOLLECT);
-    if (app->options->out_of_memory) app->options->out_of_memory(g);
+/* Whoever has caught that there is no memory may have failed for it all the same. */
+static int status_of(const struct fiber *f, int failure) {
+    return failure == ERR_LUA && !f->starved ? 500 : 503;
 }
 
 /* The end of a rescue. */
@@ -249,10 +247,9 @@ static void rescued(struct fiber *f, void *owner, int status, lua_State *co,
             log_failure(x, buf_span(&text));
         }
         buf_reset(&text);
-        exchange_fail(x, status == ERR_LUA ? 500 : 503, SPAN(""));
+        exchange_fail(x, status_of(f, status), SPAN(""));
     }
     over(x);
-    if (status == ERR_MEMORY) app_exhausted(f->generation);
 }
 
 static const struct fiber_owner rescue_owner = {rescued};
@@ -277,8 +274,8 @@ static bool start_rescue(struct generation *g, struct exchange *x, lua_State *co
 }
 
 /* A handler has failed with the error on top of co. */
-static bool failed(struct generation *g, struct exchange *x, int status,
-                   lua_State *co) {
+static bool failed(struct fiber *f, struct exchange *x, int status, lua_State *co) {
+    struct generation *g = f->generation;
     const struct site *site = x->site;
     struct request *r = x->handle;
     if (status == ERR_LUA && response_is_halt(co, -1) && r)
@@ -287,7 +284,7 @@ static bool failed(struct generation *g, struct exchange *x, int status,
     buf_init(&text);
     gate_describe(co, -1, co, &text);
     log_failure(x, buf_span(&text));
-    bool hook = status == ERR_LUA && site->on_error != LUA_NOREF && r &&
+    bool hook = status == ERR_LUA && !f->starved && site->on_error != LUA_NOREF && r &&
                 x->phase == X_HEAD && !exchange_gone(x);
     if (hook) {
         buf_reset(&r->scratch);
@@ -296,20 +293,18 @@ static bool failed(struct generation *g, struct exchange *x, int status,
         buf_init(&text);
     }
     buf_reset(&text);
-    exchange_fail(x, status == ERR_LUA ? 500 : 503, SPAN(""));
+    exchange_fail(x, status_of(f, status), SPAN(""));
     return false;
 }
 
 static void ended(struct fiber *f, void *owner, int status, lua_State *co, int count) {
     struct exchange *x = owner;
-    struct generation *g = f->generation;
     (void)count;
     if (status == ERR_CANCELLED)
         exchange_fail(x, 503, SPAN(""));
-    else if (status && failed(g, x, status, co))
+    else if (status && failed(f, x, status, co))
         return;
     over(x);
-    if (status == ERR_MEMORY) app_exhausted(g);
 }
 
 static const struct fiber_owner request_owner = {ended};

@@ -73,9 +73,6 @@ void app_serve_later(struct exchange *x, struct generation *g, const struct site
 /* f, whose request was elsewhere, answers x again. */
 void app_take_back(struct fiber *f, struct exchange *x);
 
-/* Lua ran out of memory: the generation is replaced. */
-void app_exhausted(struct generation *g);
-
 int app_open(lua_State *L, struct generation *g, void *data);
 
 struct app *app_of(lua_State *L);

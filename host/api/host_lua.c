@@ -203,6 +203,15 @@ static int log_text(lua_State *L) {
     return 0;
 }
 
+/* Bytes in use, and the limit, if there is one. */
+static int memory(lua_State *L) {
+    const struct generation *g = generation_of(L);
+    lua_pushinteger(L, (lua_Integer)generation_bytes(g));
+    if (!g->budget.limit) return 1;
+    lua_pushinteger(L, (lua_Integer)g->budget.limit);
+    return 2;
+}
+
 static const luaL_Reg functions[] = {
     {"list", list},
     {"is_file", is_file},
@@ -218,6 +227,7 @@ static const luaL_Reg functions[] = {
     {"time", wall_time},
     {"process", process},
     {"log", log_text},
+    {"memory", memory},
     {NULL, NULL},
 };
 

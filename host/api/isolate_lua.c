@@ -145,6 +145,12 @@ static void exited(struct generation *g, int code) {
                                                   "exited with code %d", code)));
 }
 
+/* There is no use in going on, whatever has caught the error. */
+static void exhausted(struct generation *g) {
+    char text[BUDGET_TEXT];
+    child_over(g->isolate->user, NULL, span_of(text, budget_text(g, text)));
+}
+
 /* ---- the parent's side ---- */
 
 /* A finalizer may use one that was collected before: then child is NULL. */
@@ -365,13 +371,14 @@ static int handle_text(lua_State *L) {
     return 1;
 }
 
-/* spawn(module, argument, name, detached, inbox): checked by the Lua half. */
+/* spawn(module, argument, name, detached, inbox, memory): checked by the Lua half. */
 static int spawn(lua_State *L) {
     size_t len;
     const char *module = luaL_checklstring(L, 1, &len);
     const char *name = luaL_optstring(L, 3, "");
     bool detached = lua_toboolean(L, 4);
     lua_Integer inbox = luaL_optinteger(L, 5, INBOX);
+    lua_Integer memory = luaL_optinteger(L, 6, 0);
     struct generation *g = generation_of(L);
     const struct app_options *o = ((struct app *)g->app)->options;
     if (!g->isolate)
@@ -399,7 +406,7 @@ static int spawn(lua_State *L) {
         memcpy(s->name, module, len + 1);
         s->options = *o;
         s->options.child = true;
-        s->options.out_of_memory = NULL;
+        s->options.out_of_memory = exhausted;
         s->options.exit = exited;
         struct child_plan plan = {.state = *g->plan,
                                   .begin = begin,
@@ -407,6 +414,7 @@ static int spawn(lua_State *L) {
                                   .data = s,
                                   .argument = m};
         plan.state.data = &s->options;
+        if (memory) plan.state.memory = (size_t)memory;
         snprintf(plan.name, sizeof plan.name, "%s", name);
         if (o->copied) o->copied(&s->options);
         h->child = child_start(o->nursery, &plan, (unsigned)inbox, h->exit, &err);
@@ -473,6 +481,8 @@ int luaopen_atoll_core_isolate(lua_State *L) {
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, CHILDREN);
     luaL_newlib(L, functions);
+    lua_pushinteger(L, BUDGET_LEAST);
+    lua_setfield(L, -2, "memory_least");
     luaL_newmetatable(L, HANDLE);
     luaL_setfuncs(L, methods, 0);
     sender_lend(L);

@@ -135,9 +135,10 @@ static void push_duty(lua_State *L, int request) {
 /* The fiber whose request has gone elsewhere. */
 static void left(struct fiber *f, void *owner, int status, lua_State *co, int count) {
     struct request *r = owner;
-    (void)count;
+    (void)f, (void)count;
     r->fiber = NULL;
-    if (status == ERR_LUA && !response_is_halt(co, -1)) {
+    bool halt = status == ERR_LUA && response_is_halt(co, -1);
+    if (status && status != ERR_CANCELLED && !halt) {
         struct buf text;
         buf_init(&text);
         if (buf_printf(&text, "after its request was given away: ") == 0)
@@ -145,7 +146,6 @@ static void left(struct fiber *f, void *owner, int status, lua_State *co, int co
         log_lines(LEVEL_ERROR, SPAN(""), buf_span(&text));
         buf_reset(&text);
     }
-    if (status == ERR_MEMORY) app_exhausted(f->generation);
 }
 
 static const struct fiber_owner left_owner = {left};

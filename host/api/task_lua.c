@@ -123,8 +123,10 @@ static int finish(lua_State *L, int status, lua_KContext context) {
         return 0;
     }
     if (lua_type(L, -1) != LUA_TTABLE) { /* without memory no handler has run */
+        char text[BUDGET_TEXT];
+        budget_noticed(L);
         lua_createtable(L, 2, 0);
-        lua_insert(L, -2);
+        lua_pushlstring(L, text, budget_text(generation_of(L), text));
         lua_rawseti(L, -2, 1);
         lua_pushliteral(L, "");
         lua_rawseti(L, -2, 2);

@@ -298,6 +298,8 @@ void exchange_fail(struct exchange *x, int status, struct span detail) {
     }
     text[n++] = '\n';
     size_t taken;
+    if (status == 503)
+        exchange_field(x, SPAN("Retry-After"), SPAN("1")); /* or without */
     if (exchange_head(x, status, SPAN("text/plain; charset=utf-8"), (int64_t)n) == 0 &&
         exchange_body(x, span_of(text, n), &taken) != IO_FAIL && taken == n)
         exchange_end(x);

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/err.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -26,7 +27,7 @@ struct alloc_hold {
 };
 
 void alloc_init(struct alloc *a) {
-    *a = (struct alloc){0};
+    *a = (struct alloc){.limit = SIZE_MAX, .ceiling = SIZE_MAX};
 }
 
 void alloc_done(struct alloc *a) {
@@ -153,6 +154,52 @@ void *alloc_take_back(struct alloc *a) {
     return block;
 }
 
+void alloc_limit(struct alloc *a, size_t limit) {
+    a->limit = limit;
+    a->ceiling = a->fault ? 0 : limit;
+}
+
+void alloc_fail(struct alloc *a, unsigned n, unsigned times) {
+    a->fault = n;
+    a->faults = n ? times : 0;
+    alloc_limit(a, a->limit);
+}
+
+void alloc_failed(struct alloc *a) {
+    if (a->fault != 1) return;
+    a->fault = a->faults > 1 ? 1 : 0;
+    a->faults--;
+    alloc_limit(a, a->limit);
+}
+
+/* Above the ceiling. */
+__attribute__((noinline)) static bool refuses(struct alloc *a, size_t more) {
+    bool over = a->used + more > a->limit;
+    if (a->fault > 1)
+        a->fault--;
+    else if (a->fault)
+        over = true;
+    if (over) a->refused = more;
+    return over;
+}
+
+static inline bool allows(struct alloc *a, size_t more) {
+    return __builtin_expect(a->used + more <= a->ceiling, 1) || !refuses(a, more);
+}
+
+bool alloc_charge(struct alloc *a, size_t size) {
+    if (!allows(a, size)) return false;
+    a->used += size;
+    a->native += size;
+    return true;
+}
+
+void alloc_discharge(struct alloc *a, size_t size) {
+    CHECK(size <= a->native);
+    a->used -= size;
+    a->native -= size;
+}
+
 static void release(struct alloc *a, void *block, size_t size) {
     struct alloc_hold *hold = a->hold_count ? find_hold(a, block) : NULL;
     if (__builtin_expect(hold != NULL, 0))
@@ -175,10 +222,12 @@ void *alloc_lua(void *data, void *block, size_t old_size, size_t new_size) {
         a->used += new_size;
         return block;
     }
-    if (a->limit && new_size > old_size && a->used - old_size + new_size > a->limit)
-        return NULL;
+    if (new_size > old_size && !allows(a, new_size - old_size)) return NULL;
     void *result = old_size ? resize(a, block, old_size, new_size) : take(a, new_size);
-    if (!result) return NULL;
+    if (!result) {
+        a->refused = new_size - old_size;
+        return NULL;
+    }
     a->used += new_size - old_size;
     return result;
 }

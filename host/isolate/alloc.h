@@ -7,6 +7,7 @@
 #ifndef ISOLATE_ALLOC_H
 #define ISOLATE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { ALLOC_CLASSES = 32, ALLOC_STEP = 16 };
@@ -27,8 +28,13 @@ enum { ALLOC_CLASSES = 32, ALLOC_STEP = 16 };
 struct alloc_chunk;
 
 struct alloc {
-    size_t used;  /* bytes that Lua holds */
-    size_t limit; /* what used may not exceed; 0 for none */
+    size_t used;     /* bytes that Lua holds, and those of native memory */
+    size_t native;   /* of these: see alloc_charge */
+    size_t limit;    /* what used may not exceed; SIZE_MAX for none */
+    size_t ceiling;  /* limit, or 0 while each request is looked at */
+    size_t refused;  /* the bytes more that were wanted last in vain */
+    unsigned fault;  /* the how manieth request from now on fails; 0: none */
+    unsigned faults; /* so many times */
     void *spare[ALLOC_CLASSES];
     struct alloc_chunk *chunks;
     char *at, *end;
@@ -42,6 +48,18 @@ void alloc_init(struct alloc *a);
 
 /* After lua_close: frees every chunk. */
 void alloc_done(struct alloc *a);
+
+void alloc_limit(struct alloc *a, size_t limit);
+
+/* Counts native memory that belongs to the state; more may be refused: false. */
+bool alloc_charge(struct alloc *a, size_t size);
+void alloc_discharge(struct alloc *a, size_t size);
+
+/* For specs: the n-th request for more memory from now on fails, and all after it until
+ * alloc_failed is told that this was noticed; then it is the same again, `times` in
+ * all. */
+void alloc_fail(struct alloc *a, unsigned n, unsigned times);
+void alloc_failed(struct alloc *a);
 
 /* Until alloc_release the block is not given away, even when Lua frees it: its owner
  * may want it back. frame is the caller's: holds of frames that Lua has jumped out of

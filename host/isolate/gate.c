@@ -45,11 +45,21 @@ static bool is_inner(const char *frame, size_t n) {
     return false;
 }
 
-static void append_trimmed(struct buf *error, const char *text, size_t n) {
+/* What was raised. Of memory that ran out Lua says no more than that. */
+static void append_message(const struct generation *g, struct buf *error,
+                           struct span text) {
+    char told[BUDGET_TEXT];
+    if (span_eq(text, SPAN("not enough memory")) && g->budget.spent)
+        text = span_of(told, budget_text(g, told));
+    buf_append(error, text.at, text.len);
+}
+
+static void append_trimmed(const struct generation *g, struct buf *error,
+                           const char *text, size_t n) {
     static const char title[] = "\nstack traceback:";
     const char *end = text + n, *trace = memmem(text, n, title, sizeof title - 1);
     bool titled = false;
-    buf_append(error, text, trace ? (size_t)(trace - text) : n);
+    append_message(g, error, span_of(text, trace ? (size_t)(trace - text) : n));
     while (trace && trace < end) {
         const char *next = memchr(trace + 1, '\n', (size_t)(end - trace - 1));
         size_t len = (size_t)((next ? next : end) - trace);
@@ -71,7 +81,8 @@ static void append_top(lua_State *L, struct buf *error) {
         n = strlen(text);
     }
     if (n > TRACEBACK_MAX) n = TRACEBACK_MAX;
-    append_trimmed(error, text, n); /* without memory the text is lost, the code not */
+    append_trimmed(generation_of(L), error, text,
+                   n); /* without memory the text is lost, the code not */
 }
 
 int gate_call(lua_State *L, int arguments, int results, struct buf *error) {
@@ -91,6 +102,7 @@ int gate_call(lua_State *L, int arguments, int results, struct buf *error) {
     }
     g->stack_base = base;
     if (status == LUA_OK) return 0;
+    if (status == LUA_ERRMEM) budget_noticed(L);
     if (error) append_top(L, error);
     lua_pop(L, 1);
     return code_of(status);

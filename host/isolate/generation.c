@@ -92,6 +92,7 @@ struct generation *generation_new(const struct generation_plan *plan, uint64_t n
     *g = (struct generation){.magic = MAGIC, .number = number, .plan = plan};
     CHECK(((uintptr_t)g & CORO_MARKS) == 0);
     alloc_init(&g->alloc);
+    budget_open(g, plan->memory);
     list_init(&g->fibers);
     list_init(&g->holds);
     list_init(&g->spare);
@@ -104,11 +105,18 @@ struct generation *generation_new(const struct generation_plan *plan, uint64_t n
     lua_gc(g->L, LUA_GCSTOP);
     lua_pushcfunction(g->L, open_state);
     lua_pushlightuserdata(g->L, g);
-    if (gate_call(g->L, 1, 0, error) == 0) return g;
+    if (gate_call(g->L, 1, 0, error) == 0) {
+        budget_loaded(g);
+        return g;
+    }
     generation_free(g);
     return NULL;
 fail:
-    if (error) buf_printf(error, "not enough memory");
+    if (error) {
+        char text[BUDGET_TEXT] = "not enough memory";
+        if (g && g->budget.wanted) budget_text(g, text);
+        buf_printf(error, "%s", text);
+    }
     if (g) alloc_done(&g->alloc);
     free(g);
     return NULL;
@@ -142,6 +150,7 @@ void generation_free(struct generation *g) {
         fiber_discard(LIST_OF(first, struct fiber, member));
     }
     lua_close(g->L);
+    budget_close(g);
     alloc_done(&g->alloc);
     list_unlink(&g->member);
     buf_reset(&g->warning);

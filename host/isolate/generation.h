@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "isolate/alloc.h"
+#include "isolate/budget.h"
 #include "isolate/coro.h"
 #include "isolate/sched.h"
 #include "net/dns.h"
@@ -45,6 +46,7 @@ struct generation_plan {
     int (*open)(lua_State *L, struct generation *g, void *data);
     void *data;
     bool generational;       /* collector mode; incremental otherwise */
+    size_t memory;           /* bytes that the state may have in use; 0: any */
     int64_t drain_timeout;   /* ns */
     struct commons *commons; /* NULL where there are none */
     struct dns_options names;
@@ -56,6 +58,7 @@ struct generation {
     uint64_t number;
     lua_State *L;
     struct alloc alloc;
+    struct budget budget;
     struct isolate *isolate; /* NULL until adopted */
     const struct generation_plan *plan;
     struct link fibers; /* live: running, parked or queued */
@@ -78,6 +81,9 @@ struct generation {
     struct link member; /* of the isolate's generations */
     void *app;
     void (*app_free)(struct generation *g);
+    /* Memory has run out and does not come back; outside Lua, on the isolate's thread.
+       Once, unless there was room in between. */
+    void (*exhausted)(struct generation *g);
 };
 
 /* Builds a state: standard libraries, host's coroutine library, then plan->open. NULL
@@ -109,7 +115,7 @@ bool generation_stack_is_deep(const struct generation *g);
 void generation_hold(struct generation *g, struct generation_hold *h);
 void generation_let_go(struct generation_hold *h);
 
-/* Bytes that Lua holds now. */
+/* Bytes in use now, native ones that belong to its values included. */
 size_t generation_bytes(const struct generation *g);
 
 #endif

@@ -10,7 +10,7 @@ enum {
 };
 
 static bool may_be_taken(const struct alloc *a, size_t size) {
-    return !ALLOC_PLAIN && !a->next && (!a->limit || a->used + size <= a->limit);
+    return !ALLOC_PLAIN && !a->next && a->used + size <= a->ceiling;
 }
 
 void landing_push(lua_State *L, struct loop *l, struct span bytes) {

@@ -149,7 +149,7 @@ static void recycle(struct sched *s, struct fiber *f) {
     g->request_count -= f->kind == FIBER_REQUEST;
     g->host_count -= f->kind == FIBER_HOST;
     if (lua_gettop(f->co)) lua_settop(f->co, 0);
-    f->cancelled = false;
+    f->cancelled = f->starved = false;
     f->chain_count = 0;
     f->owner_ops = NULL;
     if (__builtin_expect(g->spare_count < SPARE_MAX && !f->exposed &&
@@ -242,9 +242,10 @@ static void go_on(struct sched *s, struct fiber *f, int arguments) {
         s->parking = false;
     } else {
         int code = ERR_LUA;
-        if (status == LUA_ERRMEM)
+        if (status == LUA_ERRMEM) {
             code = ERR_MEMORY;
-        else if ((f->cancelled || s->end) && sched_is_cancelled(co, -1))
+            budget_noticed(co);
+        } else if ((f->cancelled || s->end) && sched_is_cancelled(co, -1))
             code = ERR_CANCELLED;
         fail(s, f, code);
     }

@@ -64,6 +64,7 @@ struct fiber {
     lua_State **chain;
     uint16_t chain_count, chain_capacity;
     bool parked, queued, cancelled;
+    bool starved;  /* memory ran out in it */
     bool exposed;  /* the program has co's name: it is not used again */
     int registry;  /* reference that keeps co alive */
     uint8_t woke;  /* enum wake */

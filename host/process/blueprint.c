@@ -67,6 +67,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .open = app_open,
         .data = &b->options,
         .generational = s->gc == GC_GENERATIONAL,
+        .memory = s->memory == MEMORY_NONE ? 0 : (size_t)s->memory,
         .drain_timeout = ns(s->drain_timeout),
         .names = names(s),
     };

@@ -109,7 +109,6 @@ static void fail(struct jobs *j) {
         log_lines(LEVEL_ERROR, SPAN(""), buf_span(&text));
     buf_reset(&text);
     buf_reset(&j->problem);
-    for (unsigned i = 0; i < j->target_count; i++) j->targets[i]->replacing = false;
     forget_new_workers(j);
     blueprint_release(j->next);
     j->next = NULL;
@@ -123,7 +122,7 @@ static void fail(struct jobs *j) {
 static void succeed(struct jobs *j) {
     enum job_kind kind = j->kind;
     double ms = ms_since(j->began);
-    for (unsigned i = 0; i < j->target_count; i++) j->targets[i]->replacing = false;
+    for (unsigned i = 0; i < j->target_count; i++) j->targets[i]->relief.wanted = false;
     if (kind == JOB_FIRST || kind == JOB_RELOAD) {
         if (j->blueprint) blueprint_release(j->blueprint);
         j->blueprint = j->next;
@@ -292,6 +291,23 @@ static void remove_one(struct jobs *j) {
     log_info("%u isolates", j->count);
 }
 
+/* A worker whose state is to be replaced, or NULL; the timer waits for the others. */
+static struct worker *find_full(struct jobs *j) {
+    int64_t now = clock_ns(), soonest = 0;
+    for (unsigned i = 0; i < j->count; i++) {
+        struct relief *r = &j->workers[i]->relief;
+        if (relief_begins(r, now)) return j->workers[i];
+        if (r->wanted && (!soonest || r->after < soonest)) soonest = r->after;
+    }
+    if (soonest && timer_set(j->place.main, &j->replace, soonest) != 0)
+        log_warn("not enough memory for a timer");
+    return NULL;
+}
+
+static void replace_now(struct timer *t) {
+    next_job(LIST_OF(t, struct jobs, replace));
+}
+
 static void next_job(struct jobs *j) {
     while (j->kind == JOB_NONE && !j->stopping) {
         if (j->reload_waits) {
@@ -304,11 +320,8 @@ static void next_job(struct jobs *j) {
             j->removes_wait--;
             remove_one(j);
         } else {
-            struct worker *w = NULL;
-            for (unsigned i = 0; i < j->count && !w; i++)
-                if (j->workers[i]->replacing) w = j->workers[i];
-            if (!w) return;
-            begin_same(j, JOB_REPLACE, w);
+            struct worker *w = find_full(j);
+            if (w) begin_same(j, JOB_REPLACE, w);
             return;
         }
     }
@@ -354,6 +367,17 @@ static void quiet(struct jobs *j, struct worker *w) {
     worker_free(w, &j->left_so_far);
 }
 
+static void full(struct jobs *j, const struct report *r) {
+    struct worker *w = r->worker;
+    bool waits = w->relief.after > clock_ns();
+    if (w->relief.wanted || w->leaving) return;
+    log_error(NAMED "isolate %d: out of memory: %.*s; its state is replaced%s", NAME(j),
+              w->isolate.index, (int)buf_len(&r->text), buf_data(&r->text),
+              waits ? " soon, for it was only just now" : "");
+    w->relief.wanted = true;
+    next_job(j);
+}
+
 static void reported(struct report *r) {
     struct jobs *j = r->worker->place->host;
     if (j->stopping && (r->event == EVENT_OFFERED || r->event == EVENT_COMMITTED))
@@ -363,13 +387,7 @@ static void reported(struct report *r) {
     case EVENT_COMMITTED:
         if (++j->answers == j->target_count) succeed(j);
         break;
-    case EVENT_MEMORY:
-        if (r->worker->replacing || r->worker->leaving) break;
-        log_error(NAMED "isolate %d: Lua is out of memory; its state is replaced",
-                  NAME(j), r->worker->isolate.index);
-        r->worker->replacing = true;
-        next_job(j);
-        break;
+    case EVENT_MEMORY: full(j, r); break;
     case EVENT_EXIT:
         if (j->callbacks->exited) j->callbacks->exited(j, r->err);
         break;
@@ -400,6 +418,7 @@ void jobs_signal(struct jobs *j, int number) {
 static void stop(struct jobs *j) {
     j->stopping = true;
     timer_clear(j->place.main, &j->patience); /* the targets may be gone by then */
+    timer_clear(j->place.main, &j->replace);
 }
 
 void jobs_drain(struct jobs *j) {
@@ -430,6 +449,7 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     list_init(&j->alive);
     list_init(&j->retired);
     timer_init(&j->patience, impatient);
+    timer_init(&j->replace, replace_now);
     int err = pools_init(&j->place.pools, s);
     if (err) return err;
     j->place.nursery.files = j->place.pools.files;

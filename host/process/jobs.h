@@ -56,6 +56,7 @@ struct jobs {
     struct post loaded;
     struct buf problem;
     struct timer patience;
+    struct timer replace; /* when states may be replaced that wait for it */
 
     bool reload_waits, stopping;
     unsigned adds_wait, removes_wait;

@@ -157,12 +157,21 @@ static int read_ranged(const struct setting *row, const char *text,
     return 0;
 }
 
+static int set_size(const struct setting *row, const char *text, uint64_t *field,
+                    struct problem *p) {
+    int word = find_word(row->words, text, strlen(text));
+    double number = word;
+    if (word < 0 && read_ranged(row, text, read_size, &number, p) < 0) return -1;
+    *field = (uint64_t)number;
+    return 0;
+}
+
 static int no_memory(struct problem *p) {
     return problem_set(p, EX_OSERR, "out of memory");
 }
 
 static const char *copy(struct settings *s, const char *text, size_t len) {
-    return arena_copy(&s->memory, span_of(text, len)).at;
+    return arena_copy(&s->texts, span_of(text, len)).at;
 }
 
 static int set_text(struct settings *s, const struct setting *row, const char *text,
@@ -241,7 +250,7 @@ static int add_address(struct settings *s, const struct setting *row, const char
     if ((double)list->count >= row->most)
         return problem_set(p, EX_CONFIG, "%s has more than %.0f addresses", row->name,
                            row->most);
-    const char **at = arena_alloc(&s->memory, (list->count + 1) * sizeof *at);
+    const char **at = arena_alloc(&s->texts, (list->count + 1) * sizeof *at);
     if (!at) return no_memory(p);
     if (list->count) memcpy(at, list->at, list->count * sizeof *at);
     at[list->count++] = kept;
@@ -278,10 +287,7 @@ int setting_set(struct settings *s, const struct setting *row, const char *text,
         err = read_ranged(row, text, read_seconds, &number, p);
         if (!err) *(double *)field = number;
         break;
-    case SETTING_SIZE:
-        err = read_ranged(row, text, read_size, &number, p);
-        if (!err) *(uint64_t *)field = (uint64_t)number;
-        break;
+    case SETTING_SIZE: err = set_size(row, text, field, p); break;
     case SETTING_BOOL:
         at = read_bool(text);
         if (at < 0) return not_expected(row, text, p);
@@ -341,7 +347,12 @@ char *setting_text(const struct settings *s, const struct setting *row, char *ou
         snprintf(out, size, "%s", *(const bool *)field ? "true" : "false");
         break;
     case SETTING_SECONDS: snprintf(out, size, "%.10g", *(const double *)field); break;
-    case SETTING_SIZE: text_of_size((double)*(const uint64_t *)field, out, size); break;
+    case SETTING_SIZE:
+        if (*row->words && *(const uint64_t *)field < (uint64_t)row->least)
+            text_of_choice(row->words, (int)*(const uint64_t *)field, out, size);
+        else
+            text_of_size((double)*(const uint64_t *)field, out, size);
+        break;
     case SETTING_TEXT:
     case SETTING_PATH: snprintf(out, size, "%s", *(const char *const *)field); break;
     case SETTING_CHOICE:
@@ -360,7 +371,7 @@ struct settings *settings_new(void) {
     struct problem p;
     struct settings *s = calloc(1, sizeof *s);
     if (!s) return NULL;
-    arena_init(&s->memory, NULL, 0);
+    arena_init(&s->texts, NULL, 0);
     for (size_t i = 0; i < SETTINGS; i++) {
         const struct setting *row = &settings_table[i];
         if (setting_set(s, row, row->fallback, LAYER_DEFAULT, "", &p) < 0) {
@@ -374,6 +385,6 @@ struct settings *settings_new(void) {
 void settings_free(struct settings *s) {
     if (!s) return;
     for (size_t i = 0; i < s->app_count; i++) settings_free(s->apps[i].settings);
-    arena_reset(&s->memory);
+    arena_reset(&s->texts);
     free(s);
 }

@@ -20,7 +20,7 @@ enum setting_kind {
     SETTING_COUNT,     /* a whole number; its first word, where it has any, is 0 */
     SETTING_BOOL,      /* true, false; yes, no; on, off; 1, 0 */
     SETTING_SECONDS,   /* 1.5, and with a unit 100ms, 30s, 5m, 1h */
-    SETTING_SIZE,      /* bytes; 64K, 16M, 1G by 1024 */
+    SETTING_SIZE,      /* bytes; 64K, 16M, 1G by 1024; its words, if any, are 0, 1 */
     SETTING_TEXT,      /* never NULL; "" when there is none */
     SETTING_PATH,      /* likewise */
     SETTING_CHOICE,    /* the position of the word */
@@ -56,6 +56,9 @@ enum setting_id {
 /* The values of gc; those of log_level and log_format are base/log_line.h's. */
 enum { GC_INCREMENTAL, GC_GENERATIONAL };
 
+/* The words of memory; settings_load puts a number in the place of the first. */
+enum { MEMORY_AUTO, MEMORY_NONE };
+
 /* The bits of compat. */
 enum { COMPAT_LUA51 = 1, COMPAT_NGX = 2 };
 
@@ -88,8 +91,8 @@ struct settings {
     const char *origin[SETTINGS];
     unsigned char layer[SETTINGS];
     struct settings_app *apps;
-    size_t app_count;    /* 0: there is one, which the command line names */
-    struct arena memory; /* of all texts */
+    size_t app_count; /* 0: there is one, which the command line names */
+    struct arena texts;
 };
 
 struct setting {

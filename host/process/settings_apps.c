@@ -55,7 +55,7 @@ static int no_memory(struct problem *p) {
 /* ---- one app ---- */
 
 static const char *copy(struct settings *s, const char *text) {
-    return arena_copy(&s->memory, span_str(text)).at;
+    return arena_copy(&s->texts, span_str(text)).at;
 }
 
 static int set_host(struct settings_app *a, const char *text, struct problem *p) {
@@ -83,7 +83,7 @@ static int set_path(struct settings_app *a, const char *text, struct problem *p)
                            "path must be the beginning of paths, such as \"/shop\", "
                            "decoded, without : and *; not '%.200s'",
                            text);
-    a->path = arena_copy(&a->settings->memory, span_of(text, len)).at;
+    a->path = arena_copy(&a->settings->texts, span_of(text, len)).at;
     return a->path ? 0 : no_memory(p);
 }
 
@@ -186,7 +186,7 @@ int settings_apps_load(struct settings *s, const char *config,
     size_t apps = 0;
     for (size_t i = 0; i < count; i++) apps += entries[i].app && !*entries[i].key;
     if (!apps) return 0;
-    s->apps = arena_alloc(&s->memory, apps * sizeof *s->apps);
+    s->apps = arena_alloc(&s->texts, apps * sizeof *s->apps);
     const struct settings_entry **own = malloc(apps * sizeof *own);
     if (!s->apps || !own) {
         free(own);
@@ -214,7 +214,7 @@ static int copy_apps(struct settings *to, const struct settings *from) {
     for (size_t i = 0; i < to->app_count; i++) settings_free(to->apps[i].settings);
     to->app_count = 0;
     if (!from->app_count) return 0;
-    to->apps = arena_alloc(&to->memory, from->app_count * sizeof *to->apps);
+    to->apps = arena_alloc(&to->texts, from->app_count * sizeof *to->apps);
     if (!to->apps) return -1;
     for (size_t i = 0; i < from->app_count; i++) {
         const struct settings_app *a = &from->apps[i];

@@ -33,5 +33,6 @@ int settings_entry_load(struct settings *s, const struct settings_entry *e,
                         struct problem *p);
 /* "auto" becomes a number. */
 void settings_count_isolates(struct settings *s);
+void settings_share_memory(struct settings *s); /* when its apps are known */
 
 #endif

@@ -1,6 +1,7 @@
 #include "process/settings.h"
 
 #include "process/cpus.h"
+#include "process/ram.h"
 #include "process/settings_apps.h"
 #include "process/suggest.h"
 
@@ -136,7 +137,10 @@ struct settings *settings_load(const struct settings_source *source,
     if (!err) settings_count_isolates(s);
     if (!err) err = settings_apps_load(s, source->config, f.entries, f.count, p);
     arena_reset(&f.memory);
-    if (!err) return s;
+    if (!err) {
+        settings_share_memory(s);
+        return s;
+    }
     settings_free(s);
     return NULL;
 }
@@ -145,6 +149,22 @@ void settings_count_isolates(struct settings *s) {
     const struct setting *row = &settings_table[SET_isolates];
     if (s->isolates == 0) s->isolates = cpus_allowed();
     if (s->isolates > row->most) s->isolates = (unsigned)row->most;
+}
+
+static void share(struct settings *s, uint64_t bytes, uint64_t isolates) {
+    const struct setting *row = &settings_table[SET_memory];
+    if (s->memory != MEMORY_AUTO) return;
+    double each = (double)bytes * 3 / 4 / (double)isolates;
+    if (each < row->least) each = row->least;
+    s->memory = bytes && each <= row->most ? (uint64_t)each : MEMORY_NONE;
+}
+
+void settings_share_memory(struct settings *s) {
+    uint64_t bytes = ram_allowed(), isolates = 0;
+    for (size_t i = 0; i < s->app_count; i++) isolates += s->apps[i].settings->isolates;
+    for (size_t i = 0; i < s->app_count; i++)
+        share(s->apps[i].settings, bytes, isolates);
+    share(s, bytes, s->app_count ? isolates : s->isolates);
 }
 
 struct settings *settings_copy(const struct settings *s) {

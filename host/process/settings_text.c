@@ -23,7 +23,11 @@ static void print_kind(FILE *out, const struct setting *row) {
         fprintf(out, "%s, %.10g to %.10g", row->unit, row->least, row->most);
         break;
     case SETTING_BOOL: fputs("true or false", out); break;
-    case SETTING_SIZE: fputs("bytes, K, M, G", out); break;
+    case SETTING_SIZE:
+        for (const char *w = row->words; *w; w++)
+            *w == '|' ? fputs(" or ", out) : fputc(*w, out);
+        fprintf(out, "%sbytes, K, M, G", *row->words ? " or " : "");
+        break;
     case SETTING_TEXT: fputs("text", out); break;
     case SETTING_PATH: fputs("path", out); break;
     case SETTING_CHOICE: fputs(row->words, out); break;

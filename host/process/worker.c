@@ -71,8 +71,16 @@ static void script_ended(struct generation *g, int err, struct span text, void *
     report(data, EVENT_OVER, cancelled ? err : err ? 1 : app->code, SPAN(""));
 }
 
+/* A script is told by its errors: nobody can begin it again in the middle. */
 static void out_of_memory(struct generation *g) {
-    report(g->isolate->user, EVENT_MEMORY, 0, SPAN(""));
+    struct worker *w = g->isolate->user;
+    char text[64], used[16], limit[16];
+    if (!w->serves || g != w->isolate.current) return;
+    budget_size(generation_bytes(g), used);
+    budget_size(g->budget.limit, limit);
+    int n = snprintf(text, sizeof text, "%s%s%s stay in use", used,
+                     g->budget.limit ? " of " : "", g->budget.limit ? limit : "");
+    report(w, EVENT_MEMORY, 0, span_of(text, (size_t)n));
 }
 
 static void exited(struct generation *g, int code) {

@@ -16,6 +16,7 @@
 #include "net/clones.h"
 #include "process/blueprint.h"
 #include "process/pools.h"
+#include "process/relief.h"
 
 struct worker;
 
@@ -46,7 +47,7 @@ struct ask {
 enum event {
     EVENT_OFFERED, /* err, text: whether the generation has started */
     EVENT_COMMITTED,
-    EVENT_MEMORY, /* Lua ran out of memory in the current generation */
+    EVENT_MEMORY, /* the current generation has no room left; text says how much */
     EVENT_EXIT,   /* a script ends the program; err is the code */
     EVENT_OVER,   /* a script has ended; err is the code, or ERR_CANCELLED */
     EVENT_ENDED,  /* drained and stopped: to be joined */
@@ -79,7 +80,8 @@ struct worker {
     char log_name[80];      /* "/shop isolate 1" */
     unsigned quiet_wanted;  /* of how many others before it may be freed */
     struct link member;     /* the main thread's, of those alive or those retired */
-    bool replacing, leaving, over; /* the main thread's notes */
+    struct relief relief;   /* the main thread's, as what follows */
+    bool leaving, over;
 };
 
 /* What all workers share; the host's. */

@@ -45,6 +45,7 @@ local late = {
   http = { "atoll.http" },
   isolate = { "atoll.isolate" },
   json = { "atoll.response", "values" },
+  memory = { "atoll.core.host", "memory" },
   lookup = { "atoll.core.port", "lookup" },
   net = { "atoll.net" },
   pool = { "atoll.pool", "new" },

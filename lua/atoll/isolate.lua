@@ -2,13 +2,16 @@
 local core = require "atoll.core.isolate"
 local loading = require "atoll.loading"
 local misuse = require "atoll.misuse"
+local size = require "atoll.size"
 
-local M = { name = core.name }
+local M = { name = core.name, memory_least = core.memory_least }
 
 -- In a spawned isolate its inbox: what handle:send and handle:call write to.
 M.port = core.inbox()
 
-local OPTIONS = { name = "string", detached = "boolean", inbox = "number" }
+local OPTIONS = {
+  name = "string", detached = "boolean", inbox = "number", memory = true,
+}
 local INBOX_MOST = 1 << 24
 
 -- Runs a module, or a script (its name has a / or ends in .lua; relative to the app, or
@@ -21,10 +24,12 @@ function M.spawn(module, argument, options)
   misuse.expect("table", options, "the options of atoll.isolate.spawn()")
   for key, value in pairs(options) do
     if not OPTIONS[key] then
-      misuse.raise("atoll.isolate.spawn() has no option '%s'; it has name, detached "
-        .. "and inbox", tostring(key))
+      misuse.raise("atoll.isolate.spawn() has no option '%s'; it has name, detached, "
+        .. "inbox and memory", tostring(key))
     end
-    misuse.expect(OPTIONS[key], value, ("the option %s"):format(key))
+    if OPTIONS[key] ~= true then
+      misuse.expect(OPTIONS[key], value, ("the option %s"):format(key))
+    end
   end
   local name, inbox = options.name, options.inbox
   if name and (#name < 1 or #name > 255 or name:find "\0") then
@@ -34,8 +39,11 @@ function M.spawn(module, argument, options)
     misuse.raise("the option inbox of atoll.isolate.spawn() is a number of messages, "
       .. "at least 1")
   end
+  local memory = options.memory ~= nil
+    and size(options.memory, "the option memory of atoll.isolate.spawn()",
+      core.memory_least) or nil
   local ok, handle, text, code = pcall(core.spawn, module, argument, options.name,
-    options.detached, options.inbox)
+    options.detached, options.inbox, memory)
   if not ok then misuse.raise("%s", handle) end
   return handle, text, code
 end

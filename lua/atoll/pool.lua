@@ -3,6 +3,7 @@
 local host = require "atoll.core.host"
 local isolate = require "atoll.isolate"
 local misuse = require "atoll.misuse"
+local size_of = require "atoll.size"
 local channel = require "atoll.core.channel"
 local task = require "atoll.core.task"
 
@@ -13,17 +14,19 @@ local metatable = { __index = methods, __name = "atoll.pool" }
 
 local OPTIONS = {
   module = "string", size = "number", queue = "number", timeout = "number",
-  name = "string",
+  name = "string", memory = true,
 }
 
 local function check(options)
   misuse.expect("table", options, "what is given to atoll.pool")
   for key, value in pairs(options) do
     if not OPTIONS[key] then
-      misuse.raise("atoll.pool has no option '%s'; it has module, size, queue, timeout "
-        .. "and name", tostring(key))
+      misuse.raise("atoll.pool has no option '%s'; it has module, size, queue, "
+        .. "timeout, name and memory", tostring(key))
     end
-    misuse.expect(OPTIONS[key], value, ("the option %s of atoll.pool"):format(key))
+    if OPTIONS[key] ~= true then
+      misuse.expect(OPTIONS[key], value, ("the option %s of atoll.pool"):format(key))
+    end
   end
   misuse.expect("string", options.module, "the option module of atoll.pool")
   for name, least in pairs { size = 1, queue = 0 } do
@@ -31,6 +34,9 @@ local function check(options)
     if n and not (n >= least and math.tointeger(n)) then
       misuse.raise("the option %s of atoll.pool is a whole number from %d", name, least)
     end
+  end
+  if options.memory ~= nil then
+    size_of(options.memory, "the option memory of atoll.pool", isolate.memory_least)
   end
   local timeout = options.timeout
   if timeout and (timeout <= 0 or timeout ~= timeout) then
@@ -44,6 +50,7 @@ function M.new(options)
   return setmetatable({
     module = options.module,
     name = options.name,
+    memory = options.memory, -- of each worker
     size = size,
     queue = options.queue or 1000,
     timeout = options.timeout,
@@ -59,7 +66,7 @@ local function quiet() end
 
 local function hire(self)
   local worker, message, code = isolate.spawn("atoll.pool_worker",
-    self.module, { name = self.name })
+    self.module, { name = self.name, memory = self.memory })
   if not worker then return nil, message, code end
   self.count = self.count + 1
   worker:on_exit(quiet) -- whose call it was is told

@@ -17,8 +17,10 @@ local function failed(err)
   return debug.traceback(err, 2)
 end
 
+-- Without memory no message handler has run.
 local function answer(ok, ...)
-  return { ok = ok, code = not ok and "ELUA" or nil, n = select("#", ...), ... }
+  local code = ... == "not enough memory" and "ENOMEM" or "ELUA"
+  return { ok = ok, code = not ok and code or nil, n = select("#", ...), ... }
 end
 
 local function run(job)

@@ -1,31 +1,16 @@
 -- atoll.shared: dictionaries that every isolate sees.
 local core = require "atoll.core.shared"
 local misuse = require "atoll.misuse"
+local size = require "atoll.size"
 
 local TRIES = 100
 
-local units = { [""] = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30 }
-
--- 8388608 or "8M".
-local function bytes(value)
-  local digits, unit = tostring(value):match "^(%d+)([KMG]?)$"
-  local n = digits and #digits <= (unit == "" and 15 or 9)
-    and math.tointeger(digits) * units[unit]
-  if not n then
-    misuse.raise("capacity is %s, not a size such as \"8M\"",
-      tostring(value))
-  end
-  if n < core.capacity_min then
-    misuse.raise("capacity is %s, less than %dK", tostring(value),
-      core.capacity_min // 1024)
-  end
-  return n
-end
+local function bytes(value) return size(value, "capacity", core.capacity_min) end
 
 local capacity = core.methods.capacity
 
-function core.methods:capacity(size)
-  return capacity(self, size ~= nil and bytes(size) or nil)
+function core.methods:capacity(limit)
+  return capacity(self, limit ~= nil and bytes(limit) or nil)
 end
 
 -- Gives the value to fn and puts what it returns in its place, unless somebody else has

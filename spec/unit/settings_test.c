@@ -1,6 +1,7 @@
 #include "process/settings.h"
 
 #include "process/cpus.h"
+#include "process/ram.h"
 #include "process/suggest.h"
 #include "unit.h"
 
@@ -271,7 +272,24 @@ TEST(quota_of_version_1_is_read) {
     end(&g);
 }
 
+TEST(memory_of_groups_is_the_least) {
+    struct groups g;
+    REQUIRE(begin(&g));
+    put(g.root, "list", "0::/a/b\n9:memory:/x\n");
+    EXPECT_EQ_INT(ram_of_groups(g.list, g.root), 0);
+    put(g.root, "memory/x/memory.limit_in_bytes", "9223372036854771712\n");
+    put(g.root, "a/b/memory.max", "max\n");
+    EXPECT_EQ_INT(ram_of_groups(g.list, g.root), 0);
+    put(g.root, "a/memory.max", "3000000000\n");
+    EXPECT_EQ_INT(ram_of_groups(g.list, g.root), 3000000000);
+    put(g.root, "memory/x/memory.limit_in_bytes", "1048576\n");
+    EXPECT_EQ_INT(ram_of_groups(g.list, g.root), 1048576);
+    end(&g);
+}
+
 TEST(quota_without_files_limits_nothing) {
+    EXPECT_EQ_INT(ram_of_groups("/nonexistent/list", "/nonexistent"), 0);
+    EXPECT(ram_allowed() > 0);
     EXPECT_EQ_INT(cpus_of_quota("/nonexistent/list", "/nonexistent"), 0);
     EXPECT(cpus_allowed() >= 1);
 }

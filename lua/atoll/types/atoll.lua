@@ -147,6 +147,10 @@ function atoll.sleep(seconds) end
 ---@nodiscard
 function atoll.now() end
 
+---The memory that this isolate's Lua state has in use, and its limit, if it has one.
+---@return integer bytes, integer? limit
+function atoll.memory() end
+
 ---@class atoll.task
 local task = {}
 
@@ -195,7 +199,7 @@ function atoll.blocking(fn, ...) end
 ---Isolates that answer calls to the functions of a module: `size` (2) of them, spawned
 ---when they are needed; up to `queue` (1000) calls wait in line. A call that takes longer
 ---than `timeout` seconds ends with its worker.
----@param options { module: string, size?: integer, queue?: integer, timeout?: number, name?: string }
+---@param options { module: string, size?: integer, queue?: integer, timeout?: number, name?: string, memory?: integer|string }
 ---@return atoll.pool
 ---@nodiscard
 function atoll.pool(options) end
@@ -204,7 +208,7 @@ function atoll.pool(options) end
 local pool = {}
 
 ---What the module's function of that name returns; or nil, a message and a code: its
----error with the traceback and "ELUA", "ETIMEDOUT", "EAGAIN" when the queue is full.
+---error with the traceback and "ELUA", "ENOMEM", "ETIMEDOUT", "EAGAIN" when the queue is full.
 ---@async
 ---@param name string
 ---@param ... any

@@ -8,7 +8,7 @@ local isolates = {}
 ---own, which ends when its chunk returns. The chunk gets the argument as `...`.
 ---@param module string
 ---@param argument? any  what a message may hold
----@param options? { name: string?, detached: boolean?, inbox: integer? }
+---@param options? { name: string?, detached: boolean?, inbox: integer?, memory: integer|string? }
 ---@return atoll.isolate?, string? message, string? code
 function isolates.spawn(module, argument, options) end
 

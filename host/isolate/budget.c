@@ -1,0 +1,154 @@
+#include "isolate/budget.h"
+
+#include "isolate/isolate.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    RESERVE_LEAST = 512 * 1024,
+    TELL = 16 * 1024, /* native bytes that the collector is told of at once */
+};
+
+/* Between two looks at a state whose owner knows already. */
+static const int64_t REST = CLOCK_SECOND;
+
+static size_t reserve_of(size_t limit) {
+    return limit / 8 < RESERVE_LEAST ? RESERVE_LEAST : limit / 8;
+}
+
+/* Where in the program L is; the host's own half tells its author nothing. */
+static void note_place(struct budget *b, lua_State *L) {
+    lua_Debug d;
+    b->place[0] = 0;
+    for (int level = 0; lua_getstack(L, level, &d); level++) {
+        lua_getinfo(L, "Sl", &d);
+        if (d.currentline <= 0 || strncmp(d.source, "@lua/atoll/", 11) == 0) continue;
+        snprintf(b->place, sizeof b->place, "%s:%d: ", d.short_src, d.currentline);
+        return;
+    }
+}
+
+/* ---- at the end of the turn ---- */
+
+/* Half of what was free at first has to be free again. Where there is no limit, it is
+ * what was in use when the system had no more. */
+static bool has_room(const struct generation *g) {
+    const struct budget *b = &g->budget;
+    size_t limit = b->limit ? b->limit : b->used;
+    return g->alloc.used <= b->began ||
+           g->alloc.used - b->began <= (limit - b->began) / 2;
+}
+
+static void look(struct deferred *d) {
+    struct budget *b = LIST_OF(d, struct budget, look);
+    struct generation *g = LIST_OF(b, struct generation, budget);
+    int64_t now = g->isolate->loop.now;
+    if (g->state >= GEN_DRAINING || (b->told && now - b->looked < REST)) return;
+    b->looked = now;
+    /* What finalizers let go of is garbage the next time. */
+    for (int i = 0; i < 2 && (i == 0 || !has_room(g)); i++) lua_gc(g->L, LUA_GCCOLLECT);
+    if (has_room(g)) {
+        b->spent = b->told = false;
+        alloc_limit(&g->alloc, b->limit ? b->limit : SIZE_MAX);
+    } else if (!b->told) {
+        b->told = true;
+        if (g->exhausted) g->exhausted(g);
+    }
+}
+
+/* ---- when memory runs out ---- */
+
+/* Nothing here takes memory of Lua's. */
+static void ran_out(lua_State *L, struct generation *g) {
+    struct alloc *a = &g->alloc;
+    struct budget *b = &g->budget;
+    if (b->spent && !a->refused) return; /* caught, and raised again */
+    alloc_failed(a);
+    b->used = a->used;
+    b->wanted = a->refused;
+    a->refused = 0;
+    if (!g->L) return; /* it is being made */
+    note_place(b, L);
+    b->spent = true;
+    if (b->limit) alloc_limit(a, b->limit + reserve_of(b->limit));
+    if (!g->isolate || g->state == GEN_CLOSING) return;
+    struct fiber *f = g->isolate->sched.current;
+    if (f && f->generation == g) f->starved = true;
+    loop_defer_last(&g->isolate->loop, &b->look);
+}
+
+void budget_noticed(lua_State *L) {
+    struct generation *g = generation_of(L);
+    if (!g->budget.spent || g->alloc.refused) ran_out(L, g);
+}
+
+__attribute__((used)) void __wrap_luaD_throw(lua_State *L, int status) {
+    void *data;
+    if (status == LUA_ERRMEM && lua_getallocf(L, &data) == alloc_lua)
+        ran_out(L, LIST_OF(data, struct generation, alloc));
+    __real_luaD_throw(L, status);
+}
+
+/* ---- native memory ---- */
+
+void budget_charge(lua_State *L, size_t n) {
+    struct generation *g = generation_of(L);
+    struct budget *b = &g->budget;
+    b->untold += n;
+    if (b->untold >= TELL) {
+        size_t kib = b->untold / 1024;
+        b->untold = 0;
+        lua_gc(L, LUA_GCSTEP, kib < INT32_MAX ? (int)kib : INT32_MAX);
+    }
+    if (alloc_charge(&g->alloc, n)) return;
+    /* Unlike the collection in want of memory, this one runs finalizers. */
+    lua_gc(L, LUA_GCCOLLECT);
+    if (!alloc_charge(&g->alloc, n)) luaL_error(L, "not enough memory");
+}
+
+void budget_discharge(struct generation *g, size_t n) {
+    alloc_discharge(&g->alloc, n);
+}
+
+/* ---- texts ---- */
+
+char *budget_size(size_t bytes, char out[16]) {
+    static const char units[] = " KMGT";
+    double n = (double)bytes;
+    const char *unit = units;
+    for (; n >= 1024 && unit[1]; unit++) n /= 1024;
+    int decimals = unit > units && n < 100 && n != (double)(int)n;
+    snprintf(out, 16, "%.*f%.1s", decimals, n, unit == units ? "" : unit);
+    return out;
+}
+
+size_t budget_text(const struct generation *g, char out[BUDGET_TEXT]) {
+    const struct budget *b = &g->budget;
+    char limit[16], used[16], wanted[16];
+    budget_size(b->limit, limit);
+    budget_size(b->used, used);
+    budget_size(b->wanted, wanted);
+    int n = snprintf(out, BUDGET_TEXT, "%snot enough memory%s%s%s: %s in use%s%s%s",
+                     b->place, b->limit ? " (limit " : "", b->limit ? limit : "",
+                     b->limit ? ")" : "", used, b->wanted ? ", " : "",
+                     b->wanted ? wanted : "", b->wanted ? " more wanted" : "");
+    return n < BUDGET_TEXT ? (size_t)n : BUDGET_TEXT - 1;
+}
+
+/* ---- its life ---- */
+
+void budget_open(struct generation *g, size_t limit) {
+    g->budget = (struct budget){.limit = limit, .look = {.run = look}};
+    list_init(&g->budget.look.link);
+    if (limit) alloc_limit(&g->alloc, limit);
+}
+
+void budget_loaded(struct generation *g) {
+    g->budget.began = g->alloc.used;
+}
+
+void budget_close(struct generation *g) {
+    list_unlink(&g->budget.look.link);
+}

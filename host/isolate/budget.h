@@ -1,0 +1,62 @@
+/* The budget of a state: how much memory it may have in use, native memory that its
+ * values hold included. At the limit Lua collects its garbage and, if that is not
+ * enough, raises "not enough memory". From then on there is a reserve beyond the limit,
+ * for what is to be said about it and for what others have under way. At the end of the
+ * loop's turn the garbage is collected again: a state that then has room goes on within
+ * its old limit, of any other its owner is told, who replaces or ends it.
+ *
+ * The program is linked with --wrap=luaD_throw: so memory that has run out is seen
+ * where that is raised, whoever catches it, and in whatever fiber, hook or finalizer.
+ * The thread that the state is on. */
+#ifndef ISOLATE_BUDGET_H
+#define ISOLATE_BUDGET_H
+
+#include "net/loop.h"
+
+#include <lua.h>
+
+struct generation;
+
+enum {
+    BUDGET_LEAST = 1024 * 1024, /* less is no use: modules alone take half of it */
+    BUDGET_TEXT = 256,
+};
+
+struct budget {
+    size_t limit;        /* 0: none */
+    size_t began;        /* in use when it was loaded */
+    size_t used, wanted; /* when memory ran out last; bytes more */
+    size_t untold;       /* native bytes of which the collector does not know */
+    bool spent;          /* the reserve is open */
+    bool told;           /* its owner knows */
+    int64_t looked;      /* monotonic ns */
+    struct deferred look;
+    char place[LUA_IDSIZE + 16]; /* "app.lua:7: ", where memory ran out, or "" */
+};
+
+/* For generation.h: before the state is made; when all is loaded; before it is closed.
+ */
+void budget_open(struct generation *g, size_t limit);
+void budget_loaded(struct generation *g);
+void budget_close(struct generation *g);
+
+/* Counts n bytes of native memory that a value of the state is going to hold, and lets
+ * the collector work for them as if they were Lua's. Raises when there is no room. */
+void budget_charge(lua_State *L, size_t n);
+void budget_discharge(struct generation *g, size_t n);
+
+/* Who has caught a memory error says so, for the few places that are not seen. */
+void budget_noticed(lua_State *L);
+
+/* "app.lua:7: not enough memory (limit 64M): 63.9M in use, 16K more wanted", of the
+ * last time; returns its length. */
+size_t budget_text(const struct generation *g, char out[BUDGET_TEXT]);
+
+/* "64M", "1.5G": bytes for people; returns out. */
+char *budget_size(size_t bytes, char out[16]);
+
+/* Inside Lua. Weak: there is no such name without the option. */
+__attribute__((weak, noreturn)) void __real_luaD_throw(lua_State *L, int status);
+__attribute__((noreturn)) void __wrap_luaD_throw(lua_State *L, int status);
+
+#endif

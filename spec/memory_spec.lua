@@ -1,0 +1,245 @@
+-- Memory budgets: what happens at the limit, to whom, and to nobody else.
+local atoll = require "atoll"
+local command = require "support.command"
+local host = require "support.host"
+local wire = require "support.wire"
+
+local HOG = [[
+local kept = {}
+local function fill(t) for i = 1, 1e8 do t[#t + 1] = ("x"):rep(1000) .. i end end
+app:get("/", function() return "well" end)
+app:get("/leak", function() fill(kept) end)
+app:get("/local", function() fill {} end)
+app:get("/huge", function() return #("x"):rep(1 << 30) .. "" end)
+app:get("/used", function() return { atoll.memory() } end)
+app:get("/caught", function()
+  local t = {}
+  for _ = 1, 5 do pcall(fill, t) end
+  return #t > 1000 and "caught" or "nothing"
+end)
+app:get("/after", function() pcall(fill, {}) error "something else" end)
+app:get("/wrapped", function() coroutine.wrap(fill) {} end)
+app:get("/held", function()
+  atoll.sleep(0.5)
+  return #("x"):rep(10000) .. ""
+end)
+app:on("error", function() return 500, "the hook" end)
+]]
+
+local function start(more, set)
+  set = set or {}
+  set.memory, set.slice_warn = set.memory or "16M", 0
+  return host.start { app = HOG .. (more or ""), set = set }
+end
+
+local LIMIT = "not enough memory %(limit 16M%): "
+
+-- The state of the isolate is another one, in which nothing is kept.
+local function replaced(h)
+  h:log_wait "error isolate 1: out of memory: 1%S+ of 16M stay in use; its state is"
+  h:log_wait "a new state of generation 1 serves"
+  assert.equal("well", wire.ask(h, "/").body)
+  assert.truthy(atoll.json.decode(wire.ask(h, "/used").body)[1] < 4 << 20)
+end
+
+local function unavailable(answer)
+  assert.same({ 503, "1" }, { answer.status, answer.fields["retry-after"] })
+end
+
+describe("a memory budget", function()
+  after_each(function()
+    wire.finish()
+    host.finish()
+  end)
+
+  it("can be read", function()
+    local h = start()
+    local used, limit = table.unpack(atoll.json.decode(wire.ask(h, "/used").body))
+    assert.equal(16 << 20, limit)
+    assert.truthy(used > 50000 and used < 4 << 20, used)
+  end)
+
+  it("ends the request that is too large, which may come again, and nothing else",
+    function()
+      local h = start()
+      local c = wire.connect(h)
+      for _, path in ipairs { "/local", "/huge", "/wrapped", "/after" } do
+        unavailable(c:ask(path))
+        h:log_wait(("error isolate 1: GET %s: [^\n]*app.lua:%%d+: "):format(path))
+      end
+      h:log_wait "something else"
+      assert.equal("well", c:ask("/").body)
+      local small = "GET /local: [^\n]*app.lua:2: " .. LIMIT .. "1[56]%S* in use, "
+      local huge = "GET /huge: [^\n]*app.lua:6: " .. LIMIT .. "%S+K in use, 1G more"
+      assert.same({ 1, 1 }, { h:count(small), h:count(huge) }, h.log)
+      assert.equal(0, h:count "a new state")
+    end)
+
+  it("lets a handler catch it, who gets no more than the reserve", function()
+    local h = start()
+    assert.equal("caught", wire.ask(h, "/caught").body)
+    assert.equal("well", wire.ask(h, "/").body)
+    assert.equal(0, h:count "a new state")
+  end)
+
+  it("that stays used up costs the state, but no connection and no other request",
+    function()
+      local h = start()
+      local c, other = wire.connect(h), wire.connect(h)
+      other:send "GET /held HTTP/1.1\r\nHost: a\r\n\r\n"
+      unavailable(c:ask "/leak")
+      replaced(h)
+      assert.equal("10000", other:receive().body)
+      assert.equal("well", c:ask("/").body)
+      assert.equal("well", other:ask("/").body)
+      h:log_wait "generation 1 closed"
+    end)
+
+  it("counts for tasks, timers, hooks and finalizers", function()
+    for _, how in ipairs {
+      "atoll.spawn(fill, kept)",
+      "atoll.after(0, fill, kept)",
+      "local t t = atoll.every(0.01, function() t:cancel() fill(kept) end)",
+      "setmetatable({}, { __gc = function() fill(kept) end }) collectgarbage()",
+      [[atoll.isolate.spawn("quick.lua"):on_exit(function() fill(kept) end)]],
+    } do
+      local h = host.start { set = { memory = "16M", slice_warn = 0 }, files = {
+        ["app.lua"] = host.app(HOG .. ([[
+          app:get("/begin", function() %s return "begun" end)]]):format(how)),
+        ["quick.lua"] = "return 1\n",
+      } }
+      assert.equal("begun", wire.ask(h, "/begin").body)
+      replaced(h)
+      host.finish()
+    end
+  end)
+
+  it("is not given again and again: the pause between two states grows", function()
+    local h = start()
+    unavailable(wire.ask(h, "/leak"))
+    replaced(h)
+    local began = atoll.now()
+    unavailable(wire.ask(h, "/leak"))
+    h:log_wait "out of memory: [^\n]*; its state is replaced soon, for it was only just"
+    assert.equal("well", wire.ask(h, "/").body)
+    h:log_wait("a new state of generation 1 serves", 20)
+    assert.truthy(atoll.now() - began > 0.2)
+  end)
+
+  it("goes on being what it was when no new state can be made", function()
+    local h = start()
+    h:write("app.lua", "error 'no more'\n")
+    unavailable(wire.ask(h, "/leak"))
+    h:log_wait "a new generation after memory ran out failed .* the running code goes"
+    assert.equal("well", wire.ask(h, "/").body)
+    unavailable(wire.ask(h, "/leak"))
+    h:write_app(HOG)
+    h:log_wait("a new state of generation 1 serves", 20)
+    assert.equal("well", wire.ask(h, "/").body)
+  end)
+
+  it("is an app's own, and its neighbours stay as they were", function()
+    local h = host.start { config = "host.lua", set = { slice_warn = 0 }, files = {
+      ["a/app.lua"] = host.app(HOG),
+      ["b/app.lua"] = host.app 'app:get("/", function() return { atoll.memory() } end)',
+      ["host.lua"] = [[return { memory = "64M", apps = {
+        { path = "/a", dir = "a", isolates = 1, memory = "16M" },
+        { path = "/b", dir = "b", isolates = 1 } } }]],
+    } }
+    assert.equal(64 << 20, atoll.json.decode(wire.ask(h, "/b").body)[2])
+    unavailable(wire.ask(h, "/a/leak"))
+    h:log_wait "error [^\n]*/a: isolate 1: out of memory"
+    assert.equal(64 << 20, atoll.json.decode(wire.ask(h, "/b").body)[2])
+    h:log_wait "/a: a new state of generation 1 serves"
+    assert.equal("well", wire.ask(h, "/a/").body)
+  end)
+
+  it("that is too small for the app is an error that says so", function()
+    local dir = host.directory { ["app.lua"] =
+      "local t = {}\nfor i = 1, 1e6 do t[i] = {} end\nreturn function() end\n" }
+    command.begin()
+    local _, _, err = command.atoll(("check %s --memory 4M"):format(dir))
+    command.finish()
+    assert.truthy(err:find "app.lua:2: not enough memory %(limit 4M%)", err)
+  end)
+
+  it("has a least, which is told", function()
+    local dir = host.directory { ["app.lua"] = host.app "" }
+    command.begin()
+    local _, _, err = command.atoll(("check %s --memory 100K"):format(dir))
+    command.finish()
+    assert.truthy(err:find "memory must be from 1M to 1T, not 100K", err)
+    local ok, message = pcall(atoll.isolate.spawn, "x", nil, { memory = "100K" })
+    assert.is_false(ok)
+    assert.truthy(message:find "the option memory of .* is 100K, less than 1M", message)
+  end)
+end)
+
+describe("a spawned isolate's memory", function()
+  local path = os.tmpname()
+
+  setup(function()
+    local f = assert(io.open(path, "w"))
+    f:write [[
+      local atoll = require "atoll"
+      local kept = {}
+      local function fill() for i = 1, 1e8 do kept[i] = ("x"):rep(1000) .. i end end
+      local ways = {
+        limit = function() return select(2, atoll.memory()) end,
+        main = fill,
+        caught = function() while true do pcall(fill) atoll.sleep(0) end end,
+        task = function() atoll.spawn(fill) atoll.sleep(100) end,
+        large = function() return (select(2, pcall(string.rep, "x", 1 << 30))) end,
+      }
+      return ways[...]()
+    ]]
+    f:close()
+  end)
+  teardown(function() os.remove(path) end)
+
+  local function spawn(way) return atoll.isolate.spawn(path, way, { memory = "8M" }) end
+
+  it("is an option", function()
+    assert.equal(8 << 20, (spawn("limit"):join(10)))
+    assert.equal("not enough memory", (spawn("large"):join(10)))
+  end)
+
+  it("that is used up ends it with an error, whoever has caught it", function()
+    for _, way in ipairs { "main", "caught", "task" } do
+      local value, message, code = spawn(way):join(60)
+      assert.is_nil(value)
+      assert.equal("ELUA", code)
+      assert.truthy(message:find ":3: not enough memory %(limit 8M%): %S+ in", message)
+    end
+    local told
+    spawn("main"):on_exit(function(ok, message) told = { ok, message } end)
+    while not told do atoll.sleep(0.01) end
+    assert.is_false(told[1])
+    assert.truthy(told[2]:find "not enough memory %(limit 8M%)", told[2])
+  end)
+
+  it("is an option of pools, whose workers go on or are replaced", function()
+    command.begin()
+    command.write("hogs.lua", [[
+      local kept = {}
+      local function fill(t) for i = 1, 1e8 do t[i] = ("x"):rep(1000) .. i end end
+      return { own = function() fill {} end, leak = function() fill(kept) end,
+        limit = function() return select(2, require("atoll").memory()) end }
+    ]])
+    command.write("main.lua", [[
+      local atoll = require "atoll"
+      local pool = atoll.pool { module = "hogs", size = 1, memory = "8M" }
+      print(pool:call "own")
+      print(pool:call "limit")
+      print((select(2, pool:call "leak"):gsub("%-?[^ ]*hogs.lua:", "")))
+      local limit
+      repeat limit = pool:call "limit" until limit -- of the next worker
+      print(limit)
+    ]])
+    local code, out, err = command.atoll "run DIR/main.lua"
+    command.finish()
+    assert.same({ 0, "" }, { code, err })
+    assert.truthy(out:find("^nil\tnot enough memory\tENOMEM\n8388608\n"
+      .. ".*not enough memory.*\n8388608\n$"), out)
+  end)
+end)
