@@ -4,7 +4,7 @@
  * `base`.
  *
  * http1_read fills it; the exchange owns it and the array of fields. A new one is all
- * zero but for these. Field names are
+ * zero but for these and the memo. Field names are
  * compared without regard to case, values come without white space around them, and no
  * value holds CR, LF or NUL. One thread at a time. */
 #ifndef CODEC_HEAD_H
@@ -22,6 +22,8 @@ struct head_field {
 
 enum { HEAD_KNOWN_HOST = 47 };
 
+struct head_memo;
+
 struct head {
     const char *base;
     uint32_t len; /* bytes of the whole head, the empty line included */
@@ -38,6 +40,7 @@ struct head {
     bool expect_unknown;     /* any other expectation: 417 */
     uint64_t content_length; /* bytes; 0 when chunked */
     struct head_field *fields;
+    struct head_memo *memo; /* of who owns it, or NULL */
     /* From request to request: a Host that was found valid, not to be parsed again. */
     uint8_t known_len;
     char known_host[HEAD_KNOWN_HOST];

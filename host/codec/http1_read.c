@@ -162,6 +162,8 @@ static enum http1_event head_complete(struct http1_reader *r, size_t *used) {
     h->method = r->parser.method;
     if (h->method == HTTP_CONNECT)
         h->has_body = h->chunked = false, h->content_length = 0;
+    if (h->memo && !framing.has_length && !h->expect_continue && !h->expect_unknown)
+        head_memo_learn(h->memo, &r->habit, h, r->line);
     *used += h->len;
     r->parser.data = NULL;
     r->parser.content_length = h->content_length;
@@ -201,6 +203,14 @@ static enum http1_event read_head(struct http1_reader *r, const char *at, size_t
     if (end == r->parsed) return HTTP1_MORE;
 
     h->base = at;
+    if (r->parsed == 0 && h->memo && r->line > 0 &&
+        head_memo_recall(h->memo, &r->habit, h, r->line, end,
+                         r->limits->header_count_max, r->limits->header_bytes_max)) {
+        *used += h->len;
+        r->parser.data = NULL;
+        r->state = IDLE;
+        return HTTP1_HEAD;
+    }
     llhttp_errno_t err = execute(&r->parser, at + r->parsed, end - r->parsed);
     if (err != HPE_OK) end = (size_t)(llhttp_get_error_pos(&r->parser) - at);
     if (line_ends && end >= r->line) {
@@ -374,9 +384,11 @@ void http1_read_begin(struct http1_reader *r, struct head *head) {
     r->parser.lenient_flags = LENIENT_VERSION;
     struct head_field *fields = head->fields;
     uint16_t capacity = head->field_capacity;
+    struct head_memo *memo = head->memo;
     memset(head, 0, offsetof(struct head, known_len));
     head->fields = fields;
     head->field_capacity = capacity;
+    head->memo = memo;
     r->parser.data = head;
     r->parsed = r->line = r->extra = 0;
     r->detail = 0;

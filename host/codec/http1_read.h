@@ -10,6 +10,7 @@
 #define CODEC_HTTP1_READ_H
 
 #include "codec/head.h"
+#include "codec/head_memo.h"
 
 #ifndef ATOLL_LLHTTP_PACKAGED
 #define LLHTTP_STRICT_MODE                                                             \
@@ -45,6 +46,7 @@ struct http1_reader {
     uint32_t extra;     /* bytes of chunk extensions so far, then lines of trailers */
     uint16_t status;    /* of HTTP1_BAD: 400, 414, 431, 501 or 505 */
     uint8_t state;
+    struct head_habit habit;
     uint8_t detail; /* empty lines skipped; first chunk line; place in the trailers */
 };
 
@@ -53,9 +55,9 @@ struct http1_reader {
 void http1_reader_init(struct http1_reader *r, const struct http1_limits *limits);
 
 /* The next request's head goes into *head, whose fields array has field_capacity
- * entries (at least header_count_max). Called before the first http1_read of each
- * request; what remained unread of a body is skipped by nobody, so read to HTTP1_END
- * first. After HTTP1_BAD it does nothing. */
+ * entries (at least header_count_max), and whose memo may help. Called before the first
+ * http1_read of each request; what remained unread of a body is skipped by nobody, so
+ * read to HTTP1_END first. After HTTP1_BAD it does nothing. */
 void http1_read_begin(struct http1_reader *r, struct head *head);
 
 /* Reads on.

@@ -320,6 +320,7 @@ void front_done(struct front *f) {
     if (f->place < CREW_MAX) f->crew->taken[f->place] = false;
     loan_done(f);
     empty_pool(f);
+    head_memo_done(&f->memo);
     while (f->spare) {
         struct h1 *c = f->spare;
         f->spare = c->last.spare;

@@ -10,6 +10,7 @@
 #ifndef HTTP_FRONT_H
 #define HTTP_FRONT_H
 
+#include "codec/head_memo.h"
 #include "codec/http1_read.h"
 #include "http/access.h"
 #include "http/exchange.h"
@@ -56,6 +57,7 @@ struct front {
     struct lender *lender; /* of connections on loan; NULL before the first */
     struct h1 *spare;
     unsigned spare_count;
+    struct head_memo memo;
     struct exchange *pool;
     unsigned pool_count;
     unsigned exchanges; /* out of the pool */

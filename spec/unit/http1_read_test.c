@@ -10,11 +10,12 @@ struct wire_case {
 
 static const struct http1_limits usual = {256, 1024, 16};
 
-static bool same(const struct http1_limits *limits, const struct wire_case *c,
-                 const size_t *cuts, unsigned count) {
+static bool same_with(struct head_memo *memo, const struct http1_limits *limits,
+                      const struct wire_case *c, const size_t *cuts, unsigned count) {
     struct http1_feed f;
     size_t at = 0;
     feed_init(&f, limits);
+    f.head.memo = memo;
     for (unsigned i = 0; i < count; at = cuts[i++])
         feed(&f, c->bytes.at + at, cuts[i] - at);
     feed(&f, c->bytes.at + at, c->bytes.len - at);
@@ -24,6 +25,16 @@ static bool same(const struct http1_limits *limits, const struct wire_case *c,
     if (!holds) printf("  reason: %s\n", f.reader.reason ? f.reader.reason : "none");
     if (!holds && count > 0) printf("  cut at %zu of %zu\n", cuts[0], c->bytes.len);
     free(got);
+    return holds;
+}
+
+static bool same(const struct http1_limits *limits, const struct wire_case *c,
+                 const size_t *cuts, unsigned count) {
+    struct head_memo memo = {0};
+    feed_teach(&memo, limits, c->bytes);
+    bool holds = same_with(NULL, limits, c, cuts, count) &&
+                 same_with(&memo, limits, c, cuts, count);
+    head_memo_done(&memo);
     return holds;
 }
 
