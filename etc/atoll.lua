@@ -102,6 +102,10 @@ return {
   -- longest time.
   -- shared_memory = "32M",
 
+  -- A handler that runs this long without waiting is suspended, so that others
+  -- have their turn; 0 lets it run on.
+  -- slice = 0.005,
+
   -- A handler that runs this long without waiting is logged; 0 logs none.
   -- slice_warn = 0.05,
 

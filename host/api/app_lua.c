@@ -341,7 +341,11 @@ static void options_answer(struct exchange *x, int status) {
 static void request(struct exchange *x) {
     struct isolate *isolate = x->front->app_data;
     struct generation *g = isolate_generation(isolate);
-    app_serve(x, g, &((struct app *)g->app)->site);
+    const struct site *site = &((struct app *)g->app)->site;
+    if (__builtin_expect(sched_overran(&isolate->sched), 0))
+        app_serve_later(x, g, site);
+    else
+        app_serve(x, g, site);
 }
 
 /* The fiber that is to answer x, or NULL when that is done. */

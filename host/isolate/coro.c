@@ -3,7 +3,6 @@
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
 #include "isolate/scope.h"
-#include "isolate/slice.h"
 
 enum { FAILED = -1, PARKED = -2 };
 
@@ -26,7 +25,7 @@ static int run(lua_State *L, lua_State *co, int n) {
     struct sched *s = sched_of(L);
     lua_State *barrier = NULL;
     int results;
-    if (__builtin_expect(!lua_checkstack(co, n), 0)) {
+    if (__builtin_expect(n && !lua_checkstack(co, n), 0)) {
         lua_pushliteral(L, "too many arguments to resume");
         return FAILED;
     }
@@ -44,7 +43,7 @@ static int run(lua_State *L, lua_State *co, int n) {
     } else {
         sched_runs(s, L);
         s->barrier = barrier;
-        if (__builtin_expect(s->armed == co, 0)) slice_move(s, L);
+        if (__builtin_expect(s->preempt.armed == co, 0)) preempt_move(s, L);
         if (__builtin_expect(status == LUA_YIELD && s->parking, 0)) {
             coro_set(L, CORO_PASSING);
             fiber_passed(s->current, co);
@@ -89,7 +88,7 @@ static int reset(lua_State *L, lua_State *co) {
         runs(L);
     } else {
         s->running = L;
-        if (s->armed == co) slice_move(s, L);
+        if (s->preempt.armed == co) preempt_move(s, L);
     }
     return status;
 }

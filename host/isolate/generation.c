@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "isolate/errand.h"
 #include "isolate/gate.h"
+#include "isolate/hooks.h"
 #include "isolate/isolate.h"
 #include "isolate/scope.h"
 #include "isolate/textlib.h"
@@ -58,6 +59,7 @@ static int open_state(lua_State *L) {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     lua_insert(L, -2);
     lua_setfield(L, -2, LUA_COLIBNAME);
+    luaopen_atoll_hooks(L);
     luaopen_atoll_text(L);
     luaopen_atoll_sched(L);
     luaopen_atoll_scope(L);

@@ -34,6 +34,14 @@ static void enqueue(struct sched *s, struct fiber *f) {
     loop_defer(s->loop, &s->turn);
 }
 
+static void suspend(struct sched *s, struct fiber *f) {
+    f->queued = true;
+    f->arguments = 0;
+    list_append(&s->suspended, &f->run);
+    loop_defer(s->loop, &s->turn);
+    s->overrun = s->loop->now;
+}
+
 static inline struct sched *sched_for(struct fiber *f) {
     return &f->generation->isolate->sched;
 }
@@ -149,7 +157,8 @@ static void recycle(struct sched *s, struct fiber *f) {
     g->request_count -= f->kind == FIBER_REQUEST;
     g->host_count -= f->kind == FIBER_HOST;
     if (lua_gettop(f->co)) lua_settop(f->co, 0);
-    f->cancelled = f->starved = false;
+    f->cancelled = f->starved = f->told = false;
+    f->computed = 0;
     f->chain_count = 0;
     f->owner_ops = NULL;
     if (__builtin_expect(g->spare_count < SPARE_MAX && !f->exposed &&
@@ -176,11 +185,13 @@ static void reset(struct sched *s, struct fiber *f, lua_State *co) {
     if (!current) count_switch(s);
     s->current = f;
     sched_runs(s, co);
+    s->closing = true;
     coro_reset(co, f->generation->L);
+    s->closing = false;
     s->running = running;
     s->current = current;
     if (!current) count_switch(s);
-    if (s->armed == co) slice_move(s, running);
+    if (s->preempt.armed == co) preempt_move(s, running);
 }
 
 static void fail(struct sched *s, struct fiber *f, int code) {
@@ -228,7 +239,7 @@ static void go_on(struct sched *s, struct fiber *f, int arguments) {
     s->running = NULL;
     count_switch(s);
     s->current = NULL;
-    if (__builtin_expect(s->armed != NULL, 0)) slice_move(s, NULL);
+    if (__builtin_expect(s->preempt.armed != NULL, 0)) preempt_move(s, NULL);
     if (__builtin_expect(status == LUA_OK, 1)) {
         if (__builtin_expect(f->scopes != NULL, 0)) scope_drop(f, NULL);
         if (f->owner_ops) f->owner_ops->ended(f, f->owner, 0, co, results);
@@ -238,6 +249,8 @@ static void go_on(struct sched *s, struct fiber *f, int arguments) {
             lua_pop(co, results);
             f->arguments = 0;
             enqueue(s, f);
+        } else if (!f->parked && !f->queued) {
+            suspend(s, f);
         }
         s->parking = false;
     } else {
@@ -264,30 +277,40 @@ void fiber_queue(struct fiber *f, int arguments) {
     enqueue(sched_for(f), f);
 }
 
-/* One pass: those who become runnable meanwhile have their turn in the next. */
+static void run_next(struct sched *s, struct link *queue) {
+    struct fiber *f = LIST_OF(list_first(queue), struct fiber, run);
+    list_unlink(&f->run);
+    f->queued = false;
+    go_on(s, f, f->arguments);
+}
+
+/* One pass: those who become runnable meanwhile have their turn in the next. It ends
+ * when a slice is used up, so that events do not wait for several; whoever was
+ * suspended goes on when all others have had their turn. */
 static void run_turn(struct deferred *d) {
     struct sched *s = LIST_OF(d, struct sched, turn);
-    struct link batch, *first;
+    struct link batch;
     if (s->paused) return;
     list_init(&batch);
     list_splice(&batch, &s->runnable);
-    while ((first = list_first(&batch))) {
-        struct fiber *f = LIST_OF(first, struct fiber, run);
-        list_unlink(first);
-        f->queued = false;
-        go_on(s, f, f->arguments);
-    }
+    s->overrun = 0;
+    while (!list_empty(&batch) && !s->overrun) run_next(s, &batch);
+    if (!s->overrun && !list_empty(&s->suspended)) run_next(s, &s->suspended);
+    list_splice(&batch, &s->runnable); /* who is left is before those who came */
+    list_splice(&s->runnable, &batch);
+    if (!list_empty(&s->runnable) || !list_empty(&s->suspended)) loop_defer(s->loop, d);
 }
 
 void sched_pause(struct sched *s, bool pause) {
     s->paused = pause;
-    if (!pause && !list_empty(&s->runnable)) loop_defer(s->loop, &s->turn);
+    if (!pause) loop_defer(s->loop, &s->turn);
 }
 
 void sched_init(struct sched *s, struct loop *loop) {
     *s = (struct sched){.loop = loop, .turn = {.run = run_turn}};
     list_init(&s->turn.link);
     list_init(&s->runnable);
+    list_init(&s->suspended);
 }
 
 void sched_done(struct sched *s) {
@@ -341,10 +364,18 @@ int sched_park(lua_State *L, struct waiter *w, int64_t deadline, lua_KFunction k
     f->k = k;
     f->context = context;
     f->parked = true;
+    f->computed = 0;
+    f->told = false;
     s->parking = true;
     coro_set(L, CORO_WAITING);
     if (__builtin_expect(over, 0)) fiber_wake(f, WAKE_TIMEOUT);
     return lua_yieldk(L, 0, 0, awoken);
+}
+
+void sched_suspend(lua_State *L) {
+    sched_of(L)->parking = true;
+    coro_set(L, CORO_PASSING);
+    lua_yield(L, 0); /* happens when the hook has returned */
 }
 
 enum wake sched_woke(lua_State *L) {

@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "isolate/preempt.h"
 #include "net/loop.h"
 
 #include <lua.h>
@@ -64,11 +65,13 @@ struct fiber {
     lua_State **chain;
     uint16_t chain_count, chain_capacity;
     bool parked, queued, cancelled;
-    bool starved;  /* memory ran out in it */
-    bool exposed;  /* the program has co's name: it is not used again */
-    int registry;  /* reference that keeps co alive */
-    uint8_t woke;  /* enum wake */
-    int arguments; /* on co, for when it is first run */
+    bool told;        /* the log has its place already */
+    int64_t computed; /* ns without a wait before it was last suspended */
+    bool starved;     /* memory ran out in it */
+    bool exposed;     /* the program has co's name: it is not used again */
+    int registry;     /* reference that keeps co alive */
+    uint8_t woke;     /* enum wake */
+    int arguments;    /* on co, for when it is first run */
     lua_KFunction k;
     lua_KContext context;
 };
@@ -80,16 +83,19 @@ struct sched {
     struct loop *loop;
     struct deferred turn;
     struct link runnable;
+    struct link suspended; /* those that have overrun their slice */
+    int64_t overrun;       /* the loop's time of the turn in which one did */
     struct fiber *current; /* the fiber that runs now, or NULL */
     /* Its innermost coroutine, or NULL; read by a signal handler on this thread. */
     lua_State *volatile running;
-    lua_State *volatile armed; /* has slice.h's hook, or NULL */
-    volatile lua_Hook end;     /* ends whatever runs next, or NULL; see sched_runs */
-    lua_State *barrier;        /* has resumed a coroutine of the program where it could
-                                  not be suspended itself: parks must fail beyond it */
-    bool paused;               /* the run queue is left as it is */
-    unsigned lucky;            /* waits of current's that were none, since it went on */
-    bool parking;              /* the yield on its way up is a park */
+    struct preempt preempt;
+    volatile lua_Hook end; /* ends whatever runs next, or NULL; see sched_runs */
+    lua_State *barrier;    /* has resumed a coroutine of the program where it could
+                              not be suspended itself: parks must fail beyond it */
+    bool paused;           /* the run queue is left as it is */
+    unsigned lucky;        /* waits of current's that were none, since it went on */
+    bool parking;          /* the yield on its way up is a park, or is forced */
+    bool closing;          /* what is to be closed in a fiber that was killed */
     uint64_t scopes_made;
     uint64_t started, ended;  /* fibers, for metrics and leftovers */
     struct slices *watchdog;  /* NULL when nobody watches */
@@ -166,6 +172,15 @@ void sched_check_waitable(lua_State *L);
  * code is "ECANCELED". */
 void sched_push_cancelled(lua_State *L);
 bool sched_is_cancelled(lua_State *L, int index);
+
+/* Used by preempt.h, in a hook: L, which can be suspended, goes on after others. */
+void sched_suspend(lua_State *L);
+
+/* Whether a fiber has used up its slice in this turn of the loop: what could begin had
+ * better be queued. */
+static inline bool sched_overran(const struct sched *s) {
+    return s->overrun == s->loop->now;
+}
 
 /* Used by generation.h, coro.h and scope.h. */
 

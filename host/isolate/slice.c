@@ -1,16 +1,21 @@
 #include "isolate/slice.h"
 
-#include "base/log.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { NAP_AFTER = 4 }; /* samples in which nothing has run */
-
-#define PERIOD_MIN (10 * CLOCK_MS)
-#define GRACE (20 * CLOCK_MS) /* to wait, for one that was killed, if none is set */
+/* How long nothing has run; how often is looked while something does; and the least
+ * and the most between two signals to one that cannot be suspended, whose system calls
+ * they interrupt. */
+#define NAP_AFTER (50 * CLOCK_MS)
+#define PERIOD_MIN CLOCK_MS
+#define PERIOD_MAX (10 * CLOCK_MS)
+#define AGAIN_MIN (10 * CLOCK_MS)
+#define AGAIN_MAX (100 * CLOCK_MS)
+#define GRACE (20 * CLOCK_MS) /* to wait, for one that was killed */
 
 struct slice_watch {
     struct slice_watch *next;
@@ -18,40 +23,11 @@ struct slice_watch {
     pthread_t thread;
     unsigned seen; /* of its switches */
     int64_t since; /* when seen was first seen */
-    bool reported;
+    int64_t again; /* when it is signalled next, and by how much later then */
+    int64_t pause;
 };
 
-/* On the isolate's thread: the hook and its handler. */
-
-static int64_t elapsed_ms(struct sched *s) {
-    int64_t since = atomic_load_explicit(&s->slice_since, memory_order_relaxed);
-    return (clock_ns() - since) / CLOCK_MS;
-}
-
-static void disarm(struct sched *s) {
-    lua_State *L = s->armed;
-    s->armed = NULL;
-    lua_sethook(L, NULL, 0, 0);
-}
-
-static void hook(lua_State *L, lua_Debug *ar) {
-    struct sched *s = sched_of(L);
-    if (s->armed != L) { /* inherited by a coroutine made meanwhile */
-        lua_sethook(L, NULL, 0, 0);
-        return;
-    }
-    disarm(s);
-    if (!lua_getinfo(L, "Sln", ar)) return;
-    long long ms = elapsed_ms(s);
-    if (ar->name)
-        log_warn("a handler has run for %lld ms without waiting: %s:%d (in %s '%s')",
-                 ms, ar->short_src, ar->currentline,
-                 *ar->namewhat ? ar->namewhat : "function", ar->name);
-    else
-        log_warn("a handler has run for %lld ms without waiting: %s:%d "
-                 "(in function <%s:%d>)",
-                 ms, ar->short_src, ar->currentline, ar->short_src, ar->linedefined);
-}
+/* On the isolate's thread. */
 
 /* Raises at whatever runs next, so that no pcall holds it up. */
 static void end(lua_State *L, lua_Debug *ar) {
@@ -70,23 +46,10 @@ static void signalled(int signal, siginfo_t *info, void *context) {
     if (atomic_load_explicit(&i->killed, memory_order_relaxed)) {
         s->end = end;
         if (L) lua_sethook(L, end, LUA_MASKCOUNT, 1);
-    } else if (L && !s->armed &&
-               !lua_gethook(L)) { /* a debugger's hook is left alone */
-        s->armed = L;
-        lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+    } else {
+        preempt_arm(s);
     }
     errno = saved;
-}
-
-void slice_move(struct sched *s, lua_State *L) {
-    disarm(s);
-    if (L && !lua_gethook(L)) {
-        s->armed = L;
-        lua_sethook(L, hook, LUA_MASKCOUNT, 1);
-        return;
-    }
-    log_warn("a handler has run for %lld ms without waiting, inside a C function",
-             (long long)elapsed_ms(s));
 }
 
 /* The watchdog's thread. */
@@ -96,21 +59,21 @@ static bool sample(struct slices *s, struct slice_watch *w, int64_t now) {
     struct sched *sched = &w->isolate->sched;
     unsigned switches = atomic_load_explicit(&sched->switches, memory_order_relaxed);
     bool killed = atomic_load_explicit(&w->isolate->killed, memory_order_relaxed);
-    if (!s->warn && !killed) return false;
+    int64_t limit = killed ? GRACE : s->slice ? s->slice : s->warn;
+    if (!limit) return false;
     if (switches != w->seen) {
         w->seen = switches;
         w->since = now;
-        w->reported = false;
+        w->again = 0;
+        w->pause = AGAIN_MIN;
         return true;
     }
     if (switches % 2 == 0) return false;
-    if (now - w->since < (s->warn ? s->warn : GRACE)) return true;
-    if (killed || !w->reported) {
-        w->reported = true;
-        atomic_store_explicit(&sched->slice_since, w->since, memory_order_relaxed);
-        pthread_sigqueue(w->thread, SLICE_SIGNAL,
-                         (union sigval){.sival_ptr = w->isolate});
-    }
+    if (now - w->since < limit || now < w->again) return true;
+    w->again = now + w->pause;
+    if (w->pause < AGAIN_MAX) w->pause *= 2;
+    atomic_store_explicit(&sched->slice_since, w->since, memory_order_relaxed);
+    pthread_sigqueue(w->thread, SLICE_SIGNAL, (union sigval){.sival_ptr = w->isolate});
     return true;
 }
 
@@ -121,7 +84,7 @@ static void wait_until(struct slices *s, int64_t at) {
 
 static void *watch(void *data) {
     struct slices *s = data;
-    int quiet = 0;
+    int64_t quiet = 0;
     pthread_setname_np(pthread_self(), "watchdog");
     pthread_mutex_lock(&s->lock);
     while (!s->stopping) {
@@ -129,7 +92,7 @@ static void *watch(void *data) {
         bool busy = false;
         for (struct slice_watch *w = s->watches; w; w = w->next)
             busy |= sample(s, w, now);
-        quiet = busy ? 0 : quiet + 1;
+        quiet = busy ? 0 : quiet + s->period;
         if (quiet < NAP_AFTER) {
             int64_t at = now + s->period;
             while (!s->stopping && clock_ns() < at) wait_until(s, at);
@@ -151,14 +114,22 @@ void slices_rouse_now(struct slices *s) {
         pthread_cond_signal(&s->wake);
 }
 
-struct slices *slices_start(int64_t warn, int *err) {
+static int64_t period_for(int64_t limit) {
+    int64_t period = limit / 4;
+    return !limit || period > PERIOD_MAX ? PERIOD_MAX
+           : period < PERIOD_MIN         ? PERIOD_MIN
+                                         : period;
+}
+
+struct slices *slices_start(int64_t slice, int64_t warn, int *err) {
     struct slices *s = calloc(1, sizeof *s);
     if (!s) {
         *err = -ENOMEM;
         return NULL;
     }
+    s->slice = slice;
     s->warn = warn;
-    s->period = warn / 4 < PERIOD_MIN ? PERIOD_MIN : warn / 4;
+    s->period = period_for(slice ? slice : warn);
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -201,7 +172,7 @@ int slices_watch(struct slices *s, struct isolate *i) {
     w->next = s->watches;
     s->watches = w;
     pthread_mutex_unlock(&s->lock);
-    if (s->warn) i->sched.watchdog = s;
+    if (s->slice || s->warn) i->sched.watchdog = s;
     return 0;
 }
 

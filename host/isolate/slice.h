@@ -1,9 +1,9 @@
 /* The watchdog: sees from outside that an isolate has run one fiber for longer than a
- * slice, and finds out where. Nothing is measured while nobody overruns: the scheduler
- * only counts switches, the watchdog's thread samples the counts, and an isolate found
- * twice in the same fiber is sent a signal whose handler arms a count hook on the
- * running coroutine (lua_sethook is safe in a handler); the hook names file and line
- * and disarms. While no isolate runs anything the watchdog sleeps, too.
+ * slice. Nothing is measured while nobody overruns: the scheduler only counts switches,
+ * the watchdog's thread samples the counts, and an isolate found in the same fiber for
+ * a slice is sent a signal whose handler arms a count hook on the running coroutine
+ * (lua_sethook is safe in a handler); what that does is in preempt.h. While no isolate
+ * runs anything the watchdog sleeps, too.
  *
  * An isolate that was killed, and does not wait, is sent the signal as well: then an
  * error is raised at each of its instructions until it has ended.
@@ -25,7 +25,7 @@ enum { SLICE_SIGNAL = SIGURG };
 
 struct slices {
     atomic_bool napping;
-    int64_t warn, period; /* ns */
+    int64_t slice, warn, period; /* ns */
     pthread_t thread;
     pthread_mutex_t lock; /* of all below; held while an isolate is signalled */
     pthread_cond_t wake;
@@ -33,9 +33,10 @@ struct slices {
     struct slice_watch *watches;
 };
 
-/* Starts the watchdog; a slice longer than warn ns is logged once, with 0 none. NULL
- * without memory or thread, with *err set. */
-struct slices *slices_start(int64_t warn, int *err);
+/* Starts the watchdog: a fiber is suspended after slice ns and logged once it has run
+ * for warn ns without a wait; with 0 none is. NULL without memory or thread, with *err
+ * set. */
+struct slices *slices_start(int64_t slice, int64_t warn, int *err);
 
 /* No isolate is watched any more. */
 void slices_stop(struct slices *s);
@@ -51,9 +52,5 @@ static inline void slices_rouse(struct slices *s) {
     if (__builtin_expect(atomic_load_explicit(&s->napping, memory_order_relaxed), 0))
         slices_rouse_now(s);
 }
-
-/* Used by sched and coro: the hook moves on to L, which runs now; NULL: the fiber has
- * stopped before the hook could say where it was. */
-void slice_move(struct sched *s, lua_State *L);
 
 #endif

@@ -457,9 +457,10 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     j->commons = commons_new(s->shared_memory);
     if (!j->commons) err = ERR_MEMORY;
     if (err == 0) {
-        /* A script has nobody to keep waiting, but may kill what it has spawned. */
+        /* A script may compute for as long as it likes. */
         double warn = listeners ? s->slice_warn : 0;
-        j->place.slices = slices_start((int64_t)(warn * 1e9), &err);
+        j->place.slices =
+            slices_start((int64_t)(s->slice * 1e9), (int64_t)(warn * 1e9), &err);
         j->place.nursery.slices = j->place.slices;
     }
     if (err) {

@@ -1,0 +1,169 @@
+#include "isolate/preempt.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "isolate/generation.h"
+#include "isolate/isolate.h"
+#include "isolate/slice.h"
+
+#include <lauxlib.h>
+
+/* Instructions between two tries, at most. */
+enum { PATIENCE_MAX = 256 };
+
+static const struct preempt NOTHING;
+
+/* ---- arming ---- */
+
+static void hook(lua_State *L, lua_Debug *ar);
+
+/* Where the program's hook wants lines, a line is where the fiber yields: a count event
+ * would be followed by a line event in a coroutine that has yielded already. */
+static void set(struct preempt *p, lua_State *L) {
+    int mask = p->mask | (p->sharing ? 0 : LUA_MASKCOUNT);
+    if (p->patience > 1) mask |= LUA_MASKRET;
+    p->armed = L;
+    lua_sethook(L, hook, mask, p->sharing ? p->count : p->patience);
+}
+
+static void arm(struct preempt *p, lua_State *L) {
+    lua_Hook theirs = lua_gethook(L);
+    bool inherited = theirs == hook;
+    *p = NOTHING;
+    if (theirs && !inherited) {
+        p->theirs = theirs;
+        p->mask = lua_gethookmask(L);
+        p->count = lua_gethookcount(L);
+    }
+    p->sharing = p->mask & LUA_MASKLINE ||
+                 (p->mask & LUA_MASKCOUNT && p->count <= PREEMPT_SHARED);
+    p->patience = 1;
+    p->entered = p->mask & LUA_MASKCALL; /* its hook may be running */
+    set(p, L);
+}
+
+static void disarm(struct preempt *p) {
+    lua_State *L = p->armed;
+    p->busy = true;
+    if (lua_gethook(L) == hook) lua_sethook(L, p->theirs, p->mask, p->count);
+    p->armed = NULL;
+    p->busy = false;
+}
+
+void preempt_hold(struct sched *s, lua_State *of) {
+    if (s->preempt.armed == of) disarm(&s->preempt);
+    s->preempt.busy = true;
+}
+
+void preempt_let(struct sched *s) {
+    s->preempt.busy = false;
+}
+
+void preempt_arm(struct sched *s) {
+    struct preempt *p = &s->preempt;
+    lua_State *L = s->running;
+    if (p->busy || !L || p->armed == L) return;
+    if (p->armed) disarm(p);
+    arm(p, L);
+}
+
+/* ---- the hook ---- */
+
+static int64_t elapsed(struct sched *s, int64_t now) {
+    int64_t since = atomic_load_explicit(&s->slice_since, memory_order_relaxed);
+    return now - since;
+}
+
+static void tell(lua_State *L, lua_Debug *ar, int64_t ran) {
+    long long ms = ran / CLOCK_MS;
+    if (!lua_getinfo(L, "Sln", ar)) return;
+    if (ar->name)
+        log_warn("a handler has run for %lld ms without waiting: %s:%d (in %s '%s')",
+                 ms, ar->short_src, ar->currentline,
+                 *ar->namewhat ? ar->namewhat : "function", ar->name);
+    else
+        log_warn("a handler has run for %lld ms without waiting: %s:%d "
+                 "(in function <%s:%d>)",
+                 ms, ar->short_src, ar->currentline, ar->short_src, ar->linedefined);
+}
+
+static bool can_suspend(struct sched *s, lua_State *L) {
+    return s->current && s->watchdog->slice && s->running == L && !s->barrier &&
+           !s->closing && lua_isyieldable(L);
+}
+
+/* What could not be suspended may have been left. */
+static void returned(struct preempt *p, lua_State *L, lua_Debug *ar) {
+    if (p->patience == 1 || !lua_getinfo(L, "S", ar) || *ar->what != 'C') return;
+    p->patience = 1;
+    set(p, L);
+}
+
+static void overrun(struct sched *s, lua_State *L, lua_Debug *ar) {
+    struct preempt *p = &s->preempt;
+    struct fiber *f = s->current;
+    int64_t now = clock_ns(), ran = elapsed(s, now) + (f ? f->computed : 0);
+    int64_t warn = s->watchdog ? s->watchdog->warn : 0;
+    if (warn && ran >= warn && !(f && f->told)) {
+        if (f) f->told = true;
+        tell(L, ar, ran);
+    }
+    if (can_suspend(s, L)) {
+        disarm(p);
+        f->computed = ran;
+        sched_suspend(L);
+        return;
+    }
+    if (p->sharing || p->patience >= PATIENCE_MAX) return;
+    p->patience *= 2;
+    set(p, L);
+}
+
+/* Theirs may raise, and may set another hook. */
+static void pass_on(struct preempt *p, lua_State *L, lua_Debug *ar) {
+    int wanted = ar->event == LUA_HOOKTAILCALL ? LUA_MASKCALL : 1 << ar->event;
+    bool is_ours = ar->event == LUA_HOOKCOUNT && !p->sharing;
+    if (p->mask & wanted && !is_ours) p->theirs(L, ar);
+}
+
+static void hook(lua_State *L, lua_Debug *ar) {
+    struct sched *s = sched_of(L);
+    struct preempt *p = &s->preempt;
+    if (p->armed != L) { /* inherited by a coroutine made meanwhile */
+        p->busy = true;
+        lua_sethook(L, p->armed ? p->theirs : NULL, p->mask, p->count);
+        p->busy = false;
+        return;
+    }
+    if (p->theirs) {
+        pass_on(p, L, ar);
+        if (p->armed != L) return;
+    }
+    switch (ar->event) {
+    case LUA_HOOKCALL: /* would be told twice if the first instruction were yielded at
+                        */
+    case LUA_HOOKTAILCALL: p->entered = true; break;
+    case LUA_HOOKRET: returned(p, L, ar); break;
+    case LUA_HOOKCOUNT:
+        if (p->mask & LUA_MASKLINE) break;
+        /* fall through */
+    case LUA_HOOKLINE:
+        if (!p->entered) overrun(s, L, ar);
+        p->entered = false;
+    }
+}
+
+void preempt_move(struct sched *s, lua_State *L) {
+    struct preempt *p = &s->preempt;
+    disarm(p);
+    if (L) {
+        p->busy = true;
+        arm(p, L);
+        p->busy = false;
+        return;
+    }
+    int64_t warn = s->watchdog ? s->watchdog->warn : 0, ran = elapsed(s, clock_ns());
+    if (warn && ran >= warn)
+        log_warn("a handler has run for %lld ms without waiting, inside a C function",
+                 (long long)(ran / CLOCK_MS));
+}

@@ -1,0 +1,43 @@
+/* What an isolate's own thread does to a fiber that runs past its slice. The watchdog's
+ * signal (slice.h) arms a hook on the coroutine that runs; at the next instruction the
+ * hook yields it, as a wait would, through all coroutines of the program's own, and
+ * sched lets the loop turn before the fiber goes on. Where Lua cannot be suspended (a
+ * comparator of table.sort) the hook stays and tries again.
+ *
+ * A hook that the program has set by itself is kept: its events are passed on while
+ * ours is armed, and debug.gethook never tells of ours. Nothing is armed, and nothing
+ * is paid, while nobody overruns. The isolate's thread; preempt_arm in a handler. */
+#ifndef ISOLATE_PREEMPT_H
+#define ISOLATE_PREEMPT_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+struct sched;
+
+/* A hook of the program's that counts no more instructions than these is waited for: it
+ * could not be put aside without losing count. */
+enum { PREEMPT_SHARED = 10000 };
+
+/* Part of struct sched. */
+struct preempt {
+    lua_State *volatile armed; /* has our hook, or NULL */
+    volatile bool busy;        /* a hook is being changed: no signal may */
+    lua_Hook theirs;           /* the program's on the armed one, or NULL */
+    int mask, count;           /* of theirs */
+    int patience;              /* instructions between two tries */
+    bool sharing;              /* the events that we try at are theirs as well */
+    bool entered;              /* a function was: its first instruction comes next */
+};
+
+/* In a signal handler on the isolate's thread: hooks what runs. */
+void preempt_arm(struct sched *s);
+
+/* The armed coroutine has stopped to run and L, if not NULL, goes on. */
+void preempt_move(struct sched *s, lua_State *L);
+
+/* While of's hook is changed or looked at: it is the program's, and stays so. */
+void preempt_hold(struct sched *s, lua_State *of);
+void preempt_let(struct sched *s);
+
+#endif
