@@ -79,6 +79,15 @@ return {
   -- The largest request body; a larger one is answered with 413.
   -- body_max = "16M",
 
+  -- Which symlinks are followed among the files of public/ and app:static:
+  -- those that lead to what is in the same directory, none, or all.
+  -- One of inside|none|anywhere.
+  -- symlinks = "inside",
+
+  -- Files that each isolate at most keeps open because they may be asked for
+  -- again.
+  -- open_files = 256,
+
   -- Time for a request's head to arrive once its first byte has; then 408.
   -- head_timeout = 10,
 

@@ -28,6 +28,7 @@ struct app_options {
     int argc;           /* of the script */
     char **argv;
     bool strict, compat_path, compat_lua51, compat_ngx, dev;
+    int links; /* enum shelf_links of files where the app says nothing */
     unsigned isolates;
     bool bare;                      /* a state of atoll.blocking: no app is loaded */
     struct blocking_site *blocking; /* that of such states; NULL: there are none */

@@ -1,6 +1,7 @@
 #include "api/libs.h"
 
 #include "api/buffer_lua.h"
+#include "api/files_lua.h"
 #include "api/http_lua.h"
 #include "api/loan_lua.h"
 #include "api/net_lua.h"
@@ -14,6 +15,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.channel", luaopen_atoll_channel},
     {"atoll.core.crypto", luaopen_atoll_core_crypto},
     {"atoll.core.fd", luaopen_atoll_core_fd},
+    {"atoll.core.files", luaopen_atoll_core_files},
     {"atoll.core.host", luaopen_atoll_core_host},
     {"atoll.core.http", luaopen_atoll_core_http},
     {"atoll.core.isolate", luaopen_atoll_core_isolate},

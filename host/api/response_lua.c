@@ -2,6 +2,7 @@
 
 #include "api/app_lua.h"
 #include "api/buffer_lua.h"
+#include "api/files_lua.h"
 #include "api/json_write.h"
 #include "api/res_lua.h"
 #include "base/check.h"
@@ -25,6 +26,12 @@ static bool is_answer(lua_State *L, int index) {
     bool is = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
     return is;
+}
+
+void response_new(lua_State *L) {
+    lua_createtable(L, 0, 4);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, ANSWER);
+    lua_setmetatable(L, -2);
 }
 
 int response_halt(lua_State *L, int status, const char *detail) {
@@ -305,10 +312,11 @@ static int send_body(lua_State *L, struct request *r, struct answer *a) {
     }
 }
 
-/* A response object: {status, headers, type, body | run}, read without metamethods. */
+/* A response object: {status, headers, type, body | run | file}, read without
+ * metamethods. */
 static int send_answer(lua_State *L, struct request *r, struct answer *a, int object) {
-    luaL_checkstack(L, 8, "response");
-    int extra = a->headers;
+    luaL_checkstack(L, 9, "response");
+    int extra = a->headers, sent;
     lua_pushliteral(L, "status");
     if (lua_rawget(L, object) == LUA_TNUMBER && !a->status)
         a->status = response_status(L, lua_tointeger(L, -1));
@@ -322,6 +330,8 @@ static int send_answer(lua_State *L, struct request *r, struct answer *a, int ob
     lua_pushliteral(L, "run");
     bool runs = lua_rawget(L, object) == LUA_TFUNCTION;
     int run = lua_gettop(L);
+    lua_pushliteral(L, "file");
+    int file = lua_rawget(L, object) == LUA_TUSERDATA ? lua_gettop(L) : 0;
     a->type = a->body || runs ? RESPONSE_TEXT : (struct span){NULL, 0};
     if (a->body && lua_istable(L, a->body)) a->type = SPAN("application/json");
     if (type) a->type.at = lua_tolstring(L, type, &a->type.len);
@@ -332,6 +342,11 @@ static int send_answer(lua_State *L, struct request *r, struct answer *a, int ob
         struct answer more = {0};
         add_fields(L, r->x, extra, &more);
         if (more.type.len) a->type = more.type;
+    }
+    if (file) {
+        if (files_send(L, r, a, file, &sent)) return sent;
+        a->headers = 0; /* they were for the file */
+        response_prepare(L, r, a);
     }
     if (runs) {
         lua_settop(L, run);

@@ -26,6 +26,9 @@ int response_send(lua_State *L, int n);
 /* True when the value at index is a halt. */
 bool response_is_halt(lua_State *L, int index);
 
+/* Pushes an empty response object. */
+void response_new(lua_State *L);
+
 /* Raises a halt with that status and text. */
 int response_halt(lua_State *L, int status, const char *text);
 

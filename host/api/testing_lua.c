@@ -186,6 +186,7 @@ static const struct front_limits limits = {
     .body_timeout = 60000000000,
     .idle_timeout = 60000000000,
     .write_timeout = 60000000000,
+    .open_files = 16,
 };
 
 static int load(lua_State *L) {
@@ -207,6 +208,7 @@ static int load(lua_State *L) {
     h->options = (struct app_options){.appdir = h->appdir,
                                       .strict = own->strict,
                                       .compat_path = own->compat_path,
+                                      .links = own->links,
                                       .limits = own->limits,
                                       .version = own->version};
     h->plan = *mine->plan;

@@ -1,6 +1,7 @@
 #include "http/exchange.h"
 
 #include "base/check.h"
+#include "http/file.h"
 #include "http/front.h"
 #include "http/h1.h"
 
@@ -54,10 +55,12 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
     x->length = x->sent = 0;
     buf_init(&x->fields);
     x->close = false;
+    x->sending = NULL;
     return x;
 }
 
 static void clear(struct exchange *x) {
+    if (__builtin_expect(x->sending != NULL, 0)) file_done(x);
     arena_reset(&x->arena);
     buf_reset(&x->body);
     buf_reset(&x->fields);
@@ -177,6 +180,23 @@ int exchange_field(struct exchange *x, struct span name, struct span value) {
     return http1_field(&x->fields, name, value);
 }
 
+bool exchange_find_field(const struct exchange *x, struct span name,
+                         struct span *value) {
+    const char *at = buf_len(&x->fields) ? buf_data(&x->fields) : "";
+    const char *end = at + buf_len(&x->fields);
+    while (at < end) {
+        const char *line = memchr(at, '\n', (size_t)(end - at));
+        const char *colon = memchr(at, ':', (size_t)(end - at));
+        if (!line || !colon) break;
+        if (span_case_eq(span_of(at, (size_t)(colon - at)), name)) {
+            *value = span_of(colon + 2, (size_t)(line - 1 - (colon + 2)));
+            return true;
+        }
+        at = line + 1;
+    }
+    return false;
+}
+
 void exchange_restart(struct exchange *x) {
     if (x->phase != X_HEAD) return;
     buf_reset(&x->fields);
@@ -230,6 +250,18 @@ enum io exchange_body(struct exchange *x, struct span piece, size_t *taken) {
         x->length -= *taken;
         if (*taken == piece.len) *taken = whole;
     }
+    x->sent += *taken;
+    return result;
+}
+
+enum io exchange_file(struct exchange *x, int file, uint64_t at, size_t n,
+                      size_t *taken) {
+    *taken = 0;
+    if (exchange_gone(x) || x->phase == X_DONE) return IO_FAIL;
+    CHECK(x->phase == X_SENDING && x->framing == HTTP1_LENGTH);
+    if (n > x->length) n = (size_t)x->length;
+    enum io result = x->wire->file(x, file, at, n, taken);
+    x->length -= *taken;
     x->sent += *taken;
     return result;
 }

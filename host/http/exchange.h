@@ -42,6 +42,7 @@ struct wire {
        gone. */
     bool (*whole)(struct exchange *x, struct span type, struct span body);
     enum io (*body)(struct exchange *x, struct span piece, size_t *taken);
+    enum io (*file)(struct exchange *x, int file, uint64_t at, size_t n, size_t *taken);
     void (*end)(struct exchange *x);
     void (*abort)(struct exchange *x);
     /* The app wants more of the body than it was given. */
@@ -94,6 +95,7 @@ struct exchange {
     uint64_t sent;     /* body bytes */
     struct buf fields; /* "Name: value CRLF" lines of the app's */
     bool close;
+    struct file_sending *sending; /* a file (file.h), or NULL */
 
     struct head_field field_space[];
 };
@@ -134,6 +136,10 @@ static inline struct span exchange_param(const struct exchange *x, unsigned i) {
  * a stream. */
 int exchange_field(struct exchange *x, struct span name, struct span value);
 
+/* The first field of that name that was added so far. */
+bool exchange_find_field(const struct exchange *x, struct span name,
+                         struct span *value);
+
 /* Drops the fields added so far, for another answer instead. */
 void exchange_restart(struct exchange *x);
 
@@ -145,6 +151,11 @@ int exchange_head(struct exchange *x, int status, struct span type, int64_t leng
  * nothing) must wait for drained. IO_FAIL: the client is gone. A body that a HEAD
  * request or the status does not allow is taken and dropped. */
 enum io exchange_body(struct exchange *x, struct span piece, size_t *taken);
+
+/* Sends n bytes of a file from `at` on as a piece of a body of known length, as
+ * exchange_body does; what io means stream_sendfile says. */
+enum io exchange_file(struct exchange *x, int file, uint64_t at, size_t n,
+                      size_t *taken);
 
 /* Sends a whole answer: head and body, and the end when all of the body was taken. If
  * *taken is less, the rest must wait for drained and go on with exchange_body. When the

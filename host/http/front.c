@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "http/h1.h"
 #include "http/loan.h"
+#include "http/shelf.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -298,6 +299,8 @@ void front_cut(struct front *f) {
     if (f->place < CREW_MAX) atomic_store(&f->crew->fronts[f->place], NULL);
     stop_listening(f);
     if (ev_is_active(&f->before_sleep)) ev_prepare_stop(f->loop->ev, &f->before_sleep);
+    shelf_free(f->shelf);
+    f->shelf = NULL;
     while ((first = list_first(&f->conns))) h1_cut(LIST_OF(first, struct h1, member));
 }
 
@@ -314,6 +317,7 @@ void front_limit(struct front *f, const struct front_limits *limits) {
     /* Pooled exchanges have room for so many fields and no more. */
     if (limits->head.header_count_max != f->limits.head.header_count_max) empty_pool(f);
     f->limits = *limits;
+    if (f->shelf) shelf_bound(f->shelf, limits->open_files);
 }
 
 void front_done(struct front *f) {

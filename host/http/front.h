@@ -30,6 +30,7 @@ struct front_limits {
     int64_t head_timeout, body_timeout, idle_timeout, write_timeout; /* ns */
     uint32_t requests_per_connection;                                /* 0: no limit */
     uint32_t connections_max; /* of the whole crew; 0: no limit */
+    uint32_t open_files;      /* kept open to be sent again; 0: none */
 };
 
 enum { CREW_MAX = 1024, HAND_OVER_LEAD = 5, MOVE_LEAD = 2, ACCEPT_BATCH = 16 };
@@ -60,7 +61,8 @@ struct front {
     struct head_memo memo;
     struct exchange *pool;
     unsigned pool_count;
-    unsigned exchanges; /* out of the pool */
+    unsigned exchanges;  /* out of the pool */
+    struct shelf *shelf; /* of open files; NULL before the first */
     uint64_t requests, id_base;
     struct access *access; /* NULL: no access log */
     struct tls_ctx *tls;   /* of all its listeners; NULL: plain */

@@ -288,7 +288,7 @@ static int64_t deadline(struct h1 *c) {
         break;
     case H1_LINGER: at = c->since + LINGER; break;
     }
-    if (stream_unsent(&c->stream)) {
+    if (stream_waits(&c->stream)) {
         write = c->stream.written + f->limits.write_timeout;
         if (!at || write < at) at = write;
     }
@@ -310,7 +310,7 @@ static void late(struct timer *t) {
     if (!at) return;
     if (at > l->now) {
         keep_time(c);
-    } else if (stream_unsent(&c->stream) &&
+    } else if (stream_waits(&c->stream) &&
                c->stream.written + c->front->limits.write_timeout <= l->now) {
         log_debug("a client has not read its answer for %.3g s: cut",
                   (double)c->front->limits.write_timeout / 1e9);

@@ -114,6 +114,13 @@ static enum io send_body(struct exchange *x, struct span piece, size_t *taken) {
     return stream_full(s) ? IO_AGAIN : IO_OK;
 }
 
+static enum io send_file(struct exchange *x, int file, uint64_t at, size_t n,
+                         size_t *taken) {
+    struct h1 *c = x->conn;
+    touch(c);
+    return stream_sendfile(&c->stream, file, at, n, taken);
+}
+
 static void send_end(struct exchange *x) {
     struct h1 *c = x->conn;
     if (x->framing == HTTP1_CHUNKED && !append(&c->stream, "0\r\n\r\n", 5))
@@ -136,8 +143,13 @@ static void want_body(struct exchange *x) {
     touch(c);
 }
 
-const struct wire h1_wire = {send_head, send_whole, send_body,
-                             send_end,  send_abort, want_body};
+const struct wire h1_wire = {.head = send_head,
+                             .whole = send_whole,
+                             .body = send_body,
+                             .file = send_file,
+                             .end = send_end,
+                             .abort = send_abort,
+                             .want = want_body};
 
 void h1_write_access(struct h1 *c, struct exchange *x) {
     struct front *f = c->front;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,6 +12,10 @@
 /* A block that each loop lends to one stream after the other. Whoever finds it lent
  * gets as much memory as it has output. */
 enum { OUT_LENT = 16 * 1024 };
+
+/* Of files: so few bytes are sent with whatever else is queued; of others so many are
+ * read at a time. */
+enum { FILE_FEW = 16 * 1024, FILE_PIECE = 64 * 1024 };
 
 static void ready(struct ev_loop *ev, ev_io *io, int events);
 
@@ -166,6 +171,64 @@ enum io stream_write(struct stream *s, const struct iovec *pieces, int count) {
     return buf_len(&s->out) ? IO_AGAIN : IO_OK;
 }
 
+/* Through the output queue. */
+static enum io copy_file(struct stream *s, int file, uint64_t at, size_t n,
+                         size_t *taken) {
+    while (*taken < n) {
+        if (stream_full(s)) {
+            watch(s);
+            return IO_AGAIN;
+        }
+        size_t piece = n - *taken < FILE_PIECE ? n - *taken : FILE_PIECE;
+        char *to = stream_reserve(s, piece);
+        if (!to) return fail(s, ENOMEM);
+        ssize_t got;
+        do got = pread(file, to, piece, (off_t)(at + *taken));
+        while (got < 0 && errno == EINTR);
+        if (got == 0) errno = 0;
+        if (got <= 0) return IO_EOF;
+        stream_commit(s, (size_t)got);
+        *taken += (size_t)got;
+        if (buf_len(&s->out) >= FILE_PIECE && stream_flush(s) == IO_FAIL)
+            return IO_FAIL;
+    }
+    return IO_OK;
+}
+
+enum io stream_sendfile(struct stream *s, int file, uint64_t at, size_t n,
+                        size_t *taken) {
+    *taken = 0;
+    if (s->broken) return IO_FAIL;
+    size_t queued = buf_len(&s->out), sent = 0;
+    if (!s->ops->sendfile || queued + n <= FILE_FEW)
+        return copy_file(s, file, at, n, taken);
+    if (queued && s->io.events & EV_WRITE) { /* it is known to take nothing */
+        s->above = true;
+        return IO_AGAIN;
+    }
+    enum io result = s->ops->sendfile(s, file, at, n, &sent);
+    if (result == IO_FAIL && (errno == EINVAL || errno == ENOSYS))
+        return copy_file(s, file, at, n, taken); /* not of that file system */
+    if (result == IO_FAIL) return fail(s, errno);
+    int error = errno;
+    if (sent && s->loop) s->written = s->loop->now;
+    if (sent < queued) {
+        buf_consume(&s->out, sent);
+    } else {
+        buf_consume(&s->out, queued);
+        *taken = sent - queued;
+        drop_out(s);
+    }
+    if (result != IO_EOF && *taken < n) {
+        if (!sent && !s->above && s->loop) s->written = s->loop->now;
+        s->above = true;
+        result = IO_AGAIN;
+    }
+    watch(s);
+    errno = error;
+    return result;
+}
+
 bool stream_full(struct stream *s) {
     if (s->broken || buf_len(&s->out) < STREAM_HIGH) return false;
     s->above = true;
@@ -281,6 +344,34 @@ static enum io plain_writev(struct stream *s, const struct iovec *pieces, int co
     return errno == EAGAIN ? IO_AGAIN : IO_FAIL;
 }
 
+/* The head that is queued and the file's first bytes share a packet. */
+static enum io plain_sendfile(struct stream *s, int file, uint64_t at, size_t n,
+                              size_t *sent) {
+    size_t queued = buf_len(&s->out);
+    off_t offset = (off_t)at;
+    ssize_t got;
+    *sent = 0;
+    if (queued) {
+        do got = send(s->io.fd, buf_data(&s->out), queued, MSG_MORE | MSG_NOSIGNAL);
+        while (got < 0 && errno == EINTR);
+        if (got < 0) return errno == EAGAIN ? IO_AGAIN : IO_FAIL;
+        *sent = (size_t)got;
+        if ((size_t)got < queued) return IO_OK;
+    }
+    do got = sendfile(s->io.fd, file, &offset, n);
+    while (got < 0 && errno == EINTR);
+    if (got > 0) *sent += (size_t)got;
+    if (got > 0) return IO_OK;
+    if (got == 0 || errno == EIO) {
+        errno = got ? errno : 0;
+        return IO_EOF;
+    }
+    /* What was queued has gone all the same. */
+    if (errno == EAGAIN) return *sent ? IO_OK : IO_AGAIN;
+    if (!*sent) return IO_FAIL;
+    return IO_OK;
+}
+
 static enum io plain_shutdown(struct stream *s) {
     shutdown(s->io.fd, SHUT_WR);
     return IO_OK;
@@ -292,5 +383,6 @@ static void plain_close(struct stream *s) {
 
 const struct stream_ops stream_plain = {.read = plain_read,
                                         .writev = plain_writev,
+                                        .sendfile = plain_sendfile,
                                         .shutdown = plain_shutdown,
                                         .close = plain_close};

@@ -27,6 +27,11 @@ struct stream_ops {
     /* No more will be written: IO_AGAIN when the socket has to take more to be told. */
     enum io (*shutdown)(struct stream *s);
     void (*close)(struct stream *s);
+    /* Sends the queued bytes and behind them at most n of a file's, from `at` on; *sent
+       counts both. With IO_EOF the file ends there: errno is 0, or why it cannot be
+       read. NULL: files are read and written. */
+    enum io (*sendfile)(struct stream *s, int file, uint64_t at, size_t n,
+                        size_t *sent);
     bool farewell; /* shutdown belongs before close: the peer cares */
     /* Calls readable later in this turn: `ahead` is set, and reading is wanted again;
        without a loop, which it has just left, perhaps with another descriptor, no more.
@@ -93,6 +98,11 @@ static inline size_t stream_unsent(const struct stream *s) {
     return buf_len(&s->out);
 }
 
+/* The peer has yet to take something: what is queued, or of a file. */
+static inline bool stream_waits(const struct stream *s) {
+    return buf_len(&s->out) || s->above;
+}
+
 /* Sends what is queued, and behind it the n bytes at body, without copying them; *taken
  * says how many of these were sent or queued (up to the high mark). IO_OK all is sent,
  * IO_AGAIN the rest follows by itself, IO_FAIL the peer is gone. */
@@ -107,6 +117,13 @@ static inline enum io stream_flush(struct stream *s) {
 /* Sends what is queued and behind it the pieces, and queues all that is not sent, so
  * that what was written at once is never torn. As stream_send. */
 enum io stream_write(struct stream *s, const struct iovec *pieces, int count);
+
+/* Sends what is queued and behind it n bytes of the file from `at` on; *taken of them
+ * are sent, or queued when they are few. IO_OK: all. IO_AGAIN: the rest has to wait for
+ * drained. IO_EOF: the file has no more, errno being 0, or cannot be read. IO_FAIL: the
+ * peer is gone. The disk is waited for: ask for little at a time. */
+enum io stream_sendfile(struct stream *s, int file, uint64_t at, size_t n,
+                        size_t *taken);
 
 /* True when a writer should wait for drained. */
 bool stream_full(struct stream *s);

@@ -235,8 +235,12 @@ static void tls_close(struct stream *s) {
         stream_plain.close(s);
 }
 
-static const struct stream_ops ops = {tls_read,  tls_writev, tls_shutdown,
-                                      tls_close, true,       retell};
+static const struct stream_ops ops = {.read = tls_read,
+                                      .writev = tls_writev,
+                                      .shutdown = tls_shutdown,
+                                      .close = tls_close,
+                                      .farewell = true,
+                                      .retell = retell};
 
 int stream_tls_start(struct stream *s, struct tls_ctx *c, const char *name) {
     CHECK(s->ops == &stream_plain && stream_unsent(s) == 0);

@@ -55,6 +55,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .compat_path = s->compat_path,
         .compat_lua51 = s->compat & COMPAT_LUA51,
         .compat_ngx = s->compat & COMPAT_NGX,
+        .links = s->symlinks,
         .isolates = s->isolates,
         .version = ATOLL_VERSION,
         .limits = &b->limits,
@@ -82,6 +83,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .write_timeout = ns(s->write_timeout),
         .requests_per_connection = s->requests_per_connection,
         .connections_max = s->connections_max,
+        .open_files = s->open_files,
     };
     return b;
 }

@@ -137,12 +137,16 @@ function methods:mount(prefix, app)
   return add(self, { kind = "mount", prefix = prefix, app = app })
 end
 
--- Serves the files of a directory, which is relative to the app's own.
-function methods:static(prefix, directory)
+-- Serves the files of a directory, which is relative to the app's own; the options are
+-- those of atoll.files.
+function methods:static(prefix, directory, options)
   check_self(self, "static")
   check_prefix(prefix, "static")
   misuse.expect("string", directory, "the directory of app:static()")
-  return add(self, { kind = "static", prefix = prefix, directory = directory })
+  options = require("atoll.files").check_options(options, "app:static()")
+  return add(self, {
+    kind = "static", prefix = prefix, directory = directory, options = options,
+  })
 end
 
 -- GET pattern is answered with server-sent events: fn(send, req), as in atoll.events.

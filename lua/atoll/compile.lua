@@ -149,7 +149,7 @@ function entry_kinds.static(out, scope, entry)
   local prefix = pattern.join(scope.prefix, entry.prefix):gsub("/$", "")
   local serve, message = out.files.handler(entry.directory, prefix, function(req)
     return scope.not_found(req)
-  end)
+  end, entry.options)
   if not serve then fail(entry.where, "app:static(%q): %s", entry.prefix, message) end
   local function route(path)
     return {

@@ -1,142 +1,217 @@
--- Answers with files. What a client names never leads out of the served directory: no
--- dot names, no encoded slashes, and no link to a place outside. Small files are sent
--- whole, big ones in pieces as fast as the client takes them.
-local core = require "atoll.core.response"
+-- Answers with files: what app:static, public/ and atoll.file are called with becomes a
+-- place of atoll.core.files, which finds files and sends them.
+local core = require "atoll.core.files"
 local host = require "atoll.core.host"
-local mime = require "atoll.mime"
 local misuse = require "atoll.misuse"
+local response = require "atoll.core.response"
 
 local M = {}
 
-local PIECE = 65536
-
 local base = "."
+local own -- the place of files that the program names itself
 
--- Relative paths that programs give are relative to this directory.
+-- Relative paths that programs give are relative to this directory, as it is now: a
+-- link to it may be switched to a new one before a reload.
 function M.set_directory(directory)
-  base = directory
+  base = host.real_path(directory) or directory
 end
 
 local function absolute(path)
   return path:sub(1, 1) == "/" and path or base .. "/" .. path
 end
 
-local function response(fields)
-  return setmetatable(fields, core.metatable)
+-- Options -----------------------------------------------------------------------------
+
+local function fail(what, ...)
+  misuse.raise("%s of %s", string.format(...), what)
 end
 
--- Writes the size bytes that were promised; a file that got shorter is an error, so
--- that nobody takes the part for the whole.
-local function send(res, path, size)
-  local file <close> = assert(io.open(path, "rb"))
-  while size > 0 do
-    local piece = file:read(math.min(PIECE, size))
-    if not piece then error(path .. " got shorter while it was sent", 0) end
-    local ok, message, code = res:write(piece)
-    if not ok then return nil, message, code end
-    size = size - #piece
+local YEAR = 31536000
+
+-- The value of Cache-Control: seconds, "immutable", or any text.
+local function cache_of(value, what)
+  if value == nil or value == false then return nil end
+  if value == "immutable" then return ("max-age=%d, immutable"):format(YEAR) end
+  if math.type(value) and value >= 0 and value < math.huge then
+    return ("max-age=%d"):format(math.floor(value))
   end
-  return true
+  if type(value) == "string" and not value:find("%c") then return value end
+  fail(what, "cache = %s: it is a number of seconds, \"immutable\" or a text",
+    tostring(value))
 end
 
--- The answer with the file's bytes, or nil when it is no readable regular file.
-local function file_response(path, type)
-  if not host.is_file(path) then return nil end
-  local file <close> = io.open(path, "rb")
-  local size = file and file:seek("end")
-  if not size then return nil end
-  type = type or mime.of(path)
-  if size <= PIECE then
-    file:seek("set")
-    return response { type = type, body = file:read(PIECE) or "" }
+-- The names of a directory's index, each with a zero byte behind it.
+local function index_of(value, what)
+  if value == false then return "" end
+  if value == nil then value = "index.html" end
+  if type(value) == "string" then value = { value } end
+  if type(value) ~= "table" then fail(what, "index = %s: no name", tostring(value)) end
+  for _, name in ipairs(value) do
+    if type(name) ~= "string" or name == "" or name:find("[/%z]") then
+      fail(what, "index = %s: no name of a file", tostring(name))
+    end
   end
-  return response {
-    type = type,
-    headers = { ["Content-Length"] = tostring(size) },
-    run = function(res) return send(res, path, size) end,
+  return table.concat(value, "\0") .. (#value > 0 and "\0" or "")
+end
+
+local links = { inside = true, none = true, anywhere = true }
+
+local function links_of(value, what)
+  if value == nil or links[value] then return value end
+  fail(what, "symlinks = %s: it is \"inside\", \"none\" or \"anywhere\"",
+    tostring(value))
+end
+
+local function twins_of(value, what)
+  if value == nil or type(value) == "boolean" then return value ~= false end
+  fail(what, "precompressed = %s: it is true or false", tostring(value))
+end
+
+local function check_keys(options, known, what)
+  misuse.expect("table", options, "the options of " .. what)
+  for key in pairs(options) do
+    if not known[key] then
+      local names = {}
+      for name in pairs(known) do names[#names + 1] = name end
+      table.sort(names)
+      misuse.raise("%s has no option %s; it has %s", what, tostring(key),
+        table.concat(names, ", "))
+    end
+  end
+end
+
+local static_options = {
+  cache = true, headers = true, index = true, precompressed = true, symlinks = true,
+}
+
+-- Of app:static: cache (Cache-Control), index (a name, a list of names, false),
+-- symlinks, precompressed (true) and headers, a table.
+function M.check_options(options, what)
+  options = options or {}
+  check_keys(options, static_options, what)
+  if options.headers ~= nil then
+    misuse.expect("table", options.headers, "headers of " .. what)
+  end
+  return {
+    links = links_of(options.symlinks, what), twins = twins_of(options.precompressed,
+      what), index = index_of(options.index, what),
+    cache = cache_of(options.cache, what), headers = options.headers,
   }
 end
 
--- atoll.file(path[, options]): options.type is the Content-Type in place of that of the
--- extension. A missing file is answered with 404. The path is the program's own word;
--- what comes from a client belongs behind app:static.
-function M.file(path, options)
-  misuse.expect("string", path, "the path of atoll.file()")
-  options = options or {}
-  misuse.expect("table", options, "the options of atoll.file()")
-  return file_response(absolute(path), options.type) or response { status = 404 }
+local function place(root, o)
+  return core.place(root, o.links, o.twins, o.index, o.cache, o.headers)
 end
 
--- The file name that a normalised request path stands for below a directory, or nil.
--- In such a path %2F and %25 are what is left of the encoding.
-local function relative(path)
-  if path:find("%%2[Ff]") or path:find("//", 1, true) then return nil end
-  for segment in path:gmatch("/([^/]+)") do
-    if segment:sub(1, 1) == "." and segment ~= ".well-known" then return nil end
-  end
-  return (path:gsub("%%25", "%%"))
-end
-
-local function inside(root, path)
-  local real = host.real_path(path)
-  return real and (real == root or real:sub(1, #root + 1) == root .. "/"
-    or root == "/") and real
-end
+-- Directories -------------------------------------------------------------------------
 
 local function to_slash(req)
   local path = req.path:gsub("^/+", "/"):gsub("[^%w%-._~!$&'()*+,;=:@/%%]", function(c)
     return ("%%%02X"):format(c:byte())
   end)
   local query = req.query_string
-  return response {
+  return setmetatable({
     status = 301,
     headers = { Location = path .. "/" .. (query and "?" .. query or "") },
-  }
+  }, response.metatable)
 end
 
--- A function(req, path) that answers with the file at path below the directory, with
--- the index.html of a directory, with the way to a directory's slash, or with nil.
-local function server(directory)
-  local root = host.real_path(directory)
-  return function(req, path)
-    local name = root and relative(path)
-    local real = name and inside(root, root .. name)
-    if not real then return nil end
-    if not host.is_directory(real) then
-      if path:sub(-1) == "/" then return nil end
-      return file_response(real, mime.of(name))
-    end
-    local index = inside(root, real .. "/index.html")
-    if not index or not host.is_file(index) then return nil end
-    if path:sub(-1) ~= "/" then return to_slash(req) end
-    return file_response(index)
+-- A function(req) that answers with what lies in the directory under the path behind
+-- the prefix, with the way to a directory's slash, or with nil.
+local function server(directory, prefix, options)
+  local here = place(directory, options)
+  local _, depth = prefix:gsub("/[^/]+", "")
+  local find = core.find
+  return function(req)
+    local answer, has_index = find(here, req, depth)
+    if answer == false then return has_index and to_slash(req) or nil end
+    if answer == true then return nil end
+    return answer
   end
 end
 
 -- For public/: the answer to a request under the prefix that no route matches, or nil.
 function M.public(directory, prefix)
-  local serve, from = server(directory), #prefix + 1
+  local serve = server(absolute(directory), prefix, M.check_options(nil, "public/"))
   return function(req)
     if req.method ~= "GET" and req.method ~= "HEAD" then return nil end
-    return serve(req, req.path:sub(from))
+    return serve(req)
   end
 end
 
 -- For app:static: a handler for all below the prefix, or nil and a message.
 -- missing(req) answers for what is not there.
-function M.handler(directory, prefix, missing)
-  directory = absolute(directory)
+function M.handler(directory, prefix, missing, options)
+  directory = absolute(directory):gsub("(.)/+$", "%1")
   if not host.is_directory(directory) then
     return nil, directory .. " is no directory"
   end
-  local serve = server(directory)
-  local _, depth = prefix:gsub("/[^/]+", "")
-  local skip = "^" .. ("/[^/]+"):rep(depth)
+  local serve = server(directory, prefix, options)
   return function(req)
-    local answer = serve(req, (req.path:gsub(skip, "", 1)))
+    local answer = serve(req)
     if answer then return answer end
     return missing(req)
   end
+end
+
+-- Single files ------------------------------------------------------------------------
+
+-- "attachment" with a name that old and new browsers understand (RFC 6266, RFC 8187).
+local function disposition(name)
+  local plain = name:gsub("[%c\127]", "_")
+  local ascii = plain:gsub("[\128-\255]+", "_")
+  local value = ("attachment; filename=\"%s\""):format((ascii:gsub("[\\\"]", "\\%0")))
+  if ascii == plain and not plain:find("%%") or not utf8.len(plain) then
+    return value
+  end
+  return value .. "; filename*=UTF-8''" .. plain:gsub("[^%w!#$&+%-.^_`|~]", function(c)
+    return ("%%%02X"):format(c:byte())
+  end)
+end
+
+local file_options = {
+  cache = true, name = true, precompressed = true, root = true, symlinks = true,
+  type = true,
+}
+
+local function file_place(options)
+  if options.root == nil then
+    if next(options) == nil or not options.cache and not options.precompressed then
+      own = own or core.place("", nil, false, "", nil)
+      return own
+    end
+    return core.place("", nil, options.precompressed == true, "",
+      cache_of(options.cache, "atoll.file()"))
+  end
+  local root = absolute(misuse.expect("string", options.root, "root of atoll.file()"))
+  return core.place(root, links_of(options.symlinks, "atoll.file()"),
+    options.precompressed == true, "", cache_of(options.cache, "atoll.file()"))
+end
+
+-- atoll.file(path[, options]): type is the Content-Type in place of that of the
+-- extension, name makes it a download of that name, cache is Cache-Control. A missing
+-- file is answered with 404. The path is the program's own word; one that comes from a
+-- client needs root, the directory that it must not lead out of.
+function M.file(path, options)
+  misuse.expect("string", path, "the path of atoll.file()")
+  options = options or {}
+  check_keys(options, file_options, "atoll.file()")
+  local headers
+  if options.type ~= nil then
+    misuse.expect("string", options.type, "type of atoll.file()")
+  end
+  if options.name ~= nil then
+    misuse.expect("string", options.name, "name of atoll.file()")
+    headers = { ["Content-Disposition"] = disposition(options.name) }
+  end
+  if options.root ~= nil then
+    if path:sub(1, 1) ~= "/" then path = "/" .. path end
+  else
+    path = absolute(path)
+  end
+  return setmetatable({
+    type = options.type, headers = headers, file = core.file(file_place(options), path),
+  }, response.metatable)
 end
 
 return M

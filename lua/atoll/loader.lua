@@ -100,7 +100,7 @@ function M.load(appdir, prefix)
   files.set_directory(appdir)
   local root = has_main and as_app(run(main), main, prefix) or app.new()
   local more = has_tree and routes.read(tree) or {}
-  local serve = has_public and files.public(public, prefix) or nil
+  local serve = has_public and files.public("public", prefix) or nil
   local compiled = compile.compile(root, more, files, serve, prefix)
   for _, route in ipairs(compiled.routes) do
     local inside = route.where:sub(1, #appdir + 1) == appdir .. "/"

@@ -79,11 +79,19 @@ function app:mount(prefix, other) end
 ---@param req atoll.request
 function app:handle(req) end
 
+---@class atoll.static_options
+---@field cache? number|"immutable"|string|false  Cache-Control: seconds, a year, or a text
+---@field index? string|string[]|false  what a directory is; "index.html"
+---@field symlinks? "inside"|"none"|"anywhere"  which are followed; as the setting says
+---@field precompressed? boolean  send name.br, name.zst, name.gz in place of name; true
+---@field headers? table<string, string|string[]>
+
 ---Serves the files of a directory, relative to the app's own, under the prefix.
 ---@param prefix string
 ---@param directory string
+---@param options? atoll.static_options
 ---@return atoll.app
-function app:static(prefix, directory) end
+function app:static(prefix, directory, options) end
 
 ---Server-sent events at a pattern.
 ---@param pattern string

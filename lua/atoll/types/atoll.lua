@@ -63,12 +63,19 @@ function atoll.html(s, status, headers) end
 ---@nodiscard
 function atoll.redirect(url, status) end
 
----A file, relative to the app's directory; 404 when it is not there. Not for paths that
----come from clients: those are for app:static.
+---@class atoll.file_options
+---@field type? string  Content-Type in place of that of the name
+---@field name? string  makes it a download of that name
+---@field cache? number|"immutable"|string|false  Cache-Control: seconds, a year, or a text
+---@field root? string  the directory that the path must not lead out of
+---@field symlinks? "inside"|"none"|"anywhere"  below root
+---@field precompressed? boolean  send path.br, path.zst, path.gz in its place; false
+
+---A file, relative to the app's directory; 404 when it is not there. A path that comes
+---from a client needs the option root.
 ---@param path string
----@param options? { type: string? }
+---@param options? atoll.file_options
 ---@return atoll.response
----@nodiscard
 function atoll.file(path, options) end
 
 ---A body that fn writes piece by piece. write waits while the client is slow; nil, a
