@@ -76,6 +76,7 @@ function atoll.redirect(url, status) end
 ---@param path string
 ---@param options? atoll.file_options
 ---@return atoll.response
+---@nodiscard
 function atoll.file(path, options) end
 
 ---A body that fn writes piece by piece. write waits while the client is slow; nil, a
