@@ -24,7 +24,7 @@ static char *account(enum answer_to to, const char *at, size_t len, size_t step,
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 3) return 0;
-    enum answer_to to = data[1] % 3;
+    enum answer_to to = data[1] % 4;
     const char *at = (const char *)data + 2;
     size_t len = size - 2;
     char *whole = account(to, at, len, len, 0), *each = account(to, at, len, 1, 0);

@@ -290,14 +290,15 @@ static int64_t ns_of(lua_State *L, int argument) {
     return seconds > 1e9 ? INT64_MAX : (int64_t)(seconds * 1e9) + 1;
 }
 
-/* begin("GET", decode, until): the request is written; forgets the answer before. until
- * is as of atoll.now. */
+/* begin("GET", decode, until[, upgrade]): the request is written; forgets the answer
+ * before. until is as of atoll.now; with upgrade a 101 is an answer. */
 static int begin(lua_State *L) {
     struct reader *r = check(L);
     struct span method;
     method.at = luaL_checklstring(L, 2, &method.len);
     enum answer_to to = span_eq(method, SPAN("HEAD"))      ? ANSWER_TO_HEAD
                         : span_eq(method, SPAN("CONNECT")) ? ANSWER_TO_CONNECT
+                        : lua_toboolean(L, 5)              ? ANSWER_TO_UPGRADE
                                                            : ANSWER_TO_ANY;
     answer_begin(&r->answer, to);
     r->decode = lua_toboolean(L, 3);

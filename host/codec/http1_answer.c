@@ -187,7 +187,8 @@ static const char *frame(struct answer_reader *r) {
     if (r->encodings && h->minor == 0) return "Transfer-Encoding in HTTP/1.0";
     h->keep_alive = !r->close && (h->minor > 0 || r->keep);
     h->length = 0;
-    if (r->to == ANSWER_TO_CONNECT && h->status / 100 == 2) {
+    if ((r->to == ANSWER_TO_CONNECT && h->status / 100 == 2) ||
+        (r->to == ANSWER_TO_UPGRADE && h->status == 101)) {
         h->framing = ANSWER_TUNNEL;
         h->keep_alive = false;
     } else if (r->to == ANSWER_TO_HEAD || http1_bodiless(h->status)) {
@@ -224,8 +225,9 @@ static enum answer_event head_complete(struct answer_reader *r, size_t *used) {
     h->len = r->line;
     *used = h->len;
     r->heads += h->len;
-    if (h->status == 101) return bad(r, "an upgrade that nobody asked for");
-    if (h->status < 200) {
+    if (h->status == 101 && r->to != ANSWER_TO_UPGRADE)
+        return bad(r, "an upgrade that nobody asked for");
+    if (h->status < 200 && h->framing != ANSWER_TUNNEL) {
         if (++r->interim > ANSWER_INTERIM_MAX) return bad(r, "too many 1xx answers");
         uint16_t status = h->status;
         begin_head(r);

@@ -37,7 +37,7 @@ enum answer_framing {
     ANSWER_LENGTH,
     ANSWER_CHUNKED,
     ANSWER_UNTIL_CLOSE,
-    ANSWER_TUNNEL, /* a CONNECT was granted: what follows is no HTTP */
+    ANSWER_TUNNEL, /* a CONNECT or an upgrade was granted: what follows is no HTTP */
 };
 
 enum answer_coding { ANSWER_IDENTITY, ANSWER_GZIP, ANSWER_DEFLATE, ANSWER_UNKNOWN };
@@ -54,7 +54,7 @@ struct answer_head {
     uint64_t length;           /* with ANSWER_LENGTH */
 };
 
-enum answer_to { ANSWER_TO_ANY, ANSWER_TO_HEAD, ANSWER_TO_CONNECT };
+enum answer_to { ANSWER_TO_ANY, ANSWER_TO_HEAD, ANSWER_TO_CONNECT, ANSWER_TO_UPGRADE };
 
 struct answer_reader {
     uint8_t state, to, interim;

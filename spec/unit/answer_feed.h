@@ -61,7 +61,8 @@ static inline void feed_head(struct answer_feed *f, const char *at) {
                                            "tunnel"};
     const struct answer_head *h = &f->reader.head;
     feed_check(h->len >= 16 && memcmp(at + h->len - 4, "\r\n\r\n", 4) == 0, "end");
-    feed_check(h->status >= 200, "interim as final");
+    feed_check(h->status >= 200 || f->reader.to == ANSWER_TO_UPGRADE,
+               "interim as final");
     feed_check(h->framing != ANSWER_UNTIL_CLOSE || !h->keep_alive, "keep-alive");
     fprintf(f->out, "%u 1.%u %s%s ", h->status, h->minor, framings[h->framing],
             h->keep_alive ? "" : " last");

@@ -199,8 +199,15 @@ TEST(knows_what_was_asked) {
          "407 1.1 length [Content-Length|2] \"ab\" ;"},
         {{0}, NULL},
     };
+    static const struct answer_case upgrade[] = {
+        {SPAN("HTTP/1.1 100 x\r\n" END "HTTP/1.1 101 x\r\nUpgrade: y\r\n" END "\x81"),
+         "(100) 101 1.1 tunnel last [Upgrade|y] ;"},
+        {SPAN(OK LENGTH(2) END "ab"), "200 1.1 length [Content-Length|2] \"ab\" ;"},
+        {{0}, NULL},
+    };
     check(ANSWER_TO_HEAD, head);
     check(ANSWER_TO_CONNECT, tunnel);
+    check(ANSWER_TO_UPGRADE, upgrade);
 }
 
 TEST(knows_codings) {
