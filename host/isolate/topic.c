@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { RING_LEAST = 8, RING_KEPT = 64 };
+enum { RING_LEAST = 8, RING_KEPT = 64, TOLD_MAX = 500 };
 
 struct topics {
     pthread_mutex_t lock;
@@ -37,11 +37,12 @@ struct slot {
 
 /* What is yet to be read on one thread: bulletins begin..end-1, each at its number
  * modulo size. None of them has been read by all, so they go in order. Only its own
- * thread adds and removes subscribers. */
+ * thread adds and removes subscribers. One that is between two threads has a board for
+ * itself, without a loop. */
 struct board {
     struct link member;  /* of the topic's; under its lock */
     struct topic *topic; /* a reference */
-    struct loop *loop;
+    struct loop *loop;   /* or NULL */
     pthread_mutex_t lock;
     struct slot *ring;
     size_t size; /* a power of two, or 0 */
@@ -55,44 +56,6 @@ struct board {
     struct link idle; /* subscribers; its thread's, as telling */
     bool telling;
 };
-
-/* ---- bulletins ---- */
-
-struct bulletin *bulletin_new(size_t len, unsigned cargo_count) {
-    struct bulletin *b = malloc(sizeof *b + len);
-    if (!b) return NULL;
-    *b = (struct bulletin){.len = len};
-    atomic_init(&b->references, 1);
-    if (cargo_count && !(b->cargo = calloc(cargo_count, sizeof *b->cargo))) {
-        free(b);
-        return NULL;
-    }
-    return b;
-}
-
-static bool give_up(struct bulletin *b) {
-    return atomic_fetch_sub_explicit(&b->references, 1, memory_order_acq_rel) == 1;
-}
-
-static void bulletin_free(struct bulletin *b) {
-    for (unsigned i = 0; i < b->cargo_count; i++)
-        b->cargo[i].kind->drop(b->cargo[i].core);
-    free(b->cargo);
-    free(b);
-}
-
-void bulletin_unref(struct bulletin *b) {
-    if (b && give_up(b)) bulletin_free(b);
-}
-
-/* Those without a reference left, which are freed outside the locks. */
-static void free_all(struct bulletin *dead) {
-    while (dead) {
-        struct bulletin *next = dead->next;
-        bulletin_free(dead);
-        dead = next;
-    }
-}
 
 /* ---- topics by name ---- */
 
@@ -201,12 +164,6 @@ static struct bulletin *pull(struct board *b) {
     return it;
 }
 
-static void drop(struct bulletin *it, struct bulletin **dead) {
-    if (!give_up(it)) return;
-    it->next = *dead;
-    *dead = it;
-}
-
 /* A subscriber is past it; true when all are. */
 static bool pass(struct board *b, uint64_t number) {
     bool all = --slot_at(b, number)->left == 0;
@@ -234,15 +191,15 @@ static unsigned put(struct board *b, struct bulletin *it, struct bulletin **dead
     if (!b->subscribers) return 0;
     while (count_on(b) &&
            (count_on(b) >= b->capacity || b->bytes + it->len > TOPIC_BYTES_MAX))
-        drop(pull(b), dead);
+        bulletin_drop(pull(b), dead);
     if (count_on(b) == b->size && !grow(b)) {
         if (!b->size) { /* as one that had to go */
             b->begin = ++b->end;
             return 0;
         }
-        drop(pull(b), dead);
+        bulletin_drop(pull(b), dead);
     }
-    atomic_fetch_add_explicit(&it->references, 1, memory_order_relaxed);
+    bulletin_ref(it);
     *slot_at(b, b->end++) = (struct slot){it, b->subscribers};
     b->bytes += it->len;
     return b->subscribers;
@@ -257,7 +214,7 @@ static uint64_t catch_up(struct board *b, struct subscriber *s, uint64_t behind,
         s->next = b->begin;
     }
     for (; b->end - s->next > behind; missed++, s->next++)
-        if (pass(b, s->next)) drop(pull(b), dead);
+        if (pass(b, s->next)) bulletin_drop(pull(b), dead);
     return missed;
 }
 
@@ -289,7 +246,7 @@ size_t topic_publish(struct topic *t, struct bulletin *it) {
         if (wake) loop_post(b->loop, &b->wake);
     }
     pthread_mutex_unlock(&t->lock);
-    free_all(dead);
+    bulletin_free_all(dead);
     return count;
 }
 
@@ -316,7 +273,8 @@ static void board_free(struct board *b) {
     free(b);
 }
 
-/* Those who are idle and have something to read now. */
+/* Those who are idle and have something to read now; so many in one turn, that others
+ * get theirs. */
 static void woken(struct post *post) {
     struct board *b = LIST_OF(post, struct board, wake);
     struct link told, *first;
@@ -328,21 +286,25 @@ static void woken(struct post *post) {
     b->telling = true;
     list_splice(&told, &b->idle);
     bool some = false;
-    while ((first = list_first(&told))) {
+    unsigned count = 0;
+    while (count < TOLD_MAX && (first = list_first(&told))) {
         struct subscriber *s = LIST_OF(first, struct subscriber, idle);
         list_unlink(first);
         if (s->next != end) {
             s->arrived(s);
+            count++;
         } else {
             list_append(&b->idle, first);
             some = true;
         }
     }
     b->telling = false;
+    bool more = !list_empty(&told);
+    list_splice(&b->idle, &told);
     pthread_mutex_lock(&b->lock);
-    b->wanted = b->wanted || some;
+    b->wanted = b->wanted || some || more;
     /* What came meanwhile found nobody who wanted it. */
-    bool again = some && b->end != end && !b->woken;
+    bool again = (more || (some && b->end != end)) && !b->woken;
     if (again) b->woken = true;
     bool over = !b->subscribers && !b->woken;
     pthread_mutex_unlock(&b->lock);
@@ -373,18 +335,24 @@ static struct board *board_of(struct topic *t, struct loop *loop) {
     return found;
 }
 
-int topic_subscribe(struct topic *t, struct loop *l, unsigned capacity,
-                    struct subscriber *s) {
-    struct board *b = board_of(t, l), *fresh = NULL;
-    if (!b && !(b = fresh = board_new(t, l))) return -ENOMEM;
+static void join(struct board *b, struct subscriber *s) {
     s->board = b;
-    s->capacity = capacity;
     list_init(&s->idle);
     pthread_mutex_lock(&b->lock);
     s->next = b->end;
     b->subscribers++;
-    if (capacity > b->capacity) b->capacity = capacity;
+    if (s->capacity > b->capacity) b->capacity = s->capacity;
     pthread_mutex_unlock(&b->lock);
+}
+
+int topic_subscribe(struct topic *t, struct loop *l, unsigned capacity,
+                    struct subscriber *s) {
+    struct board *b = board_of(t, l), *fresh = NULL;
+    if (!b && !(b = fresh = board_new(t, l))) return -ENOMEM;
+    s->capacity = capacity;
+    s->before = NULL;
+    s->lost = 0;
+    join(b, s);
     if (!fresh) return 0;
     pthread_mutex_lock(&t->lock);
     list_append(&t->boards, &b->member);
@@ -392,13 +360,31 @@ int topic_subscribe(struct topic *t, struct loop *l, unsigned capacity,
     return 0;
 }
 
+static struct bulletin *take_before(struct subscriber *s) {
+    struct board *b = s->before;
+    s->lost += b->begin - s->next_before;
+    s->next_before = b->begin;
+    if (!count_on(b)) {
+        s->before = NULL;
+        board_free(b);
+        return NULL;
+    }
+    s->next_before++;
+    return pull(b);
+}
+
 struct bulletin *subscriber_take(struct subscriber *s, uint64_t *missed, bool *last) {
     struct board *b = s->board;
     struct bulletin *it = NULL, *dead = NULL;
     struct slot *ring = NULL;
     *last = false;
+    if (s->before && (it = take_before(s))) {
+        *missed = s->lost;
+        s->lost = 0;
+        return it;
+    }
     pthread_mutex_lock(&b->lock);
-    *missed = catch_up(b, s, s->capacity, &dead);
+    s->lost += catch_up(b, s, s->capacity, &dead);
     if (s->next == b->end) {
         b->wanted = true;
     } else {
@@ -407,7 +393,7 @@ struct bulletin *subscriber_take(struct subscriber *s, uint64_t *missed, bool *l
         if (*last)
             pull(b); /* the reference is passed on */
         else
-            atomic_fetch_add_explicit(&it->references, 1, memory_order_relaxed);
+            bulletin_ref(it);
         ring = spare(b);
     }
     pthread_mutex_unlock(&b->lock);
@@ -415,8 +401,10 @@ struct bulletin *subscriber_take(struct subscriber *s, uint64_t *missed, bool *l
         list_unlink(&s->idle);
         list_append(&b->idle, &s->idle);
     }
+    *missed = s->lost;
+    s->lost = 0;
     free(ring);
-    free_all(dead);
+    bulletin_free_all(dead);
     return it;
 }
 
@@ -427,7 +415,16 @@ size_t subscriber_count(struct subscriber *s) {
     uint64_t from = s->next < b->begin ? b->begin : s->next;
     uint64_t count = b->end - from;
     pthread_mutex_unlock(&b->lock);
+    if (s->before) count += count_on(s->before);
     return (size_t)(count < s->capacity ? count : s->capacity);
+}
+
+/* It has no subscriber any more; one whose wake-up is on its way is freed by that. */
+static void close_board(struct board *b) {
+    pthread_mutex_lock(&b->topic->lock);
+    list_unlink(&b->member);
+    pthread_mutex_unlock(&b->topic->lock);
+    if (!b->woken && !b->telling) board_free(b);
 }
 
 void subscriber_end(struct subscriber *s) {
@@ -436,15 +433,67 @@ void subscriber_end(struct subscriber *s) {
     if (!b) return;
     s->board = NULL;
     list_unlink(&s->idle);
+    while (s->before) bulletin_unref(take_before(s));
     pthread_mutex_lock(&b->lock);
     catch_up(b, s, 0, &dead);
     bool last = --b->subscribers == 0;
     pthread_mutex_unlock(&b->lock);
-    free_all(dead);
-    if (!last) return;
-    pthread_mutex_lock(&b->topic->lock);
-    list_unlink(&b->member);
-    pthread_mutex_unlock(&b->topic->lock);
-    /* Nobody publishes to it any more. A wake-up that is on its way frees it. */
-    if (!b->woken && !b->telling) board_free(b);
+    bulletin_free_all(dead);
+    if (last) close_board(b);
+}
+
+/* All that it has yet to read goes to the board of its own. */
+static void take_along(struct subscriber *s, struct board *own,
+                       struct bulletin **dead) {
+    struct board *b = s->board;
+    struct bulletin *it;
+    while (s->before && (it = take_before(s))) {
+        put(own, it, dead);
+        bulletin_drop(it, dead);
+    }
+    s->lost += catch_up(b, s, s->capacity, dead);
+    for (; s->next != b->end; s->next++) {
+        put(own, slot_at(b, s->next)->bulletin, dead);
+        if (pass(b, s->next)) bulletin_drop(pull(b), dead);
+    }
+}
+
+int subscriber_leave(struct subscriber *s) {
+    struct board *b = s->board;
+    struct topic *t = b->topic;
+    struct bulletin *dead = NULL;
+    struct board *own = board_new(t, NULL);
+    if (!own) return -ENOMEM;
+    own->subscribers = 1;
+    own->capacity = s->capacity;
+    list_unlink(&s->idle);
+    /* Nobody publishes between the one board and the other. */
+    pthread_mutex_lock(&t->lock);
+    pthread_mutex_lock(&b->lock);
+    take_along(s, own, &dead);
+    bool last = --b->subscribers == 0;
+    pthread_mutex_unlock(&b->lock);
+    list_append(&t->boards, &own->member);
+    pthread_mutex_unlock(&t->lock);
+    s->board = own;
+    s->next = 0;
+    bulletin_free_all(dead);
+    if (last) close_board(b);
+    return 0;
+}
+
+int subscriber_enter(struct subscriber *s, struct loop *l) {
+    struct board *own = s->board, *fresh = NULL;
+    struct topic *t = own->topic;
+    struct board *b = board_of(t, l);
+    if (!b && !(b = fresh = board_new(t, l))) return -ENOMEM;
+    s->next_before = s->next;
+    pthread_mutex_lock(&t->lock);
+    if (fresh) list_append(&t->boards, &b->member);
+    join(b, s);
+    list_unlink(&own->member);
+    pthread_mutex_unlock(&t->lock);
+    own->subscribers = 0;
+    s->before = own;
+    return 0;
 }

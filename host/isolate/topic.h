@@ -13,10 +13,8 @@
 #define ISOLATE_TOPIC_H
 
 #include "base/span.h"
-#include "isolate/cargo.h"
+#include "isolate/bulletin.h"
 #include "net/loop.h"
-
-#include <stdatomic.h>
 
 enum { TOPIC_BYTES_MAX = 16 * 1024 * 1024 }; /* on a board, if it is more than one */
 
@@ -34,22 +32,6 @@ struct topic *topic_ref(struct topic *t);
 void topic_unref(struct topic *t);
 struct span topic_name(const struct topic *t);
 
-/* What is published: bytes, and beside them what can be copied. Read only. */
-struct bulletin {
-    atomic_uint references;
-    unsigned cargo_count;
-    struct cargo *cargo; /* owned */
-    struct bulletin *next;
-    uint64_t number; /* by order of publishing, from 1 */
-    size_t len;
-    char bytes[];
-};
-
-/* One reference; the bytes are to be written, cargo_count to be counted up. NULL
- * without memory. */
-struct bulletin *bulletin_new(size_t len, unsigned cargo_count);
-void bulletin_unref(struct bulletin *b); /* NULL is fine */
-
 /* To how many subscribers. The reference stays the caller's. */
 size_t topic_publish(struct topic *t, struct bulletin *b);
 
@@ -57,9 +39,12 @@ size_t topic_count(struct topic *t); /* subscribers */
 
 /* One who reads. All of it the subscriber's thread. */
 struct subscriber {
-    struct board *board; /* NULL: not subscribed */
-    struct link idle;    /* of the board's, when it has read everything */
-    uint64_t next;       /* what it reads next */
+    struct board *board;  /* NULL: not subscribed */
+    struct link idle;     /* of the board's, when it has read everything */
+    uint64_t next;        /* what it reads next */
+    struct board *before; /* what it has brought from another thread; or NULL */
+    uint64_t next_before;
+    uint64_t lost; /* and not yet told */
     unsigned capacity;
     /* After subscriber_take has found nothing: there is something. May end this and
        other subscribers. */
@@ -72,6 +57,13 @@ struct subscriber {
 int topic_subscribe(struct topic *t, struct loop *l, unsigned capacity,
                     struct subscriber *s);
 void subscriber_end(struct subscriber *s); /* if it is subscribed */
+
+/* It goes to another thread: leaves its own with all that it has yet to read, and what
+ * is published on the way is kept for it, up to its capacity. Then it enters there, or
+ * is ended, on whatever thread. Whoever entered takes before it waits to be told. 0 or
+ * -ENOMEM, and nothing has changed. */
+int subscriber_leave(struct subscriber *s);
+int subscriber_enter(struct subscriber *s, struct loop *l);
 
 /* A reference to the next one, or NULL. *missed is how many had to go before it. *last:
  * nobody else will read it on this thread. */

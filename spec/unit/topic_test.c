@@ -11,6 +11,7 @@ static int scarce(void) {
 
 #define malloc(size) (scarce() ? NULL : malloc(size))
 #define calloc(count, size) (scarce() ? NULL : calloc(count, size))
+#include "isolate/bulletin.c"
 #include "isolate/topic.c"
 #undef malloc
 #undef calloc
@@ -293,4 +294,117 @@ TEST(loses_nothing_among_threads_without_saying_so) {
     EXPECT_EQ_INT(c.wrong, 0);
     EXPECT_EQ_INT(topic_count(c.scene.topic), 0);
     end(&c.scene);
+}
+
+/* From one loop to the other, on the same thread here. */
+static bool moves(struct reader *r, struct loop *to) {
+    return subscriber_leave(&r->s) == 0 && subscriber_enter(&r->s, to) == 0;
+}
+
+TEST(takes_along_what_is_unread) {
+    struct scene s;
+    struct reader a, stays;
+    begin(&s);
+    subscribe(s.topic, &s.one, 10, &a);
+    subscribe(s.topic, &s.one, 10, &stays);
+    for (unsigned i = 1; i <= 3; i++) publish(s.topic, i, 2);
+    EXPECT(takes(&a, 1, 0));
+    EXPECT(subscriber_leave(&a.s) == 0);
+    EXPECT(publish(s.topic, 4, 2));
+    EXPECT_EQ_INT(subscriber_count(&a.s), 3);
+    EXPECT(subscriber_enter(&a.s, &s.other) == 0);
+    EXPECT(publish(s.topic, 5, 2));
+    EXPECT_EQ_INT(subscriber_count(&a.s), 4);
+    EXPECT(takes(&a, 2, 0) && takes(&a, 3, 0));
+    /* and on, before it has read all that it brought */
+    EXPECT(moves(&a, &s.one));
+    EXPECT(publish(s.topic, 6, 2));
+    EXPECT(takes(&a, 4, 0) && takes(&a, 5, 0) && takes(&a, 6, 0) && takes(&a, -1, 0));
+    EXPECT(publish(s.topic, 7, 2));
+    loop_flush(&s.one);
+    EXPECT_EQ_INT(a.arrived, 1);
+    EXPECT(takes(&a, 7, 0));
+    for (unsigned i = 1; i <= 7; i++) EXPECT(takes(&stays, i, 0));
+    subscriber_end(&a.s);
+    subscriber_end(&stays.s);
+    end(&s);
+}
+
+TEST(counts_what_is_lost_on_the_way) {
+    struct scene s;
+    struct reader a;
+    begin(&s);
+    subscribe(s.topic, &s.one, 3, &a);
+    for (unsigned i = 1; i <= 5; i++) publish(s.topic, i, 1);
+    EXPECT(subscriber_leave(&a.s) == 0);
+    for (unsigned i = 6; i <= 7; i++) publish(s.topic, i, 1);
+    EXPECT(subscriber_enter(&a.s, &s.other) == 0);
+    EXPECT(takes(&a, 5, 4) && takes(&a, 6, 0) && takes(&a, 7, 0) && takes(&a, -1, 0));
+    EXPECT(moves(&a, &s.one) && takes(&a, -1, 0));
+    subscriber_end(&a.s);
+    end(&s);
+}
+
+TEST(may_end_on_the_way) {
+    struct scene s;
+    struct reader a, b;
+    begin(&s);
+    subscribe(s.topic, &s.one, 3, &a);
+    subscribe(s.topic, &s.one, 3, &b);
+    publish(s.topic, 1, 2);
+    EXPECT(subscriber_leave(&a.s) == 0 && subscriber_leave(&b.s) == 0);
+    publish(s.topic, 2, 2);
+    subscriber_end(&a.s);
+    EXPECT(subscriber_enter(&b.s, &s.other) == 0);
+    publish(s.topic, 3, 1);
+    EXPECT(takes(&b, 1, 0));
+    subscriber_end(&b.s);
+    EXPECT(publish(s.topic, 4, 0));
+    end(&s);
+}
+
+TEST(stays_where_it_is_without_memory) {
+    struct scene s;
+    struct reader a;
+    begin(&s);
+    subscribe(s.topic, &s.one, 3, &a);
+    publish(s.topic, 1, 1);
+    allocations_left = 0;
+    EXPECT(subscriber_leave(&a.s) == -ENOMEM);
+    allocations_left = -1u;
+    EXPECT(subscriber_leave(&a.s) == 0);
+    allocations_left = 0;
+    EXPECT(subscriber_enter(&a.s, &s.other) == -ENOMEM);
+    allocations_left = -1u;
+    EXPECT(subscriber_enter(&a.s, &s.other) == 0);
+    EXPECT(takes(&a, 1, 0) && takes(&a, -1, 0));
+    subscriber_end(&a.s);
+    end(&s);
+}
+
+enum { CROWD = 1200 };
+
+TEST(tells_a_crowd_in_several_turns) {
+    static struct reader crowd[CROWD];
+    struct scene s;
+    unsigned told = 0, turns = 0;
+    begin(&s);
+    for (unsigned i = 0; i < CROWD; i++) {
+        subscribe(s.topic, &s.one, 10, &crowd[i]);
+        EXPECT(takes(&crowd[i], -1, 0));
+    }
+    publish(s.topic, 1, CROWD);
+    for (; told < CROWD && turns < 10; turns++) {
+        loop_flush(&s.one);
+        told = 0;
+        for (unsigned i = 0; i < CROWD; i++) told += crowd[i].arrived;
+    }
+    EXPECT_EQ_INT(told, CROWD);
+    EXPECT_EQ_INT(turns, 3);
+    for (unsigned i = 0; i < CROWD; i++) {
+        EXPECT_EQ_INT(crowd[i].arrived, 1);
+        EXPECT(takes(&crowd[i], 1, 0) && takes(&crowd[i], -1, 0));
+        subscriber_end(&crowd[i].s);
+    }
+    end(&s);
 }
