@@ -79,6 +79,28 @@ return {
   -- The largest request body; a larger one is answered with 413.
   -- body_max = "16M",
 
+  -- Parts of a multipart form, or names with their values in an urlencoded
+  -- one; more are answered with 413.
+  -- form_parts_max = 1000,
+
+  -- The longest name in a form; a longer one is answered with 413.
+  -- form_name_max = "1K",
+
+  -- Bytes of the header of a part of a form; more are answered with 413.
+  -- form_header_max = "8K",
+
+  -- Bytes of a form that are kept in memory: an urlencoded one, or all fields
+  -- of a multipart one that are no files; more are answered with 413.
+  -- form_memory_max = "2M",
+
+  -- Bytes of one part of a multipart form, within body_max; a larger one is
+  -- answered with 413.
+  -- form_part_max = "1T",
+
+  -- Where temporary files of uploads are kept until the request is over;
+  -- without it in $TMPDIR or /tmp.
+  -- form_directory = "",
+
   -- Which symlinks are followed among the files of public/ and app:static:
   -- those that lead to what is in the same directory, none, or all.
   -- One of inside|none|anywhere.

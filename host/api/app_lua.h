@@ -14,6 +14,7 @@
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
 
+struct form_limits;
 struct nursery;
 struct clones;
 struct once;
@@ -36,6 +37,7 @@ struct app_options {
     struct nursery *nursery; /* of spawned isolates; NULL: there are none */
     bool child;              /* one of these: appdir is only where its modules are */
     const struct front_limits *limits; /* for what a script serves */
+    const struct form_limits *forms;   /* NULL: the defaults */
     bool json_access;                  /* how it logs requests given to it */
     struct clones *clones; /* its listening sockets; NULL: none are shared */
     struct once *once;     /* the host's jobs; NULL when it has none to share */

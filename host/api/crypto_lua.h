@@ -1,5 +1,5 @@
-/* atoll.core.crypto: digests, HMAC and base64 for the Lua half, such as what stands in
- * for ngx.md5 and its like.
+/* atoll.core.crypto: random bytes, sealing, digests, HMAC and base64 for the Lua half:
+ * sessions and signatures, and what stands in for ngx.md5 and its like.
  *
  * All results are strings of bytes; nothing here is fit for passwords. Any thread that
  * the state is on. */

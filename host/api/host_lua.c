@@ -1,9 +1,11 @@
 #include "api/host_lua.h"
 
 #include "api/app_lua.h"
+#include "api/multipart_lua.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "codec/cookies.h"
 #include "codec/target.h"
 #include "isolate/isolate.h"
 
@@ -103,16 +105,38 @@ static void push_decoded(lua_State *L, struct span s, bool plus) {
     luaL_pushresultsize(&b, target_decode(s, plus, to));
 }
 
+/* parse_query(text[, most]) -> { name, value, ... }; nil when there are more pairs. */
 static int parse_query(lua_State *L) {
     struct span rest, name, value;
     rest.at = luaL_checklstring(L, 1, &rest.len);
+    lua_Integer n = 0, most = luaL_optinteger(L, 2, LUA_MAXINTEGER / 2);
     lua_newtable(L);
-    lua_Integer n = 0;
     while (query_next(&rest, &name, &value)) {
+        if (n == 2 * most) return 0;
         push_decoded(L, name, true);
         lua_rawseti(L, -2, ++n);
         push_decoded(L, value, true);
         lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+/* parse_cookies(header) -> name -> value. Of two with one name the first counts, since
+ * browsers send the one with the longest path first. */
+static int parse_cookies(lua_State *L) {
+    struct span rest, name, value;
+    rest.at = luaL_optlstring(L, 1, "", &rest.len);
+    lua_newtable(L);
+    while (cookies_next(&rest, &name, &value)) {
+        lua_pushlstring(L, name.at, name.len);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, 2) == LUA_TNIL) {
+            lua_pop(L, 1);
+            lua_pushlstring(L, value.at, value.len);
+            lua_rawset(L, 2);
+        } else {
+            lua_pop(L, 2);
+        }
     }
     return 1;
 }
@@ -218,6 +242,7 @@ static const luaL_Reg functions[] = {
     {"is_directory", is_directory},
     {"real_path", real_path},
     {"parse_query", parse_query},
+    {"parse_cookies", parse_cookies},
     {"percent_decode", percent_decode},
     {"percent_encode", percent_encode},
     {"isolate", isolate},
@@ -231,6 +256,23 @@ static const luaL_Reg functions[] = {
     {NULL, NULL},
 };
 
+static void push_form_limits(lua_State *L, const struct form_limits *f) {
+    if (!f) f = &form_limits_default;
+    lua_createtable(L, 0, 6);
+    lua_pushinteger(L, f->parts_max);
+    lua_setfield(L, -2, "parts_max");
+    lua_pushinteger(L, f->name_max);
+    lua_setfield(L, -2, "name_max");
+    lua_pushinteger(L, f->head_max);
+    lua_setfield(L, -2, "head_max");
+    lua_pushinteger(L, (lua_Integer)f->memory_max);
+    lua_setfield(L, -2, "memory_max");
+    lua_pushinteger(L, (lua_Integer)f->part_max);
+    lua_setfield(L, -2, "part_max");
+    lua_pushstring(L, f->directory);
+    lua_setfield(L, -2, "directory");
+}
+
 int luaopen_atoll_core_host(lua_State *L) {
     const struct app *app = generation_of(L)->app;
     if (!app) return luaL_error(L, "the app is being closed");
@@ -241,5 +283,7 @@ int luaopen_atoll_core_host(lua_State *L) {
     lua_setfield(L, -2, "isolates");
     lua_pushboolean(L, app->options->dev);
     lua_setfield(L, -2, "dev");
+    push_form_limits(L, app->options->forms);
+    lua_setfield(L, -2, "forms");
     return 1;
 }

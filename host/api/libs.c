@@ -4,6 +4,7 @@
 #include "api/files_lua.h"
 #include "api/http_lua.h"
 #include "api/loan_lua.h"
+#include "api/multipart_lua.h"
 #include "api/net_lua.h"
 #include "api/serve_lua.h"
 
@@ -20,6 +21,8 @@ static const luaL_Reg modules[] = {
     {"atoll.core.http", luaopen_atoll_core_http},
     {"atoll.core.isolate", luaopen_atoll_core_isolate},
     {"atoll.core.loan", luaopen_atoll_core_loan},
+    {"atoll.core.multipart", luaopen_atoll_core_multipart},
+    {"atoll.core.password", luaopen_atoll_core_password},
     {"atoll.core.port", luaopen_atoll_core_port},
     {"atoll.core.request", luaopen_atoll_core_request},
     {"atoll.core.response", luaopen_atoll_core_response},

@@ -18,6 +18,7 @@ int luaopen_atoll_core_crypto(lua_State *L);
 int luaopen_atoll_core_blocking(lua_State *L);
 int luaopen_atoll_core_host(lua_State *L);
 int luaopen_atoll_core_isolate(lua_State *L);
+int luaopen_atoll_core_password(lua_State *L);
 int luaopen_atoll_core_port(lua_State *L);
 int luaopen_atoll_core_request(lua_State *L);
 int luaopen_atoll_core_response(lua_State *L);

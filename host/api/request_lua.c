@@ -1,6 +1,7 @@
 #include "api/request_lua.h"
 
 #include "api/app_lua.h"
+#include "api/litter.h"
 #include "api/loan_lua.h"
 #include "api/response_lua.h"
 #include "base/check.h"
@@ -28,6 +29,7 @@ enum field {
     F_ID,
     F_ROUTE,
     F_ABORTED,
+    F_SESSION,
     F_CACHED, /* those from here on are made once and kept */
     F_PARAMS = F_CACHED,
     F_HEADERS,
@@ -46,8 +48,9 @@ static const struct {
     {"version", F_VERSION}, {"remote", F_REMOTE},
     {"id", F_ID},           {"route", F_ROUTE},
     {"aborted", F_ABORTED}, {"query", F_QUERY},
-    {"params", F_PARAMS},   {"headers", F_HEADERS},
-    {"cookies", F_COOKIES}, {"ctx", F_CTX},
+    {"session", F_SESSION}, {"params", F_PARAMS},
+    {"headers", F_HEADERS}, {"cookies", F_COOKIES},
+    {"ctx", F_CTX},
 };
 
 static int push_span(lua_State *L, struct span s) {
@@ -111,6 +114,7 @@ void request_join(struct request *r, struct exchange *x) {
 void request_part(struct request *r, enum request_end how) {
     r->x = NULL;
     r->end = how;
+    if (r->litter) litter_clear(&r->litter);
     if (!r->headers) return;
     r->headers->x = NULL;
     r->headers->why_over = request_why_over(r);
@@ -326,6 +330,10 @@ static int get(lua_State *L) {
     case F_REMOTE: return push_remote(L, x);
     case F_ID: return push_id(L, x);
     case F_ROUTE: return x->route.len ? push_span(L, x->route) : 0;
+    case F_SESSION:
+        lua_pushvalue(L, 1);
+        push_made(L, "make_session");
+        return 1;
     default: return 0;
     }
 }

@@ -13,6 +13,7 @@
 #include <lua.h>
 
 struct headers;
+struct litter;
 
 enum request_end { REQUEST_OVER, REQUEST_TRANSFERRED, REQUEST_HANDED_ON };
 
@@ -22,6 +23,7 @@ struct request {
     struct fiber *fiber;     /* that answers, or has; NULL when it has ended */
     struct front *front;     /* where it comes back to, when it was transferred */
     struct headers *headers; /* NULL until it is asked for */
+    struct litter *litter;   /* files to remove */
     struct waiter body, output;
     struct buf scratch;   /* an encoded body on its way */
     size_t sent;          /* of the piece being sent */

@@ -210,6 +210,7 @@ static int load(lua_State *L) {
                                       .compat_path = own->compat_path,
                                       .links = own->links,
                                       .limits = own->limits,
+                                      .forms = own->forms,
                                       .version = own->version};
     h->plan = *mine->plan;
     h->plan.open = app_open;

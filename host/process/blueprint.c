@@ -21,6 +21,7 @@ void blueprint_release(struct blueprint *b) {
     if (b->settings) settings_free(b->settings);
     free(b->appdir);
     free(b->prefix);
+    free(b->form_directory);
     free(b);
 }
 
@@ -59,6 +60,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .isolates = s->isolates,
         .version = ATOLL_VERSION,
         .limits = &b->limits,
+        .forms = &b->forms,
         .json_access = s->log_format == LOG_JSON,
         .closed = app_closed,
         .copied = app_copied,
@@ -84,6 +86,15 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .requests_per_connection = s->requests_per_connection,
         .connections_max = s->connections_max,
         .open_files = s->open_files,
+    };
+    CHECK(b->form_directory = strdup(s->form_directory));
+    b->forms = (struct form_limits){
+        .parts_max = s->form_parts_max,
+        .name_max = bounded(s->form_name_max),
+        .head_max = bounded(s->form_header_max),
+        .memory_max = s->form_memory_max,
+        .part_max = s->form_part_max,
+        .directory = b->form_directory,
     };
     return b;
 }

@@ -7,6 +7,7 @@
 #define PROCESS_BLUEPRINT_H
 
 #include "api/app_lua.h"
+#include "api/multipart_lua.h"
 #include "http/front.h"
 #include "process/settings.h"
 
@@ -21,6 +22,8 @@ struct blueprint {
     struct generation_plan plan;
     struct blocking_site *blocking; /* of this snapshot */
     struct front_limits limits;
+    struct form_limits forms;
+    char *form_directory; /* of forms */
 };
 
 /* One reference; settings are borrowed unless own. appdir is copied. plan.commons is

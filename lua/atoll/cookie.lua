@@ -1,5 +1,6 @@
 -- Cookies (RFC 6265): the Cookie header read, the Set-Cookie header written. Values are
 -- neither encoded nor decoded; what a cookie cannot hold is refused, never mangled.
+local host = require "atoll.core.host"
 local misuse = require "atoll.misuse"
 
 local M = {}
@@ -8,20 +9,11 @@ local DAYS = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" }
 local MONTHS = {
   "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 }
+local PAIR_MAX = 4096 -- bytes of name and value (RFC 6265bis 5.7)
 local LATEST = 253402300799 -- the last second of the year 9999
 
--- name -> value of a Cookie header. Of two with one name the first counts, since
--- browsers send the one with the longest path first.
-function M.parse(header)
-  local cookies = {}
-  for pair in (header or ""):gmatch("[^;]+") do
-    local name, value = pair:match("^%s*([^=%s]+)%s*=%s*(.-)%s*$")
-    if name and cookies[name] == nil then
-      cookies[name] = value:match("^\"(.*)\"$") or value
-    end
-  end
-  return cookies
-end
+-- name -> value of a Cookie header. Of two with one name the first counts.
+M.parse = host.parse_cookies
 
 -- "Sun, 06 Nov 1994 08:49:37 GMT", whatever the locale.
 local function date(seconds)
@@ -78,6 +70,7 @@ end
 
 flag("secure", "; Secure")
 flag("http_only", "; HttpOnly")
+flag("partitioned", "; Partitioned")
 
 local same_site = { strict = "Strict", lax = "Lax", none = "None" }
 
@@ -89,6 +82,7 @@ end
 
 local ORDER = {
   "path", "domain", "max_age", "expires", "secure", "http_only", "same_site",
+  "partitioned",
 }
 local DEFAULTS = { path = "/", http_only = true, same_site = "Lax" }
 local GONE = { max_age = 0, expires = 0 }
@@ -97,20 +91,25 @@ local function check_name(name, options)
   if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
     misuse.raise("a cookie's name is a token: letters, digits and !#$%%&'*+-.^_`|~")
   end
-  if name:find("^__Secure%-") or name:find("^__Host%-") then
-    if not options.secure then misuse.raise("cookie %q has to be secure", name) end
+  local prefix = name:lower():match("^__%l+%-") -- browsers do not look at the case
+  local secure = prefix == "__secure-" or prefix == "__host-"
+  if secure and not options.secure then
+    misuse.raise("cookie %q has to be secure", name)
   end
-  if name:find("^__Host%-") and (options.domain or (options.path or "/") ~= "/") then
+  if prefix == "__host-" and (options.domain or (options.path or "/") ~= "/") then
     misuse.raise("cookie %q has the path / and no domain", name)
+  end
+  if options.partitioned and not options.secure then
+    misuse.raise("cookie %q: partitioned works only with secure", name)
   end
 end
 
 -- The value of a Set-Cookie header; a nil value makes the browser forget the cookie.
 -- Options: path ("/"), domain, max_age (seconds), expires (as of os.time()), secure,
--- http_only (true), same_site ("Lax").
+-- http_only (true), same_site ("Lax"), partitioned.
 function M.format(name, value, options)
   options = options or {}
-  misuse.expect("table", options, "the third argument of res:cookie()")
+  misuse.expect("table", options, "a cookie's options")
   for key in pairs(options) do
     if not attributes[key] then
       misuse.raise("a cookie has no option %s; it has %s", tostring(key),
@@ -127,6 +126,10 @@ function M.format(name, value, options)
   if options.same_site and tostring(options.same_site):lower() == "none"
     and not options.secure then
     misuse.raise("cookie %q: same_site None works only with secure", name)
+  end
+  if #name + #(value or "") > PAIR_MAX then
+    misuse.raise("cookie %q: name and value have %d bytes; browsers take %d", name,
+      #name + #value, PAIR_MAX)
   end
   local parts = { name .. "=" .. (value or "") }
   for _, key in ipairs(ORDER) do

@@ -35,6 +35,7 @@ local late = {
   blocking = { "atoll.blocking", "blocking" },
   buffer = { "atoll.core.buffer" },
   channel = { "atoll.core.channel" },
+  cookie = { "atoll.cookie", "format" },
   events = { "atoll.events", "events" },
   every = { "atoll.timers", "every" },
   exit = { "atoll.core.script", "exit" },

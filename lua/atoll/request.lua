@@ -1,6 +1,5 @@
 -- The part of a request's methods that is written in Lua; the host looks methods up in
 -- the table that this module adds to.
-local cookie = require "atoll.cookie"
 local host = require "atoll.core.host"
 local json = require "atoll.json"
 local misuse = require "atoll.misuse"
@@ -27,7 +26,7 @@ function request.make_query(raw)
   return (gather(host.parse_query(raw or "")))
 end
 
-request.make_cookies = cookie.parse
+request.make_cookies = host.parse_cookies
 
 -- All values of a name in the query, in their order; without a name all values of all
 -- names.
@@ -49,20 +48,22 @@ function request:json()
   return value
 end
 
--- The fields of an urlencoded form: name -> first value, and name -> list of values. A
--- body of another type is answered with 415.
-function request:form()
-  local type = self.headers["content-type"] or ""
-  if type:lower():match("^%s*([^;%s]*)") ~= "application/x-www-form-urlencoded" then
-    response.halt(415, "the body is not an urlencoded form\n",
-      { Accept = "application/x-www-form-urlencoded" })
-  end
-  local text, message, code = self:text()
-  if not text then return nil, message, code end
-  return gather(host.parse_query(text))
+-- The fields of a form: name -> first value, and name -> list of values.
+function request:form(options)
+  return require("atoll.form").form(self, options)
 end
 
-for _, name in ipairs { "parts", "on_abort" } do
+-- The parts of a multipart form as they come, for a loop or for parts:next().
+function request:parts(options)
+  return require("atoll.form").parts(self, options)
+end
+
+-- req.session: the host calls this each time.
+function request.make_session(req)
+  return require("atoll.session").of(req).data
+end
+
+for _, name in ipairs { "on_abort" } do
   if not request[name] then
     request[name] = function()
       misuse.raise("req:%s() is not available in this version", name)

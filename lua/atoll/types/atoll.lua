@@ -63,6 +63,14 @@ function atoll.html(s, status, headers) end
 ---@nodiscard
 function atoll.redirect(url, status) end
 
+---The value of a Set-Cookie header, as res:cookie() sends it.
+---@param name string
+---@param value string|number|nil
+---@param options? atoll.cookie_options
+---@return string
+---@nodiscard
+function atoll.cookie(name, value, options) end
+
 ---@class atoll.file_options
 ---@field type? string  Content-Type in place of that of the name
 ---@field name? string  makes it a download of that name

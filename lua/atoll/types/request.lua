@@ -18,6 +18,7 @@
 ---@field route string?  the pattern that matched
 ---@field ctx table  for the program's own use during this request
 ---@field aborted boolean  the client has gone
+---@field session table  its data, where atoll.session is used
 local request = {}
 
 ---The whole body, or nil, a message and a code.
@@ -44,14 +45,76 @@ function request:chunks() end
 ---@nodiscard
 function request:json() end
 
----The fields of an urlencoded form: first values, and all values; another type of body
----is answered with 415.
+---What a form may have, and what becomes of its files.
+---@class atoll.form_options
+---@field max_parts? integer  form_parts_max unless given
+---@field max_size? integer  bytes of a part; form_part_max unless given
+---@field max_memory? integer  bytes kept in memory; form_memory_max unless given
+---@field to? "memory"|"file"|fun(part: atoll.part, chunk: string?): any, string?, string?
+
+---The fields of a form: first values, and all values; texts, and parts for files. A body
+---of another type is answered with 415.
 ---@async
----@return table<string, string>? first
----@return table<string, string[]>|string all
+---@param options? atoll.form_options
+---@return table<string, string|atoll.part>? first
+---@return table<string, (string|atoll.part)[]>|string all
 ---@return string? code
 ---@nodiscard
-function request:form() end
+function request:form(options) end
+
+---The parts of a multipart form as they come, for a loop, which raises when the client
+---leaves.
+---@param options? atoll.form_options
+---@return atoll.parts
+---@nodiscard
+function request:parts(options) end
+
+---@class atoll.parts
+---@overload async fun(): atoll.part?
+local parts = {}
+
+---The next part; nil at the end of the form; nil, a message and a code.
+---@async
+---@return atoll.part?, string?, string?
+---@nodiscard
+function parts:next() end
+
+---A part of a form. It is to be read before the next one is asked for.
+---@class atoll.part
+---@field name string
+---@field filename string?  without directories; nil when it is no file
+---@field filename_sent string?  with them
+---@field type string  "text/plain", in small letters
+---@field charset string?
+---@field headers table<string, string>  names in small letters
+---@field size integer  bytes that have come
+---@field path string?  of the temporary file that it is in
+local part = {}
+
+---All of it.
+---@async
+---@return string?, string?, string?
+---@nodiscard
+function part:text() end
+
+---At most n bytes of it, 64 KiB unless given; nil at its end.
+---@async
+---@param n? integer
+---@return string?, string?, string?
+---@nodiscard
+function part:read(n) end
+
+---It in pieces.
+---@return async fun(): string?
+---@nodiscard
+function part:chunks() end
+
+---Writes it to a file, as a whole or not at all; without a path to one that is removed
+---with the request. The path and the number of bytes, or nil, a message and a code.
+---@async
+---@param path? string
+---@return string?, integer|string, string?
+function part:save(path) end
 
 ---All values of a name in the query; without a name those of every name.
 ---@param name string
@@ -100,6 +163,7 @@ function res:finish() end
 ---@field secure? boolean
 ---@field http_only? boolean  true unless given
 ---@field same_site? "Strict"|"Lax"|"None"  "Lax" unless given
+---@field partitioned? boolean
 
 ---Adds a Set-Cookie header; a nil value makes the browser forget the cookie.
 ---@param name string
