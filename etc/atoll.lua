@@ -156,6 +156,21 @@ return {
   -- Requests that one connection may send before it is closed; 0 for no limit.
   -- requests_per_connection = 0,
 
+  -- The longest message that a WebSocket takes; a longer one closes it with
+  -- 1009.
+  -- websocket_message_max = "1M",
+
+  -- Bytes of messages that wait for a WebSocket's handler before no more is
+  -- read.
+  -- websocket_queue = "64K",
+
+  -- Silence after which a WebSocket is sent a ping; 0 for none.
+  -- websocket_ping = 30,
+
+  -- Time that a WebSocket's peer has to answer a ping or a close before it is
+  -- cut off.
+  -- websocket_timeout = 10,
+
   -- Time that a stopping host goes on accepting, for load balancers to notice.
   -- drain_delay = 0,
 

@@ -226,8 +226,8 @@ describe("loader", function()
       ["a directory that is not there"] = {
         "\napp:static('/a', 'nope')", "^app.lua:2: .*nope is no directory",
       },
-      ["what is not there yet"] = {
-        "app:websocket('/a', print)", "^app.lua:1: .*not available in this version",
+      ["an option of a WebSocket that is not there"] = {
+        "app:websocket('/a', print, { pong = 1 })", "^app.lua:1: .*no option pong",
       },
       ["a global"] = { "\nfoo = 1", "^app.lua:2: the global 'foo' is assigned" },
     }

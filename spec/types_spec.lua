@@ -7,7 +7,7 @@ local testing = require "atoll.testing"
 
 -- Functions that only say that they are not there yet, and those that the host calls.
 local hidden = {
-  websocket = true, on_abort = true,
+  on_abort = true,
   make_query = true, make_cookies = true, make_session = true,
 }
 
@@ -47,8 +47,7 @@ describe("types", function()
 
   it("have all of an app", function()
     local methods = getmetatable(app.new()).__index
-    assert.same(functions_of(methods, { websocket = true }),
-      declared("app", "app:"))
+    assert.same(functions_of(methods, {}), declared("app", "app:"))
   end)
 
   it("have all of a request and of res", function()

@@ -7,6 +7,7 @@
 #include "api/multipart_lua.h"
 #include "api/net_lua.h"
 #include "api/serve_lua.h"
+#include "api/websocket_lua.h"
 
 #include <lauxlib.h>
 
@@ -36,6 +37,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.testing", luaopen_atoll_core_testing},
     {"atoll.core.topic", luaopen_atoll_core_topic},
     {"atoll.core.ticker", luaopen_atoll_ticker},
+    {"atoll.core.websocket", luaopen_atoll_core_websocket},
     {"atoll.fs", luaopen_atoll_fs},
     {"atoll.json", luaopen_atoll_json},
     {"atoll.net", luaopen_atoll_net},

@@ -15,7 +15,7 @@ static const char NAME[] = "atoll.request", HEADERS[] = "atoll.headers";
 
 /* User values of a request: a table of what is made rarely, and two that are not worth
  * one. */
-enum { CACHE = 1, PARAMS, HEADERS_PROXY };
+enum { CACHE = REQUEST_CACHE, PARAMS, HEADERS_PROXY };
 
 enum field {
     F_METHOD = 1,

@@ -58,6 +58,8 @@ const char *request_why_over(const struct request *r);
 /* Pushes the table of what was made for the request at index (ctx, query, ...). */
 void request_cache(lua_State *L, int index);
 
+enum { REQUEST_CACHE = 1 }; /* the user value that is that table, or nil */
+
 /* atoll.core.request: the methods, to which Lua adds its own. */
 int luaopen_atoll_core_request(lua_State *L);
 

@@ -5,6 +5,7 @@
 #include "api/files_lua.h"
 #include "api/json_write.h"
 #include "api/res_lua.h"
+#include "api/websocket_lua.h"
 #include "base/check.h"
 #include "http/front.h"
 
@@ -338,6 +339,10 @@ static int send_answer(lua_State *L, struct request *r, struct answer *a, int ob
     if (!http1_is_value(a->type))
         luaL_error(L, "header 'Content-Type' has a value with a control byte");
     response_prepare(L, r, a);
+    lua_pushliteral(L, "websocket");
+    if (lua_rawget(L, object) == LUA_TTABLE)
+        return websocket_accept(L, r, lua_gettop(L));
+    lua_pop(L, 1);
     if (extra) { /* `status, atoll.html(...), headers` */
         struct answer more = {0};
         add_fields(L, r->x, extra, &more);

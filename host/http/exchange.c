@@ -56,6 +56,8 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
     buf_init(&x->fields);
     x->close = false;
     x->sending = NULL;
+    x->remote = (struct span){NULL, 0};
+    x->socket = NULL;
     return x;
 }
 
@@ -135,10 +137,13 @@ int exchange_target(struct exchange *x, const char **why) {
 }
 
 void exchange_id(const struct exchange *x, char id[16]) {
+    exchange_id_of(x->number, id);
+}
+
+void exchange_id_of(uint64_t n, char id[16]) {
     static const char hex[] = "0123456789abcdef";
     /* Numbers in a row become ids that look unlike each other: a bijection of 64 bits
        (the finaliser of splitmix64), so no two of a front are equal. */
-    uint64_t n = x->number;
     n = (n ^ n >> 30) * 0xbf58476d1ce4e5b9u;
     n = (n ^ n >> 27) * 0x94d049bb133111ebu;
     n ^= n >> 31;
@@ -146,7 +151,10 @@ void exchange_id(const struct exchange *x, char id[16]) {
 }
 
 size_t exchange_remote(const struct exchange *x, char *to, size_t size) {
-    return exchange_gone(x) ? 0 : h1_remote(x->conn, to, size);
+    if (!exchange_gone(x)) return h1_remote(x->conn, to, size);
+    size_t n = x->remote.len < size ? x->remote.len : size;
+    if (n) memcpy(to, x->remote.at, n);
+    return n;
 }
 
 static bool decimal(struct span s, uint64_t *n) {
@@ -165,6 +173,7 @@ int exchange_field(struct exchange *x, struct span name, struct span value) {
         break;
     case 10:
         if (!span_case_eq(name, SPAN("Connection"))) break;
+        if (span_case_eq(value, SPAN("upgrade"))) break; /* beside Upgrade: 426 */
         if (!span_case_eq(value, SPAN("close"))) return -EPERM;
         x->close = true;
         return 0;

@@ -96,6 +96,8 @@ struct exchange {
     struct buf fields; /* "Name: value CRLF" lines of the app's */
     bool close;
     struct file_sending *sending; /* a file (file.h), or NULL */
+    struct span remote;           /* of one made of a record; else empty */
+    struct websocket *socket;     /* that its connection becomes, or NULL */
 
     struct head_field field_space[];
 };
@@ -122,6 +124,7 @@ void exchange_release(struct exchange *x);
 
 /* 16 hex digits that name the request in logs; written to id. */
 void exchange_id(const struct exchange *x, char id[16]);
+void exchange_id_of(uint64_t number, char id[16]);
 
 /* The client's address as text ("127.0.0.1:40312", "unix:"), and its length. */
 size_t exchange_remote(const struct exchange *x, char *to, size_t size);
@@ -163,6 +166,11 @@ enum io exchange_file(struct exchange *x, int file, uint64_t at, size_t n,
  * exchange_head does. */
 int exchange_answer(struct exchange *x, int status, struct span type, struct span body,
                     size_t *taken);
+
+/* Answers with 101, and the connection becomes w when that is sent: 0, ERR_CLOSED,
+ * -EALREADY, ERR_MEMORY, or -ENOTSUP where there is no connection (a test's). Fields
+ * may have been added. w is websocket_lose's if it does not come to that. */
+int exchange_upgrade(struct exchange *x, struct websocket *w);
 
 /* The response is complete. A stream shorter than its declared length is cut. */
 void exchange_end(struct exchange *x);

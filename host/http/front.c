@@ -190,6 +190,7 @@ int front_init(struct front *f, struct loop *l, struct crew *crew,
                         .app = app,
                         .app_data = app_data};
     list_init(&f->conns);
+    list_init(&f->sockets);
     if (getrandom(&f->id_base, sizeof f->id_base, 0) < 0) f->id_base = (uint64_t)l->now;
     f->place = CREW_MAX;
     if (!crew) return 0;
@@ -239,6 +240,11 @@ static void stop_listening(struct front *f) {
     f->listener_count = 0;
 }
 
+static void drain_sockets(struct front *f) {
+    for (struct link *l = f->sockets.next; l != &f->sockets; l = l->next)
+        websocket_drain(LIST_OF(l, struct websocket, debt.link));
+}
+
 static void recheck_all(struct front *f) {
     struct link *next;
     for (struct link *l = f->conns.next; l != &f->conns; l = next) {
@@ -266,6 +272,7 @@ void front_drain(struct front *f, int64_t grace) {
     }
     stop_listening(f);
     recheck_all(f);
+    drain_sockets(f);
 }
 
 void front_leave(struct front *f) {
@@ -275,6 +282,7 @@ void front_leave(struct front *f) {
     atomic_store(&f->crew->fronts[f->place], NULL);
     stop_listening(f);
     recheck_all(f);
+    drain_sockets(f);
 }
 
 /* It leaves, and there is no other front to go to: the host is stopping. */
@@ -302,6 +310,8 @@ void front_cut(struct front *f) {
     shelf_free(f->shelf);
     f->shelf = NULL;
     while ((first = list_first(&f->conns))) h1_cut(LIST_OF(first, struct h1, member));
+    while ((first = list_first(&f->sockets)))
+        websocket_cut(LIST_OF(first, struct websocket, debt.link));
 }
 
 static void empty_pool(struct front *f) {
@@ -325,6 +335,7 @@ void front_done(struct front *f) {
     loan_done(f);
     empty_pool(f);
     head_memo_done(&f->memo);
+    ws_frames_done(&f->frames);
     while (f->spare) {
         struct h1 *c = f->spare;
         f->spare = c->last.spare;

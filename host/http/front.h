@@ -14,6 +14,7 @@
 #include "codec/http1_read.h"
 #include "http/access.h"
 #include "http/exchange.h"
+#include "http/websocket.h"
 #include "net/listen.h"
 #include "net/loop.h"
 #include "net/stream.h"
@@ -31,6 +32,7 @@ struct front_limits {
     uint32_t requests_per_connection;                                /* 0: no limit */
     uint32_t connections_max; /* of the whole crew; 0: no limit */
     uint32_t open_files;      /* kept open to be sent again; 0: none */
+    struct websocket_limits websocket;
 };
 
 enum { CREW_MAX = 1024, HAND_OVER_LEAD = 5, MOVE_LEAD = 2, ACCEPT_BATCH = 16 };
@@ -54,7 +56,9 @@ struct front {
     struct front_limits limits;
     struct acceptor *listeners;
     unsigned listener_count;
-    struct link conns;     /* live h1 */
+    struct link conns;   /* live h1 */
+    struct link sockets; /* live websockets, that were connections */
+    struct ws_frames frames;
     struct lender *lender; /* of connections on loan; NULL before the first */
     struct h1 *spare;
     unsigned spare_count;

@@ -12,8 +12,6 @@
 /* PIPELINE_MAX: bytes of further requests that are kept here, not in the kernel. */
 enum { MAGIC = 0x68747031, PIPELINE_MAX = 64 * 1024 };
 
-static const int64_t LINGER = 2000000000, UNHEARD = 5000000; /* ns */
-
 static void run(struct h1 *c, const char *fresh, size_t n);
 static void settle(struct h1 *c);
 
@@ -25,6 +23,7 @@ static void finish(struct h1 *c) {
     bool close = x->close || (c->phase == H1_BODY && h1_body_in_the_way(c, x));
     c->x = NULL;
     c->discarded = 0;
+    c->socket = x->socket;
     exchange_part(x);
     if (close) {
         c->closing = true;
@@ -147,6 +146,7 @@ static size_t advance(struct h1 *c, const char *at, size_t n) {
         struct span piece;
         if (c->x && c->x->phase == X_DONE) finish(c);
         if (c->deaf || c->closing || c->aborted) return n;
+        if (c->socket) return done;
         switch (c->phase) {
         case H1_IDLE:
             if (done == n || loan_is_out(c->loan))
@@ -226,6 +226,7 @@ static void close_now(struct h1 *c) {
         else
             exchange_part(x);
     }
+    h1_lose_socket(c, x);
     h1_unlink(c);
     buf_reset(&c->in);
     if (loan_is_out(c->loan))
@@ -262,41 +263,8 @@ static void end(struct h1 *c) {
 
 /* ---- time ---- */
 
-/* Most answers of requests on loan are made so soon that nobody needs to know before
- * whether the client has left. */
-static bool is_unheard(const struct h1 *c) {
-    return c->phase == H1_WAIT && loan_is_out(c->loan) && !c->stream.reading && !c->eof;
-}
-
-static int64_t deadline(struct h1 *c) {
-    const struct front *f = c->front;
-    int64_t at = 0, write = 0;
-    switch (c->phase) {
-    case H1_IDLE:
-        at = c->since + (c->requests ? f->limits.idle_timeout : f->limits.head_timeout);
-        if (f->draining) {
-            int64_t from = c->since > f->drain_since ? c->since : f->drain_since;
-            if (from + f->drain_grace < at) at = from + f->drain_grace;
-        }
-        break;
-    case H1_HEAD: at = c->since + f->limits.head_timeout; break;
-    case H1_BODY:
-        if (c->stream.reading && c->continued) at = c->since + f->limits.body_timeout;
-        break;
-    case H1_WAIT:
-        if (is_unheard(c)) at = c->since + UNHEARD;
-        break;
-    case H1_LINGER: at = c->since + LINGER; break;
-    }
-    if (stream_waits(&c->stream)) {
-        write = c->stream.written + f->limits.write_timeout;
-        if (!at || write < at) at = write;
-    }
-    return at;
-}
-
 static void keep_time(struct h1 *c) {
-    int64_t at = deadline(c);
+    int64_t at = h1_deadline(c);
     /* A later deadline is looked up when the earlier one fires. */
     if (at && (!timer_is_set(&c->timer) || at < c->timer.at))
         if (timer_set(c->front->loop, &c->timer, at) != 0) close_now(c);
@@ -306,7 +274,7 @@ static void late(struct timer *t) {
     struct h1 *c = LIST_OF(t, struct h1, timer);
     struct loop *l = c->front->loop;
     size_t n;
-    int64_t at = deadline(c);
+    int64_t at = h1_deadline(c);
     if (!at) return;
     if (at > l->now) {
         keep_time(c);
@@ -327,7 +295,7 @@ static void late(struct timer *t) {
     } else if (c->phase == H1_BODY) {
         body_failed(c, 408);
         run(c, NULL, 0);
-    } else if (is_unheard(c)) {
+    } else if (h1_is_unheard(c)) {
         stream_want_read(&c->stream, true);
         settle(c);
     } else {
@@ -366,6 +334,11 @@ static void settle(struct h1 *c) {
         close_now(c);
         return;
     }
+    if (c->socket) {
+        h1_become_socket(c);
+        close_now(c);
+        return;
+    }
     if (loan_is_out(c->loan) && !c->x) {
         if (loan_return(c)) return;
         c->closing = true; /* it has no home any more */
@@ -380,7 +353,7 @@ static void settle(struct h1 *c) {
     bool full = (c->phase != H1_HEAD && buf_len(&c->in) >= PIPELINE_MAX) ||
                 (c->phase == H1_BODY && c->x && c->dispatched &&
                  buf_len(&c->x->body) >= c->x->body_window);
-    if (!is_unheard(c))
+    if (!h1_is_unheard(c))
         stream_want_read(&c->stream, !c->eof && (!full || c->phase == H1_LINGER));
     keep_time(c);
 }

@@ -37,6 +37,7 @@ struct h1 {
     struct loan *loan; /* NULL before it was first lent (loan.h) */
     struct stream stream;
     struct http1_reader reader;
+    struct websocket *socket; /* that it is about to become, or NULL */
     struct exchange *x; /* from the first byte of its head to the end of its answer */
     struct buf in;
     struct timer timer;
@@ -70,6 +71,19 @@ void h1_run(struct h1 *c);
 
 /* Out of the lists and timers of its front. */
 void h1_unlink(struct h1 *c);
+
+/* All that it was goes to its socket; what is left is to be closed. */
+void h1_become_socket(struct h1 *c);
+
+/* It is closed, and neither it nor x, its exchange if it has one, becomes a socket. */
+void h1_lose_socket(struct h1 *c, struct exchange *x);
+
+/* Most answers of requests on loan are made so soon that nobody needs to know before
+ * whether the client has left. */
+bool h1_is_unheard(const struct h1 *c);
+
+/* When it will have waited for too long, ns; 0: never. */
+int64_t h1_deadline(const struct h1 *c);
 
 /* Cuts it, whatever it does. */
 void h1_cut(struct h1 *c);

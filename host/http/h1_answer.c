@@ -24,9 +24,10 @@ bool h1_body_in_the_way(const struct h1 *c, const struct exchange *x) {
 /* The head with its empty line into room for head_room. */
 static inline size_t put_head(struct exchange *x, struct span type, char *to) {
     struct h1 *c = x->conn;
-    if (!x->head.keep_alive || c->closing || c->front->draining ||
-        (__builtin_expect(c->loan != NULL, 0) && loan_home_drains(c->loan)) ||
-        h1_body_in_the_way(c, x))
+    if ((!x->head.keep_alive || c->closing || c->front->draining ||
+         (__builtin_expect(c->loan != NULL, 0) && loan_home_drains(c->loan)) ||
+         h1_body_in_the_way(c, x)) &&
+        !x->socket)
         x->close = true;
     size_t fields = buf_len(&x->fields);
     struct http1_answer a = {.status = x->status,

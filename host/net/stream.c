@@ -70,6 +70,25 @@ void stream_done(struct stream *s) {
     s->io.fd = -1;
 }
 
+static void close_nothing(struct stream *s) {
+    (void)s;
+}
+
+void stream_take(struct stream *s, struct stream *from,
+                 const struct stream_user *stream_user) {
+    static const struct stream_ops gone = {.close = close_nothing};
+    struct loop *l = from->loop;
+    if (l && from->io.fd >= 0) ev_io_stop(l->ev, &from->io);
+    *s = *from;
+    s->user = stream_user;
+    s->reading = false;
+    ev_io_set(&s->io, s->io.fd, EV_NONE);
+    if (l && l->borrower == from) l->borrower = s;
+    stream_init(from, NULL, -1, &gone, from->user);
+    if (s->ops->moved) s->ops->moved(s);
+    watch(s);
+}
+
 void stream_want_read(struct stream *s, bool want) {
     if (s->reading == want) return;
     s->reading = want;

@@ -37,6 +37,8 @@ struct stream_ops {
        without a loop, which it has just left, perhaps with another descriptor, no more.
        NULL where `ahead` is never set. */
     void (*retell)(struct stream *s);
+    /* The stream stands elsewhere in memory from now on. NULL: it need not know. */
+    void (*moved)(struct stream *s);
 };
 
 struct stream_user {
@@ -75,6 +77,10 @@ extern const struct stream_ops stream_plain;
  * be NULL until stream_attach. */
 void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_ops *ops,
                  const struct stream_user *user);
+
+/* Becomes what from was, which is closed then, with another user; nothing is lost.
+ * Reading is not wanted at first. */
+void stream_take(struct stream *s, struct stream *from, const struct stream_user *user);
 
 /* Closes; unsent output is dropped. */
 void stream_done(struct stream *s);

@@ -235,12 +235,17 @@ static void tls_close(struct stream *s) {
         stream_plain.close(s);
 }
 
+static void moved(struct stream *s) {
+    tls_of(s)->stream = s;
+}
+
 static const struct stream_ops ops = {.read = tls_read,
                                       .writev = tls_writev,
                                       .shutdown = tls_shutdown,
                                       .close = tls_close,
                                       .farewell = true,
-                                      .retell = retell};
+                                      .retell = retell,
+                                      .moved = moved};
 
 int stream_tls_start(struct stream *s, struct tls_ctx *c, const char *name) {
     CHECK(s->ops == &stream_plain && stream_unsent(s) == 0);

@@ -86,6 +86,10 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .requests_per_connection = s->requests_per_connection,
         .connections_max = s->connections_max,
         .open_files = s->open_files,
+        .websocket = {.message_max = bounded(s->websocket_message_max),
+                      .queue_max = bounded(s->websocket_queue),
+                      .ping = ns(s->websocket_ping),
+                      .patience = ns(s->websocket_timeout)},
     };
     CHECK(b->form_directory = strdup(s->form_directory));
     b->forms = (struct form_limits){

@@ -159,6 +159,15 @@ function methods:events(path, fn)
   end)
 end
 
+-- GET pattern becomes a WebSocket, with which fn(ws, req) is called; it is closed when
+-- that returns. Options: protocols, origin, message_max, ping, compress.
+function methods:websocket(path, fn, options)
+  check_self(self, "websocket")
+  check_handler(fn, "app:websocket()")
+  local handler = require("atoll.upgrade").handler(fn, options, "app:websocket()")
+  return M.add_route(self, { "GET" }, path, handler)
+end
+
 function methods:on(event, fn)
   check_self(self, "on")
   if events[event] == nil then
@@ -193,13 +202,6 @@ function methods:handle(req)
     self.site = loan.site(require("atoll.loader").compile(self, misuse.where()))
   end
   loan.handle(req, self.site)
-end
-
-for _, name in ipairs { "websocket" } do
-  methods[name] = function(self)
-    check_self(self, name)
-    misuse.raise("app:%s() is not available in this version", name)
-  end
 end
 
 return M

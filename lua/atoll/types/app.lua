@@ -99,6 +99,20 @@ function app:static(prefix, directory, options) end
 ---@return atoll.app
 function app:events(pattern, fn) end
 
+---@class atoll.websocket.options
+---@field protocols? string[]  that this side speaks, the most wanted first
+---@field origin? string|string[]|fun(origin: string?, req: atoll.request): boolean  of the pages that may open it; "*" for all, otherwise those of this host
+---@field message_max? integer  bytes
+---@field ping? number  seconds of silence before it is sent one; 0 for none
+---@field compress? boolean
+
+---A WebSocket at a pattern: fn has it, and it is closed when fn returns.
+---@param pattern string
+---@param fn async fun(ws: atoll.websocket, req: atoll.request)
+---@param options? atoll.websocket.options
+---@return atoll.app
+function app:websocket(pattern, fn, options) end
+
 ---Calls fn every so many seconds while this code serves, after on("start"); in each
 ---isolate or, with once = "host", in one of them.
 ---@param seconds number

@@ -1,0 +1,315 @@
+#include "api/websocket_lua.h"
+
+#include "api/buffer_lua.h"
+#include "api/socket_lua.h"
+#include "api/timer_lua.h"
+#include "base/check.h"
+#include "isolate/generation.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAGIC = 0x7773686c };
+
+static const char NAME[] = "atoll.websocket", WRITER[] = "atoll.websocket.writer",
+                  AWAY[] = "the WebSocket was transferred";
+
+/* A fiber that waits until the peer has read more. */
+struct writer {
+    struct waiter waiter;
+    struct link link;
+};
+
+/* ---- the handle ---- */
+
+struct websocket_handle *websocket_push(lua_State *L) {
+    struct websocket_handle *h = lua_newuserdatauv(L, sizeof *h, 1);
+    *h = (struct websocket_handle){.magic = MAGIC, .code = WS_ABNORMAL};
+    list_init(&h->writers);
+    luaL_setmetatable(L, NAME);
+    return h;
+}
+
+void websocket_hold(struct websocket_handle *h, struct websocket *w) {
+    h->w = w;
+    h->away = false;
+    w->user = h;
+}
+
+struct websocket_handle *websocket_check(lua_State *L, int index) {
+    struct websocket_handle *h = luaL_checkudata(L, index, NAME);
+    MAGIC_CHECK(h, MAGIC);
+    if (h->away) luaL_error(L, "%s", AWAY);
+    return h;
+}
+
+static void wake_writers(struct websocket_handle *h) {
+    struct link *first;
+    while ((first = list_first(&h->writers))) {
+        list_unlink(first);
+        sched_wake(&LIST_OF(first, struct writer, link)->waiter, WAKE_EVENT);
+    }
+}
+
+/* Also one that was lost before it was open has its handler: who prepared for it may
+ * want to know. */
+static void begin(struct websocket_handle *h) {
+    int arguments = h->arguments;
+    h->arguments = 0;
+    if (arguments) fiber_queue(h->fiber, arguments);
+}
+
+static void opened(struct websocket *w) {
+    begin(w->user);
+}
+
+static void arrived(struct websocket *w) {
+    struct websocket_handle *h = w->user;
+    begin(h);
+    sched_wake(&h->reader, WAKE_EVENT);
+}
+
+static void drained(struct websocket *w) {
+    wake_writers(w->user);
+}
+
+const struct websocket_user websocket_ops = {opened, arrived, drained};
+
+void websocket_let_go(struct websocket_handle *h, unsigned code) {
+    struct websocket *w = h->w;
+    if (!w) return;
+    websocket_close(w, code, SPAN(""), false);
+    h->w = NULL;
+    h->code = w->code ? w->code : (uint16_t)code;
+    h->reason = w->reason;
+    w->reason = NULL;
+    sched_wake(&h->reader, WAKE_EVENT);
+    wake_writers(h);
+    websocket_drop(w, code);
+}
+
+static int handle_gc(lua_State *L) {
+    struct websocket_handle *h = luaL_checkudata(L, 1, NAME);
+    bool closing = generation_of(L)->state == GEN_CLOSING;
+    if (!h->away) websocket_let_go(h, closing ? WS_GOING_AWAY : WS_NORMAL);
+    free(h->reason);
+    h->reason = NULL;
+    return 0;
+}
+
+/* ---- receiving ---- */
+
+static int give(lua_State *L, struct websocket_handle *h) {
+    const struct websocket_message *m = h->w->first;
+    lua_pushlstring(L, m->bytes, m->len);
+    if (m->kind == WS_TEXT)
+        lua_pushliteral(L, "text");
+    else
+        lua_pushliteral(L, "binary");
+    /* Making a string may call a finalizer, which may close anything. */
+    if (h->w && h->w->first == m) free(websocket_take(h->w));
+    return 2;
+}
+
+static int receiving(lua_State *L, int status, lua_KContext deadline) {
+    bool late = sched_is_late(L, status, deadline);
+    struct websocket_handle *h = lua_touserdata(L, 1);
+    if (h->away) return luaL_error(L, "%s", AWAY);
+    if (h->w && h->w->first) return give(L, h);
+    if (!h->w || h->w->ended) {
+        if (h->w) websocket_answer(h->w);
+        luaL_pushfail(L);
+        return 1;
+    }
+    if (late || deadline == 1) return socket_timed_out(L);
+    if (waiter_is_set(&h->reader))
+        return luaL_error(L, "another fiber is already receiving from this WebSocket");
+    return sched_park(L, &h->reader, deadline, receiving, deadline);
+}
+
+static int begin_receive(lua_State *L, int64_t deadline) {
+    lua_settop(L, 1);
+    if (sched_overstays(L))
+        return sched_park(L, NULL, 1, receiving, (lua_KContext)deadline);
+    return receiving(L, LUA_OK, (lua_KContext)deadline);
+}
+
+static int ws_receive(lua_State *L) {
+    websocket_check(L, 1);
+    return begin_receive(L, timer_opt_deadline(L, 2));
+}
+
+static int next_message(lua_State *L) {
+    websocket_check(L, 1);
+    return begin_receive(L, 0);
+}
+
+static int ws_messages(lua_State *L) {
+    websocket_check(L, 1);
+    lua_pushcfunction(L, next_message);
+    lua_pushvalue(L, 1);
+    return 2;
+}
+
+/* ---- sending ---- */
+
+static int sent(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct websocket_handle *h = lua_touserdata(L, 1);
+    if (h->away) return luaL_error(L, "%s", AWAY);
+    if (!h->w || h->w->state != WEBSOCKET_OPEN) return socket_failure(L, ERR_CLOSED);
+    if (websocket_is_full(h->w)) {
+        sched_check_waitable(L);
+        struct writer *w = lua_newuserdatauv(L, sizeof *w, 0);
+        *w = (struct writer){0};
+        list_init(&w->link);
+        luaL_setmetatable(L, WRITER);
+        list_append(&h->writers, &w->link);
+        return sched_park(L, &w->waiter, 0, sent, 0);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int writer_gc(lua_State *L) {
+    struct writer *w = luaL_checkudata(L, 1, WRITER);
+    list_unlink(&w->link);
+    return 0;
+}
+
+static int send_out(lua_State *L, struct websocket_handle *h, enum ws_kind kind,
+                    struct span bytes) {
+    if (!h->w) return socket_failure(L, ERR_CLOSED);
+    int err = websocket_send(h->w, kind, bytes);
+    if (err) return socket_failure(L, err);
+    lua_settop(L, 1);
+    if (sched_overstays(L)) return sched_park(L, NULL, 1, sent, 0);
+    return sent(L, LUA_OK, 0);
+}
+
+static bool is_utf8(struct span s) {
+    struct utf8_check check = {0};
+    return utf8_feed(&check, s.at, s.len) && !check.left;
+}
+
+static int ws_send(lua_State *L) {
+    static const char *const kinds[] = {"text", "binary", NULL};
+    struct websocket_handle *h = websocket_check(L, 1);
+    struct span bytes = buffer_check_bytes(L, 2);
+    int kind = luaL_checkoption(L, 3, "text", kinds);
+    if (kind == 0 && !is_utf8(bytes))
+        return luaL_argerror(L, 2,
+                             "a text has to be UTF-8; other bytes are sent as "
+                             "\"binary\"");
+    return send_out(L, h, kind == 0 ? WS_TEXT : WS_BINARY, bytes);
+}
+
+static int ws_ping(lua_State *L) {
+    struct websocket_handle *h = websocket_check(L, 1);
+    struct span bytes = SPAN("");
+    if (!lua_isnoneornil(L, 2)) bytes = buffer_check_bytes(L, 2);
+    luaL_argcheck(L, bytes.len <= WS_CONTROL_MAX, 2,
+                  "a ping has at most 125 bytes of data");
+    return send_out(L, h, WS_PING, bytes);
+}
+
+/* ---- the end ---- */
+
+static int ws_close(lua_State *L) {
+    struct websocket_handle *h = websocket_check(L, 1);
+    lua_Integer code = luaL_optinteger(L, 2, WS_NORMAL);
+    struct span reason;
+    reason.at = luaL_optlstring(L, 3, "", &reason.len);
+    luaL_argcheck(L, code >= 0 && code < 5000 && ws_code_is_sent((unsigned)code), 2,
+                  "a code to close with is one of 1000 to 1003, 1007 to 1014 and 3000 "
+                  "to 4999");
+    luaL_argcheck(L, reason.len <= WS_REASON_MAX, 3, "a reason has at most 123 bytes");
+    luaL_argcheck(L, is_utf8(reason), 3, "a reason has to be UTF-8");
+    if (h->w) websocket_close(h->w, (unsigned)code, reason, false);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int handle_close(lua_State *L) {
+    struct websocket_handle *h = luaL_checkudata(L, 1, NAME);
+    if (!h->away && h->w) websocket_close(h->w, WS_NORMAL, SPAN(""), false);
+    return 0;
+}
+
+/* ---- what it is ---- */
+
+enum field { F_CODE = 1, F_REASON, F_PROTOCOL, F_REQ, F_RESUMED };
+
+static const struct {
+    const char *name;
+    enum field field;
+} fields[] = {{"code", F_CODE},
+              {"reason", F_REASON},
+              {"protocol", F_PROTOCOL},
+              {"req", F_REQ},
+              {"resumed", F_RESUMED}};
+
+static int get(lua_State *L) {
+    struct websocket_handle *h = lua_touserdata(L, 1);
+    lua_pushvalue(L, 2);
+    int type = lua_rawget(L, lua_upvalueindex(1));
+    if (type != LUA_TNUMBER) return 1; /* a method, or nil */
+    if (h->away) return luaL_error(L, "%s", AWAY);
+    struct websocket *w = h->w;
+    switch ((enum field)lua_tointeger(L, -1)) {
+    case F_CODE:
+        if (!w || w->ended)
+            lua_pushinteger(L, w ? w->code : h->code);
+        else
+            lua_pushnil(L);
+        return 1;
+    case F_REASON:
+        lua_pushstring(L, w ? w->ended ? w->reason : NULL : h->reason);
+        return 1;
+    case F_PROTOCOL: lua_pushstring(L, w ? w->protocol : NULL); return 1;
+    case F_REQ: websocket_push_request(L, 1); return 1;
+    case F_RESUMED: lua_pushboolean(L, h->resumed); return 1;
+    default: return 0;
+    }
+}
+
+static int describe(lua_State *L) {
+    struct websocket_handle *h = luaL_checkudata(L, 1, NAME);
+    if (h->away)
+        lua_pushliteral(L, "websocket (transferred)");
+    else if (!h->w || h->w->state != WEBSOCKET_OPEN)
+        lua_pushliteral(L, "websocket (closed)");
+    else
+        lua_pushfstring(L, "websocket (%p)", (void *)h->w);
+    return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"close", ws_close},     {"messages", ws_messages}, {"ping", ws_ping},
+    {"receive", ws_receive}, {"send", ws_send},         {NULL, NULL},
+};
+
+static const luaL_Reg metamethods[] = {{"__close", handle_close},
+                                       {"__gc", handle_gc},
+                                       {"__tostring", describe},
+                                       {NULL, NULL}};
+
+int luaopen_atoll_core_websocket(lua_State *L) {
+    luaL_newmetatable(L, WRITER);
+    lua_pushcfunction(L, writer_gc);
+    lua_setfield(L, -2, "__gc");
+    luaL_newmetatable(L, NAME);
+    luaL_setfuncs(L, metamethods, 0);
+    luaL_newlib(L, methods);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        lua_pushinteger(L, fields[i].field);
+        lua_setfield(L, -2, fields[i].name);
+    }
+    lua_pushcclosure(L, get, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 2);
+    lua_newtable(L);
+    websocket_open_serving(L);
+    return 1;
+}

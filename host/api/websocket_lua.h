@@ -1,0 +1,56 @@
+/* A WebSocket as Lua sees it: receive, messages, send, ping, close, and what it is. A
+ * server's has a handler that runs in a fiber of its own, begun when the request's has
+ * answered 101; how the handler ends is how the socket is closed. A client's, or one
+ * that came in a message, is whoever's has it.
+ *
+ * The userdata outlives the socket. A closed one answers nil, "closed", "ECLOSED"; one
+ * that was transferred (cargo.h) raises. The thread that the state is on. */
+#ifndef API_WEBSOCKET_LUA_H
+#define API_WEBSOCKET_LUA_H
+
+#include "api/request_lua.h"
+#include "http/websocket.h"
+
+struct websocket_handle {
+    uint32_t magic;
+    struct websocket *w; /* NULL: over for this handle */
+    bool away;           /* transferred, or not yet filled */
+    bool resumed;        /* came from an older generation */
+    uint16_t code;       /* of its end, once w is NULL */
+    char *reason;        /* the same */
+    struct fiber *fiber; /* the handler's, or NULL */
+    int arguments;       /* with which that is to be begun; 0 once it was */
+    struct waiter reader;
+    struct link writers; /* struct writer */
+};
+
+/* Pushes a closed handle; websocket_hold gives it w, whose user it becomes. */
+struct websocket_handle *websocket_push(lua_State *L);
+void websocket_hold(struct websocket_handle *h, struct websocket *w);
+
+/* What w's `ops` is of all websockets that have a handle. */
+extern const struct websocket_user websocket_ops;
+
+/* The argument's handle; raises when it is none, or was transferred. */
+struct websocket_handle *websocket_check(lua_State *L, int index);
+
+/* The handle lets go of its socket, closing it if it is open, and keeps how it ended.
+ */
+void websocket_let_go(struct websocket_handle *h, unsigned code);
+
+/* ---- a server's ---- */
+
+/* Answers the request at index 1 with 101, and then runs the handler. route is a table:
+ * handler, takes (whether it takes a request), protocols, message_max, ping. The fields
+ * of the answer are prepared. */
+int websocket_accept(lua_State *L, struct request *r, int route);
+
+/* Pushes the request that the socket of the handle at index began as, or nil. */
+void websocket_push_request(lua_State *L, int index);
+
+/* Adds the functions of servers to the module on top. */
+void websocket_open_serving(lua_State *L);
+
+int luaopen_atoll_core_websocket(lua_State *L);
+
+#endif

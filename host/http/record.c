@@ -1,0 +1,125 @@
+#include "http/record.h"
+
+#include "codec/http1_read.h"
+
+#include <stdlib.h>
+
+enum { REMOTE_MAX = 80, ALIGN = 16, FIELDS_MAX = 1000 };
+
+static const char *head_of(const struct record *r) {
+    return (const char *)(r->params + r->param_count);
+}
+
+struct span record_method(const struct record *r) {
+    return span_of(head_of(r), r->method_len);
+}
+
+struct span record_target(const struct record *r) {
+    return span_of(head_of(r) + r->target, r->target_len);
+}
+
+struct span record_route(const struct record *r) {
+    return span_of(head_of(r) + r->head_len, r->route_len);
+}
+
+static char *put(char *to, struct span s) {
+    if (s.len) memcpy(to, s.at, s.len);
+    return to + s.len;
+}
+
+struct record *record_new(const struct exchange *x) {
+    char remote[REMOTE_MAX];
+    size_t remote_len = exchange_remote(x, remote, sizeof remote), names = 0;
+    if (x->route.len > UINT16_MAX || x->head.len > UINT16_MAX * 16) return NULL;
+    for (unsigned i = 0; i < x->param_count; i++) names += x->params[i].name.len;
+    size_t size = sizeof(struct record) + x->param_count * sizeof *x->params +
+                  x->head.len + x->route.len + remote_len + names;
+    struct record *r = malloc(size);
+    if (!r) return NULL;
+    *r = (struct record){.size = (uint32_t)size,
+                         .number = x->number,
+                         .started = x->started,
+                         .head_len = x->head.len,
+                         .target = (uint16_t)x->head.target,
+                         .target_len = (uint16_t)x->head.target_len,
+                         .method_len = (uint16_t)x->head.method_len,
+                         .route_len = (uint16_t)x->route.len,
+                         .remote_len = (uint8_t)remote_len,
+                         .param_count = x->param_count,
+                         .secure = x->secure};
+    char *at = (char *)(r->params + r->param_count);
+    at = put(at, span_of(x->head.base, x->head.len));
+    at = put(at, x->route);
+    at = put(at, span_of(remote, remote_len));
+    for (unsigned i = 0; i < r->param_count; i++) {
+        r->params[i] = x->params[i];
+        r->params[i].name.at = at;
+        at = put(at, x->params[i].name);
+    }
+    return r;
+}
+
+/* As many as the head has lines, at most. */
+static size_t fields_of(const struct record *r) {
+    size_t n = 1;
+    const char *at = head_of(r), *end = at + r->head_len;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
+        at++;
+        n++;
+    }
+    return n < FIELDS_MAX ? n : FIELDS_MAX;
+}
+
+static size_t rounded(size_t n) {
+    return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+}
+
+/* Enough for a target's path. */
+static size_t lent(const struct record *r) {
+    return rounded(r->target_len + 4u * ALIGN);
+}
+
+size_t record_room(const struct record *r) {
+    return rounded(r->size) + lent(r) + sizeof(struct exchange) +
+           fields_of(r) * sizeof(struct head_field);
+}
+
+static struct record *copy(const struct record *r, void *room) {
+    struct record *c = memcpy(room, r, r->size);
+    for (unsigned i = 0; i < r->param_count; i++)
+        c->params[i].name.at = (char *)c + (r->params[i].name.at - (const char *)r);
+    return c;
+}
+
+struct exchange *record_open(const struct record *r, void *room) {
+    struct record *c = copy(r, room);
+    char *space = (char *)room + rounded(r->size);
+    struct exchange *x = (struct exchange *)(void *)(space + lent(r));
+    size_t fields = fields_of(r), used;
+    const struct http1_limits limits = {c->head_len + 64u, c->head_len,
+                                        (uint32_t)fields};
+    struct http1_reader reader;
+    struct span body;
+    const char *why;
+    memset(x, 0, sizeof *x);
+    arena_init(&x->arena, space, lent(r));
+    list_init(&x->member);
+    x->head.fields = x->field_space;
+    x->head.field_capacity = (uint16_t)fields;
+    http1_reader_init(&reader, &limits);
+    http1_read_begin(&reader, &x->head);
+    if (http1_read(&reader, head_of(c), c->head_len, &used, &body) != HTTP1_HEAD ||
+        exchange_target(x, &why) != 0)
+        return NULL;
+    x->number = c->number;
+    x->started = c->started;
+    x->secure = c->secure;
+    x->route = record_route(c);
+    x->remote = span_of(x->route.at + x->route.len, c->remote_len);
+    x->param_count = c->param_count;
+    memcpy(x->params, c->params, c->param_count * sizeof *c->params);
+    x->owned = x->body_complete = true;
+    x->phase = X_DONE;
+    x->status = 101;
+    return x;
+}

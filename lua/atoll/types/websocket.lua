@@ -1,0 +1,39 @@
+---@meta
+
+---A WebSocket.
+---@class atoll.websocket
+---@field protocol string?  the subprotocol that was agreed on
+---@field code integer?  why it has ended; 1005 when the peer named no code, 1006 when it was cut off
+---@field reason string?
+---@field req atoll.request?  as what it began; its body and its answer are over
+---@field resumed boolean  it came from the code before a reload
+local websocket = {}
+
+---The next message and its kind; nil when the socket has ended; nil, a message and a
+---code when it does not come in time.
+---@async
+---@param timeout? number  seconds
+---@return string?, ("text"|"binary"|string)?, string?
+function websocket:receive(timeout) end
+
+---All messages until the end, for a loop.
+---@return async fun(): string?, ("text"|"binary")?
+function websocket:messages() end
+
+---Sends a message; waits while the peer is slow to read.
+---@async
+---@param message string|atoll.buffer
+---@param kind? "text"|"binary"  "text" has to be UTF-8
+---@return true?, string?, string?
+function websocket:send(message, kind) end
+
+---@async
+---@param data? string  at most 125 bytes
+---@return true?, string?, string?
+function websocket:ping(data) end
+
+---Begins to close it; no further message comes or goes.
+---@param code? integer  1000
+---@param reason? string  at most 123 bytes
+---@return true
+function websocket:close(code, reason) end
