@@ -58,7 +58,8 @@ OBJS := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard host/*/*.c))) \
 PURE := $(sort $(wildcard host/base/*.c host/codec/*.c) \
     host/http/router.c host/http/pattern.c host/http/vhost.c host/http/access.c host/net/addr.c \
     host/isolate/shared.c $(wildcard host/isolate/dict*.c) \
-    $(addprefix host/process/,settings.c settings_text.c problem.c suggest.c cpus.c cgroup.c ram.c wrap.c))
+    $(addprefix host/process/,settings.c settings_text.c problem.c suggest.c cpus.c \
+    cgroup.c ram.c wrap.c notify.c))
 PURE_OBJS := $(PURE:%.c=$(B)/%.o) $(LLHTTP_OBJS)
 UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_test.c) \
     $(addprefix host/net/,loop.c pool.c timer.c)) # and these, which need libev

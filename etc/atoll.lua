@@ -10,8 +10,14 @@ return {
   -- listen = { "127.0.0.1:8080" },
 
   -- Threads that serve, each with a Lua state of its own; auto is the number
-  -- of CPUs that affinity and cgroup quota leave to the process.
+  -- of CPUs that affinity and cgroup quota leave, shared out among the
+  -- processes.
   -- isolates = "auto",
+
+  -- Processes that serve side by side, each with all its isolates, so that a
+  -- crash of C code costs one of them. What isolates share they share within a
+  -- process.
+  -- processes = 1,
 
   -- Give every isolate a listening socket of its own (SO_REUSEPORT) in place
   -- of a clone of one.
@@ -170,6 +176,9 @@ return {
   -- Time that a WebSocket's peer has to answer a ping or a close before it is
   -- cut off.
   -- websocket_timeout = 10,
+
+  -- Time that a new program file has, after USR2, to serve.
+  -- upgrade_timeout = 60,
 
   -- Time that a stopping host goes on accepting, for load balancers to notice.
   -- drain_delay = 0,

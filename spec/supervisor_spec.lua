@@ -98,7 +98,7 @@ describe("supervisor", function()
     h:log_wait "has run for"
     h:signal "sigkill"
     h:ended(20) -- and its host: nobody else has its stderr
-    assert.is_true(is_over(pid))
+    events.poll("the end of the host", function() return is_over(pid) end)
   end)
 
   it("takes the host along when it is killed itself", function()

@@ -1,6 +1,6 @@
-/* All that crosses from the supervisor to the host: by fork today, by exec when a
- * running host is replaced by another program. What is not in here the host does not
- * get; of descriptors, only these and the log's are open in host_main.
+/* All that crosses from the supervisor to the host: by fork, or by exec (bequest.h)
+ * when a running host is to be replaced by another program. What is not in here the
+ * host does not get; of descriptors, only these and the log's are open in host_main.
  *
  * The supervisor fills it in before the first fork and changes it only between forks;
  * the child owns its copy. The other way goes one pipe with messages. The thread that
@@ -37,12 +37,17 @@ struct heritage {
     const char *appdir;   /* app_path resolved before this fork */
     struct listeners listeners;
     int supervisor_pipe; /* write end; heritage_say */
+    int report;          /* where a crash is described; -1 for nowhere */
     pid_t supervisor;    /* whose process id users know */
     unsigned restarts;   /* 0 for the first host */
+    int64_t heartbeat;   /* ns; how often to say that all isolates turn; 0 for never */
 };
 
 enum message_kind {
     MESSAGE_READY = 1, /* all isolates accept; number: how many isolates */
+    MESSAGE_RELOADED,  /* no reload is under way any more; number: 0 when the last one
+                          failed */
+    MESSAGE_TURNED,    /* all isolates have turned since this was last said */
 };
 
 struct notice {

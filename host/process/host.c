@@ -22,7 +22,7 @@ struct served {
     struct host *host;
     struct jobs jobs;
     size_t index; /* in the settings; 0 for the only one */
-    bool committed, empty;
+    bool committed, empty, reloading;
 };
 
 struct host {
@@ -32,11 +32,12 @@ struct host {
     size_t count;
     bool shared; /* the listeners, by several apps, so that ushers accept */
     struct ushers ushers;
-    struct timer delay, deadline;
+    struct timer delay, deadline, heartbeat;
     ev_io signals;
     int descriptors; /* before anything was opened */
     int code;
     bool ready, stopping, draining, overdue;
+    bool reload_failed;
     bool closed; /* no usher is there, or none any more */
     struct worker_left left;
 };
@@ -121,11 +122,32 @@ static void give_up(struct host *h, int code) {
 
 /* ---- what the jobs and ushers tell ---- */
 
+/* Whether all its isolates have turned since this was last asked. */
+static bool turned(struct served *a) {
+    struct link *alive = &a->jobs.alive;
+    bool all = true;
+    for (struct link *l = alive->next; l != alive; l = l->next)
+        all &= worker_turned(LIST_OF(l, struct worker, member));
+    return all;
+}
+
+/* A loop that stands still is not kept alive by the one that says so. */
+static void beat(struct timer *t) {
+    struct host *h = LIST_OF(t, struct host, heartbeat);
+    if (h->draining) return; /* the supervisor has set a limit */
+    bool all = !h->shared || ushers_turned(&h->ushers);
+    for (size_t i = 0; i < h->count; i++) all &= turned(&h->apps[i]);
+    if (all) heritage_say(h->heritage, MESSAGE_TURNED, 0);
+    if (timer_set(&h->loop, t, clock_ns() + h->heritage->heartbeat) != 0)
+        log_warn("the watchdog is not served any more: not enough memory");
+}
+
 static void serving(void *user) {
     struct host *h = user;
     h->ready = true;
     if (heritage_say(h->heritage, MESSAGE_READY, isolate_count(h)) != 0)
         log_warn("the supervisor does not hear that the host is ready");
+    if (h->heritage->heartbeat) beat(&h->heartbeat);
     if (h->heritage->restarts)
         log_info("serving again with %u isolates", isolate_count(h));
 }
@@ -181,12 +203,28 @@ static struct blueprint *complain(const struct problem *p) {
     return NULL;
 }
 
+static void reloads_over(struct host *h) {
+    for (size_t i = 0; i < h->count; i++)
+        if (h->apps[i].reloading) return;
+    heritage_say(h->heritage, MESSAGE_RELOADED, !h->reload_failed);
+    h->reload_failed = false;
+}
+
+static void reloaded(struct jobs *j, bool ok) {
+    struct served *a = j->user;
+    a->reloading = j->reload_waits;
+    if (!ok) a->host->reload_failed = true;
+    reloads_over(a->host);
+}
+
 /* Once for all apps: what is wrong with the settings is told once. */
 static void reload(struct host *h) {
     struct problem p = {0};
     struct settings *s = h->shared ? settings_load(h->heritage->source, &p) : NULL;
     if (h->shared && !s) {
         complain(&p);
+        h->reload_failed = true;
+        reloads_over(h);
         return;
     }
     if (h->shared && settings_keep(s, h->heritage->settings, kept) == 0) {
@@ -195,6 +233,7 @@ static void reload(struct host *h) {
     } else {
         settings_free(s);
     }
+    for (size_t i = 0; i < h->count; i++) h->apps[i].reloading = true;
     for (size_t i = 0; i < h->count; i++) jobs_reload(&h->apps[i].jobs);
 }
 
@@ -233,7 +272,11 @@ static struct blueprint *fresh(struct jobs *j) {
     return b;
 }
 
-static const struct jobs_user user = {committed, failed, emptied, fresh, NULL, NULL};
+static const struct jobs_user user = {.committed = committed,
+                                      .failed = failed,
+                                      .emptied = emptied,
+                                      .fresh = fresh,
+                                      .reloaded = reloaded};
 
 /* ---- signals ---- */
 
@@ -360,6 +403,7 @@ int host_main(struct heritage *heritage) {
     }
     timer_init(&h.delay, drain);
     timer_init(&h.deadline, overdue);
+    timer_init(&h.heartbeat, beat);
     err = watch_signals(&h);
     if (err == 0) err = init_apps(&h);
     if (err) {
@@ -369,6 +413,7 @@ int host_main(struct heritage *heritage) {
         for (size_t i = 0; i < h.count && !h.code; i++) start_app(&h, &h.apps[i]);
         loop_run(&h.loop);
     }
+    timer_clear(&h.loop, &h.heartbeat);
     if (h.shared) ushers_done(&h.ushers, &h.left);
     for (size_t i = 0; i < h.count; i++) jobs_done(&h.apps[i].jobs, &h.left);
     free(h.apps);

@@ -113,6 +113,7 @@ static void fail(struct jobs *j) {
     blueprint_release(j->next);
     j->next = NULL;
     j->kind = JOB_NONE;
+    if (kind == JOB_RELOAD) j->callbacks->reloaded(j, false);
     if (kind == JOB_FIRST)
         j->callbacks->failed(j, EX_CONFIG);
     else
@@ -139,6 +140,7 @@ static void succeed(struct jobs *j) {
     else if (kind == JOB_REPLACE)
         log_info(NAMED "a new state of generation %llu serves after %.1f ms", NAME(j),
                  (unsigned long long)j->number, ms);
+    if (kind == JOB_RELOAD) j->callbacks->reloaded(j, true);
     j->callbacks->committed(j);
     next_job(j);
 }
@@ -313,6 +315,7 @@ static void next_job(struct jobs *j) {
         if (j->reload_waits) {
             j->reload_waits = false;
             if (begin_reload(j)) return;
+            j->callbacks->reloaded(j, false);
         } else if (j->adds_wait) {
             j->adds_wait--;
             if (begin_same(j, JOB_ADD, NULL)) return;

@@ -25,6 +25,9 @@ struct jobs_user {
        NULL where none runs. */
     void (*exited)(struct jobs *j, int code);
     void (*over)(struct jobs *j, struct worker *w, int code);
+    /* A reload has ended, or could not begin; another may wait. NULL where none runs.
+     */
+    void (*reloaded)(struct jobs *j, bool ok);
 };
 
 enum job_kind { JOB_NONE, JOB_FIRST, JOB_RELOAD, JOB_ADD, JOB_REPLACE };

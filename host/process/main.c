@@ -1,6 +1,8 @@
 /* Start here: the command line, the settings, and then what the verb asks for. */
+#include "base/fd.h"
 #include "base/log.h"
 #include "process/appdir.h"
+#include "process/hatch.h"
 #include "process/options.h"
 #include "process/settings_apps.h"
 #include "process/supervisor.h"
@@ -14,6 +16,8 @@
 #include <unistd.h>
 
 struct program {
+    char **argv;
+    struct bequest bequest;
     struct options options;
     struct settings_source source;
     char *config;   /* absolute */
@@ -28,9 +32,17 @@ static void hold_standard_files(void) {
             if (open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) < 0) _exit(EX_OSERR);
 }
 
+/* The exit code. What keeps a program that is tried from serving is told to the
+ * supervisor that tries it, which logs it. */
+static int refuse(const struct program *g, const struct problem *p) {
+    if (g->bequest.role != BEQUEST_HOST) return problem_print(p);
+    int err = fd_write_all(g->bequest.report, p->text, strlen(p->text));
+    return err ? problem_print(p) : p->code;
+}
+
 static int misuse(const struct program *g, const struct problem *p) {
     const struct verb_row *row = &verb_table[g->options.verb];
-    problem_print(p);
+    if (refuse(g, p) == 0 || g->bequest.role == BEQUEST_HOST) return p->code;
     fprintf(stderr, "Try 'atoll help%s%s'.\n", row->settings ? " " : "",
             row->settings ? row->name : "");
     return p->code;
@@ -73,7 +85,9 @@ static int load(struct program *g, struct problem *p) {
     if (config && !*config) config = NULL;
     g->source = (struct settings_source){.required = config != NULL,
                                          .given = g->options.given,
-                                         .given_count = g->options.given_count};
+                                         .given_count = g->options.given_count,
+                                         .kept = g->bequest.kept,
+                                         .kept_count = g->bequest.kept_count};
     if (g->options.word && has_app(g->options.verb) && find_app(g, p) < 0) return -1;
     if (config) {
         g->source.config = config;
@@ -129,17 +143,33 @@ static int with_apps(struct program *g, struct problem *p,
 }
 
 static int serve(struct program *g) {
+    bool resumed = g->bequest.role == BEQUEST_SUPERVISOR;
     struct supervised what = {.settings = g->settings,
                               .source = &g->source,
                               .app = app(g),
-                              .app_path = g->app_path};
+                              .app_path = g->app_path,
+                              .argv = g->argv,
+                              .bequest = resumed ? &g->bequest : NULL};
     g->settings = NULL;
     return supervise(&what);
+}
+
+/* What keeps it from serving its supervisor logs. */
+static int serve_tried(struct program *g, struct problem *p) {
+    struct hatchling what = {.settings = g->settings,
+                             .source = &g->source,
+                             .app = app(g),
+                             .app_path = g->app_path,
+                             .bequest = &g->bequest};
+    hatch_tried(&what, p);
+    return refuse(g, p);
 }
 
 static int work(struct program *g, struct problem *p) {
     const struct options *o = &g->options;
     warn_of_strays();
+    if (o->verb == VERB_SERVE && g->bequest.role == BEQUEST_HOST)
+        return serve_tried(g, p);
     if (o->verb == VERB_SERVE) return serve(g);
     signal(SIGPIPE, SIG_IGN);
     log_to_terminal(g->settings);
@@ -151,6 +181,32 @@ static int work(struct program *g, struct problem *p) {
     case VERB_RUN: return verb_run(g->settings, o->word, o->rest_count, o->rest);
     case VERB_TEST: return verb_test(g->settings, o->rest_count, o->rest);
     default: return EX_SOFTWARE;
+    }
+}
+
+static void forget(struct program *g) {
+    settings_free(g->settings);
+    free(g->config);
+    free(g->app_path);
+    g->settings = NULL;
+    g->config = g->app_path = NULL;
+}
+
+/* A supervisor that took over has hosts that serve. What they could load a moment ago
+ * it cannot: it waits until that is mended, or until it is told to end. */
+static int load_with_patience(struct program *g, struct problem *p) {
+    const struct timespec second = {.tv_sec = 1};
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    sigaddset(&stop, SIGINT);
+    sigaddset(&stop, SIGQUIT);
+    for (bool told = false;; told = true) {
+        int err = load(g, p);
+        if (!err || g->bequest.role != BEQUEST_SUPERVISOR) return err;
+        if (!told) log_error("%s; the hosts serve, their supervisor waits", p->text);
+        forget(g);
+        if (sigtimedwait(&stop, NULL, &second) > 0) return err;
     }
 }
 
@@ -169,18 +225,18 @@ static int run(struct program *g, int argc, char **argv, struct problem *p) {
         help_version(stdout);
         return 0;
     }
-    if (load(g, p) < 0) return p->code == EX_USAGE ? misuse(g, p) : problem_print(p);
+    if (load_with_patience(g, p) < 0)
+        return p->code == EX_USAGE ? misuse(g, p) : refuse(g, p);
     return work(g, p);
 }
 
 int main(int argc, char **argv) {
-    struct program g = {0};
+    struct program g = {.argv = argv};
     struct problem p = {0};
     hold_standard_files();
-    int code = run(&g, argc, argv, &p);
-    settings_free(g.settings);
-    free(g.config);
-    free(g.app_path);
+    int code =
+        bequest_take(&g.bequest, &p) < 0 ? refuse(&g, &p) : run(&g, argc, argv, &p);
+    forget(&g);
     options_done(&g.options);
     if (fflush(stdout) != 0 && code == 0) code = EX_IOERR;
     return code;

@@ -67,6 +67,13 @@ fail:
     return -1;
 }
 
+int pid_file_adopt(struct pid_file *f, const char *path, int fd, struct problem *p) {
+    *f = (struct pid_file){.fd = fd};
+    if (fd < 0) return 0;
+    f->path = strdup(path);
+    return f->path ? 0 : problem_errno(p, EX_OSERR, -ENOMEM, "pid_file");
+}
+
 void pid_file_close(struct pid_file *f) {
     if (f->fd < 0) return;
     if (is_current(f->fd, f->path)) unlink(f->path);

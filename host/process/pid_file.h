@@ -18,6 +18,9 @@ struct pid_file {
 /* "" makes none. EX_UNAVAILABLE when another process holds it, EX_NOPERM, EX_CONFIG. */
 int pid_file_open(struct pid_file *f, const char *path, struct problem *p);
 
+/* The one that a program before this one, of the same process, has opened. */
+int pid_file_adopt(struct pid_file *f, const char *path, int fd, struct problem *p);
+
 /* Removes the file. */
 void pid_file_close(struct pid_file *f);
 

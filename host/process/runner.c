@@ -76,7 +76,11 @@ static void over(struct jobs *j, struct worker *w, int code) {
         end_worker(w); /* and with it its tasks */
 }
 
-static const struct jobs_user user = {committed, failed, emptied, NULL, exited, over};
+static const struct jobs_user user = {.committed = committed,
+                                      .failed = failed,
+                                      .emptied = emptied,
+                                      .exited = exited,
+                                      .over = over};
 
 /* ---- signals ---- */
 

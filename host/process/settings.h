@@ -148,6 +148,8 @@ struct settings_source {
     bool required;      /* a missing config is an error */
     const struct setting_given *given;
     size_t given_count;
+    const struct setting_given *kept; /* by a program that took over; before all else */
+    size_t kept_count;
 };
 
 /* NULL with the problem: EX_USAGE for the command line, EX_CONFIG for the rest. */

@@ -11,6 +11,7 @@
  * they are. */
 static const enum setting_id of_host[] = {
     SET_listen,
+    SET_processes,
     SET_reuseport,
     SET_user,
     SET_group,
@@ -25,6 +26,7 @@ static const enum setting_id of_host[] = {
     SET_head_timeout,
     SET_idle_timeout,
     SET_connections_max,
+    SET_upgrade_timeout,
     SET_drain_delay,
     SET_requests_per_connection,
 };

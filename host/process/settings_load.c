@@ -121,6 +121,17 @@ static int load_command(struct settings *s, const struct settings_source *source
     return 0;
 }
 
+static int load_kept(struct settings *s, const struct settings_source *source,
+                     struct problem *p) {
+    for (size_t i = 0; i < source->kept_count; i++) {
+        const struct setting_given *k = &source->kept[i];
+        s->layer[k->row - settings_table] = 0;
+        if (setting_set(s, k->row, k->value, LAYER_KEPT, k->option, p) < 0)
+            return problem_at(p, k->option);
+    }
+    return 0;
+}
+
 struct settings *settings_load(const struct settings_source *source,
                                struct problem *p) {
     struct settings *s = settings_new();
@@ -134,6 +145,7 @@ struct settings *settings_load(const struct settings_source *source,
     if (!err) err = load_file(s, source, &f, p);
     if (!err) err = load_environment(s, p);
     if (!err) err = load_command(s, source, p);
+    if (!err) err = load_kept(s, source, p);
     if (!err) settings_count_isolates(s);
     if (!err) err = settings_apps_load(s, source->config, f.entries, f.count, p);
     arena_reset(&f.memory);
@@ -147,7 +159,8 @@ struct settings *settings_load(const struct settings_source *source,
 
 void settings_count_isolates(struct settings *s) {
     const struct setting *row = &settings_table[SET_isolates];
-    if (s->isolates == 0) s->isolates = cpus_allowed();
+    if (s->isolates == 0)
+        s->isolates = (cpus_allowed() + s->processes - 1) / s->processes;
     if (s->isolates > row->most) s->isolates = (unsigned)row->most;
 }
 

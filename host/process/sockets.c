@@ -91,7 +91,6 @@ static int open_text(struct listeners *all, const char *text, const struct setti
 
 int sockets_open(struct listeners *all, const struct settings *s,
                  const struct identity *who, struct problem *p) {
-    *all = (struct listeners){0};
     for (size_t i = 0; i < s->listen.count; i++)
         if (open_text(all, s->listen.at[i], s, who, p) < 0) {
             sockets_remove(all);

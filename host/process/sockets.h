@@ -11,7 +11,8 @@
 #include "process/heritage.h"
 #include "process/privileges.h"
 
-/* EX_NOPERM or EX_UNAVAILABLE with a text that names the address. */
+/* Adds to all, which is empty. EX_NOPERM or EX_UNAVAILABLE with a text that names the
+ * address. */
 int sockets_open(struct listeners *all, const struct settings *s,
                  const struct identity *who, struct problem *p);
 

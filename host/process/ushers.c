@@ -83,6 +83,12 @@ void ushers_limit(struct ushers *u, struct blueprint *b) {
     u->blueprint = b;
 }
 
+bool ushers_turned(struct ushers *u) {
+    bool all = true;
+    for (unsigned i = 0; i < u->count; i++) all &= worker_turned(u->workers[i]);
+    return all;
+}
+
 static void ask_all(struct ushers *u, enum step step) {
     u->draining = true;
     for (unsigned i = 0; i < u->count; i++)

@@ -36,6 +36,9 @@ int ushers_start(struct ushers *u, const struct listeners *listeners,
 /* Other limits from now on; takes the reference to b. */
 void ushers_limit(struct ushers *u, struct blueprint *b);
 
+/* Whether all have turned since this was last asked. Not once they are to end. */
+bool ushers_turned(struct ushers *u);
+
 /* They finish and end; what they have not finished is cut. `over` may be called at
  * once.
  */

@@ -239,6 +239,9 @@ static void run_ask(struct post *p) {
     case STEP_SIGNAL:
         if (w->isolate.current) script_tell(w->isolate.current, a->number);
         break;
+    case STEP_TURN:
+        atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
+        break;
     case STEP_QUIET: break;
     }
     if (a->blueprint) blueprint_release(a->blueprint);
@@ -265,6 +268,14 @@ void worker_ask_signal(struct worker *w, int number) {
     *a = (struct ask){
         .post.run = run_ask, .worker = w, .step = STEP_SIGNAL, .number = number};
     loop_post(&w->isolate.loop, &a->post);
+}
+
+bool worker_turned(struct worker *w) {
+    if (atomic_load_explicit(&w->turns, memory_order_relaxed) != w->turns_asked)
+        return false;
+    w->turns_asked++;
+    worker_ask(w, STEP_TURN, NULL, NULL, false);
+    return true;
 }
 
 void worker_ask_quiet(struct worker *w, struct worker *about) {

@@ -30,6 +30,7 @@ enum step {
     STEP_CUT,     /* the time for that is over */
     STEP_CANCEL,  /* the script is to end */
     STEP_SIGNAL,  /* tell those who listen */
+    STEP_TURN,    /* be seen to turn */
     STEP_QUIET,   /* say so: what was looked at in a turn before is not any more */
 };
 
@@ -79,6 +80,8 @@ struct worker {
     int64_t leave_by;       /* what is left then is cut, ns; 0: the host decides */
     char log_name[80];      /* "/shop isolate 1" */
     unsigned quiet_wanted;  /* of how many others before it may be freed */
+    unsigned turns_asked;   /* the main thread's */
+    atomic_uint turns;      /* how many of these were answered */
     struct link member;     /* the main thread's, of those alive or those retired */
     struct relief relief;   /* the main thread's, as what follows */
     bool leaving, over;
@@ -127,6 +130,9 @@ void worker_free(struct worker *w, struct worker_left *left);
 
 /* Asks to tell of a signal. */
 void worker_ask_signal(struct worker *w, int number);
+
+/* Whether it has turned since this was last asked. */
+bool worker_turned(struct worker *w);
 
 /* Asks to report EVENT_QUIET about one that has ended. */
 void worker_ask_quiet(struct worker *w, struct worker *about);

@@ -95,7 +95,8 @@ end
 -- Starts the program without waiting for anything. options: app (text for M.app), files
 -- (name -> text) or dir; config: the file in it that has the apps; isolates, listen,
 -- set (settings), args, env; shell: a command to run before, in the shell that becomes
--- the program.
+-- the program; program: another path of it; passed: what it has as descriptor 3 and so
+-- on.
 function M.spawn(options)
   local files = options.files or options.app and { ["app.lua"] = M.app(options.app) }
   local dir = options.dir or M.directory(files)
@@ -109,14 +110,15 @@ function M.spawn(options)
   }, metatable)
   local out, out_start = collect(h, "out")
   local err, err_start = collect(h, "log")
-  local command, args = program, arguments(options, dir)
+  local command, args = options.program or program, arguments(options, dir)
   if options.shell then
+    args = { "-c", options.shell .. '; exec "$0" "$@"', command, table.unpack(args) }
     command = "/bin/sh"
-    args = { "-c", options.shell .. '; exec "$0" "$@"', program, table.unpack(args) }
   end
   local problem
   h.process, problem = uv.spawn(command, {
-    args = args, env = environment(options.env), stdio = { nil, out, err },
+    args = args, env = environment(options.env),
+    stdio = { nil, out, err, table.unpack(options.passed or {}) },
   }, events.guard(function(code, signal)
     h.code, h.signal = code, signal
     h.process:close()
@@ -137,7 +139,7 @@ function M.start(options)
   end)
   assert(not h.code, ("exit code %s instead of a host:\n%s"):format(h.code, h.log))
   local urls, isolates, pid = h.log:match(
-    "atoll: serving [^\n]- on ([^\n]*) %((%d+) isolates?, pid (%d+)%)\n")
+    "atoll: serving [^\n]- on ([^\n]*) %((%d+) isolates?[%w ]*, pid (%d+)%)\n")
   assert(pid, h.log)
   assert(tonumber(pid) == h.pid, "the ready line has another pid")
   h.isolates, h.urls = tonumber(isolates), {}
@@ -184,13 +186,17 @@ function methods:count(pattern)
   return n
 end
 
--- The process id of what serves, the supervisor's child; nil between two of them.
-function methods:serving_pid()
+-- The process ids of what serves, the supervisor's children, the oldest first.
+function methods:serving_pids()
   local f = io.open(("/proc/%d/task/%d/children"):format(self.pid, self.pid))
-  local text = f and f:read "a" or ""
+  local text, list = f and f:read "a" or "", {}
   if f then f:close() end
-  return tonumber(text:match "%d+")
+  for pid in text:gmatch "%d+" do list[#list + 1] = tonumber(pid) end
+  return list
 end
+
+-- The first of them; nil between two.
+function methods:serving_pid() return self:serving_pids()[1] end
 
 -- Kibibytes of memory that what serves has in use.
 function methods:memory()
@@ -207,10 +213,10 @@ function methods:grows_less(than, before)
   assert(M.SLOW or grown < than, ("grew by %d KiB"):format(grown))
 end
 
--- Open descriptors of what serves.
-function methods:descriptors()
+-- Open descriptors of what serves, or of that process.
+function methods:descriptors(pid)
   local n = 0
-  local listing = uv.fs_scandir(("/proc/%d/fd"):format(self:serving_pid()))
+  local listing = uv.fs_scandir(("/proc/%d/fd"):format(pid or self:serving_pid()))
   while uv.fs_scandir_next(listing) do n = n + 1 end
   return n
 end

@@ -40,6 +40,12 @@ local function answered(load, c)
     load.busy, c.idle = load.busy - 1, true
     return
   end
+  if load.follows and response.fields.connection == "close" then
+    load.busy, c.idle, load.told = load.busy - 1, true, load.told + 1
+    c:close()
+    if not load.stopping then begin(load) end
+    return
+  end
   -- What was taken is dropped, or a long run would keep all of it.
   if c.at > c.size then c.parts, c.size, c.at = {}, 0, 1 end
   ask(load, c)
@@ -84,7 +90,7 @@ end
 -- Starts it. options: connections; path, or make(connection), which gives the request;
 -- check(response, connection), which says what is wrong; again: a connection that ends
 -- is made anew, and counted in closed; drains: an answer may say that its connection
--- ends.
+-- ends; follows: the same, and another is then made.
 function M.start(to, options)
   local load = setmetatable({
     to = to,
@@ -93,12 +99,14 @@ function M.start(to, options)
     check = options.check,
     again = options.again,
     drains = options.drains,
+    follows = options.follows,
     connections = {},
     problems = {},
     failed = 0,  -- answers that were wrong, and ends that were not to be
     answers = 0,
     asked = 0,
     closed = 0,
+    told = 0,    -- connections that followed an answer to their end
     refused = 0,
     busy = 0,    -- connections that wait for an answer
   }, metatable)
