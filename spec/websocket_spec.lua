@@ -263,6 +263,58 @@ describe("a websocket", function()
     end
   end)
 
+  it("takes compressed messages where that was agreed on", function()
+    local h = start { set = { websocket_message_max = 100000 }, more = [[
+      app:websocket("/plain", function(ws) ws:receive() end, { compress = false })
+      app:websocket("/count", function(ws)
+        for message in ws:messages() do ws:send(#message .. message:sub(1, 9)) end
+      end)
+    ]] }
+    local offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+    local hello = "\xf2\x48\xcd\xc9\xc9\x07\x00" -- RFC 7692 7.2.3.1
+    local c = frames.open(h, "/echo", offer)
+    assert.equal("permessage-deflate; server_no_context_takeover; "
+      .. "client_no_context_takeover", c.answer.fields["sec-websocket-extensions"])
+    for _ = 1, 2 do
+      c:send(frames.frame(0xc1, hello))
+      frames.expect(c, "Hello")
+      c:send(frames.frame(0x41, hello:sub(1, 3)) .. frames.frame(0x89, "p")
+        .. frames.frame(0x80, hello:sub(4)))
+      frames.expect(c, "p", 0x8a)
+      frames.expect(c, "Hello")
+      c:send(frames.text "plain")
+      frames.expect(c, "plain")
+    end
+    c:send(frames.text(("a"):rep(5000)))
+    local packed = frames.next(c)
+    assert.equal(0xc1, packed.first)
+    assert.is_true(#packed.payload < 100)
+    c:send(frames.frame(0xc1, "\xff\xff\xff"))
+    frames.closed(c, 1007)
+    c = frames.open(h, "/count", offer)
+    c:send(frames.frame(0xc1, packed.payload))
+    frames.expect(c, "5000aaaaaaaaa")
+    c = frames.open(h, "/plain", offer)
+    assert.is_nil(c.answer.fields["sec-websocket-extensions"])
+    c:send(frames.frame(0xc1, hello))
+    frames.closed(c, 1002)
+    assert.equal(400, wire.ask(h, frames.request("/echo",
+      "Sec-WebSocket-Extensions: permessage-deflate;;\r\n")).status)
+  end)
+
+  it("is not filled by a few bytes that inflate to many", function()
+    local h = start { set = { websocket_message_max = 100000 } }
+    local zlib = require "zlib"
+    local bomb = zlib.deflate(9, -15)(("\0"):rep(50000000), "sync"):sub(1, -5)
+    assert.is_true(#bomb < 100000)
+    local before = h:memory()
+    local c = frames.open(h, "/echo",
+      "Sec-WebSocket-Extensions: permessage-deflate\r\n")
+    c:send(frames.frame(0xc2, bomb))
+    frames.closed(c, 1009)
+    h:grows_less(8192, before)
+  end)
+
   it("may be answered otherwise by what is around it", function()
     local h = start { more = [[
       app:use("/in", function(req, next)

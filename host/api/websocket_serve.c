@@ -1,6 +1,8 @@
 #include "api/app_lua.h"
+#include "api/response_lua.h"
 #include "api/websocket_lua.h"
 #include "base/log.h"
+#include "codec/ws_extension.h"
 #include "codec/ws_handshake.h"
 #include "http/front.h"
 #include "http/record.h"
@@ -151,6 +153,30 @@ static const char *choose_protocol(lua_State *L, struct exchange *x, int route) 
     return chosen;
 }
 
+/* The terms of compression, as the route wishes and the client offers. */
+static void choose_terms(lua_State *L, struct exchange *x, int route,
+                         struct ws_terms *terms) {
+    struct ws_terms wish = {
+        .on = true, .server_bits = WS_BITS_MOST, .client_bits = WS_BITS_MOST};
+    char answer[WS_EXTENSION_MAX];
+    size_t n;
+    struct span offers;
+    unsigned from = 0;
+    *terms = (struct ws_terms){0};
+    if (lua_getfield(L, route, "compress") == LUA_TBOOLEAN)
+        wish.on = lua_toboolean(L, -1);
+    else if (!lua_isnil(L, -1)) /* "takeover" */
+        wish.server_takeover = wish.client_takeover = true;
+    lua_pop(L, 1);
+    while (!terms->on &&
+           head_find(&x->head, SPAN("Sec-WebSocket-Extensions"), &from, &offers)) {
+        if (ws_extension_choose(offers, &wish, terms, answer, &n) != 0)
+            response_halt(L, 400, "Sec-WebSocket-Extensions is not a list\n");
+        if (terms->on)
+            add_field(L, x, SPAN("Sec-WebSocket-Extensions"), span_of(answer, n));
+    }
+}
+
 static struct websocket_limits limits_of(lua_State *L, struct exchange *x, int route) {
     struct websocket_limits limits = x->front->limits.websocket;
     limits.write_timeout = x->front->limits.write_timeout;
@@ -179,12 +205,13 @@ static void keep_cache(lua_State *L, int handle) {
 
 /* Everything that may raise has been done. */
 static int begin(struct websocket_handle *h, struct exchange *x, lua_State *L,
-                 const struct websocket_limits *limits, const char *protocol) {
+                 const struct websocket_limits *limits, const struct ws_terms *terms,
+                 const char *protocol) {
     struct fiber *f =
         fiber_new(generation_of(L), ((const struct site *)x->site)->kind, &owner, h);
     struct websocket *w = websocket_new(false, limits, &websocket_ops, h);
     int err = ERR_MEMORY;
-    if (!f || !w || !(w->record = record_new(x)) ||
+    if (!f || !w || websocket_agree(w, terms) != 0 || !(w->record = record_new(x)) ||
         (protocol && !(w->protocol = strdup(protocol))))
         goto fail;
     err = exchange_upgrade(x, w);
@@ -219,11 +246,13 @@ int websocket_accept(lua_State *L, struct request *r, int route) {
     add_field(L, x, SPAN("Sec-WebSocket-Accept"), span_of(accept, sizeof accept));
     const char *protocol = choose_protocol(L, x, route);
     struct websocket_limits limits = limits_of(L, x, route);
+    struct ws_terms terms;
+    choose_terms(L, x, route, &terms);
     struct websocket_handle *h = websocket_push(L);
     keep_cache(L, lua_gettop(L));
     lua_getfield(L, route, "handler");
     lua_getfield(L, route, "takes");
-    int err = begin(h, x, L, &limits, protocol);
+    int err = begin(h, x, L, &limits, &terms, protocol);
     if (err == -ENOTSUP)
         return luaL_error(L, "a request without a connection cannot become a "
                              "WebSocket; testing.start() gives a host that has some");

@@ -336,6 +336,7 @@ void front_done(struct front *f) {
     empty_pool(f);
     head_memo_done(&f->memo);
     ws_frames_done(&f->frames);
+    ws_pool_drain(&f->windows);
     while (f->spare) {
         struct h1 *c = f->spare;
         f->spare = c->last.spare;

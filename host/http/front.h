@@ -12,6 +12,7 @@
 
 #include "codec/head_memo.h"
 #include "codec/http1_read.h"
+#include "codec/ws_deflate.h"
 #include "http/access.h"
 #include "http/exchange.h"
 #include "http/websocket.h"
@@ -59,6 +60,7 @@ struct front {
     struct link conns;   /* live h1 */
     struct link sockets; /* live websockets, that were connections */
     struct ws_frames frames;
+    struct ws_pool windows;
     struct lender *lender; /* of connections on loan; NULL before the first */
     struct h1 *spare;
     unsigned spare_count;

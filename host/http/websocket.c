@@ -49,6 +49,7 @@ static void free_one(struct websocket *w) {
     free(w->reason);
     free(w->record);
     free(w->protocol);
+    websocket_unpacking_over(w);
     w->magic = 0;
     free(w);
 }
@@ -221,13 +222,14 @@ static void flush_last(struct deferred *d) {
     websocket_settle(LIST_OF(d, struct websocket, flush));
 }
 
-static int queue(struct websocket *w, enum ws_kind kind, struct span bytes) {
+static int queue(struct websocket *w, enum ws_kind kind, bool packed,
+                 struct span bytes) {
     struct stream *s = &w->stream;
     char *to = stream_reserve(s, WS_HEAD_MAX + bytes.len);
     if (!to) return ERR_MEMORY;
     if (w->client)
-        return ws_append(websocket_frames(w), &s->out, kind, true, false, true, bytes);
-    size_t n = ws_head(websocket_frames(w), to, kind, true, false, bytes);
+        return ws_append(websocket_frames(w), &s->out, kind, true, packed, true, bytes);
+    size_t n = ws_head(websocket_frames(w), to, kind, true, packed, bytes);
     if (!n) return ERR_MEMORY;
     if (bytes.len) memcpy(to + n, bytes.at, bytes.len);
     stream_commit(s, n + bytes.len);
@@ -240,21 +242,25 @@ static void send_pieces(struct websocket *w, const struct iovec *pieces, int cou
     keep_time(w);
 }
 
+static int send_whole(struct websocket *w, enum ws_kind kind, bool packed,
+                      struct span bytes) {
+    if (w->client || bytes.len < TOGETHER) return queue(w, kind, packed, bytes);
+    char head[WS_HEAD_MAX];
+    size_t n = ws_head(websocket_frames(w), head, kind, true, packed, bytes);
+    if (!n) return ERR_MEMORY;
+    struct iovec pieces[] = {{head, n}, {(void *)(uintptr_t)bytes.at, bytes.len}};
+    send_pieces(w, pieces, 2);
+    return 0;
+}
+
 int websocket_send(struct websocket *w, enum ws_kind kind, struct span bytes) {
     MAGIC_CHECK(w, MAGIC);
     if (w->state != WEBSOCKET_OPEN || w->stream.broken) return ERR_CLOSED;
-    if (!w->client && bytes.len >= TOGETHER) {
-        char head[WS_HEAD_MAX];
-        size_t n = ws_head(websocket_frames(w), head, kind, true, false, bytes);
-        if (!n) return ERR_MEMORY;
-        struct iovec pieces[] = {{head, n}, {(void *)(uintptr_t)bytes.at, bytes.len}};
-        send_pieces(w, pieces, 2);
-    } else {
-        int err = queue(w, kind, bytes);
-        if (err) return err;
-    }
-    websocket_soon(w);
-    return 0;
+    bool packed = kind <= WS_BINARY && websocket_pack(w, &bytes);
+    int err = send_whole(w, kind, packed, bytes);
+    if (packed) websocket_packed(w);
+    if (err == 0) websocket_soon(w);
+    return err;
 }
 
 int websocket_send_frame(struct websocket *w, struct span frame) {
@@ -430,7 +436,7 @@ void websocket_abandon(struct websocket *w) {
     char payload[WS_CONTROL_MAX];
     size_t n = ws_close_payload(payload, WS_GOING_AWAY, SPAN(""));
     MAGIC_CHECK(w, MAGIC);
-    if (queue(w, WS_CLOSE, span_of(payload, n)) == 0) stream_flush(&w->stream);
+    if (queue(w, WS_CLOSE, false, span_of(payload, n)) == 0) stream_flush(&w->stream);
     stream_farewell(&w->stream);
     end_stream(w);
     free_one(w);

@@ -14,7 +14,10 @@
 #include "net/stream.h"
 
 struct front;
+struct packing;
 struct record;
+struct ws_pool;
+struct ws_terms;
 struct websocket;
 
 struct websocket_limits {
@@ -67,7 +70,8 @@ struct websocket {
     void *user; /* NULL when nobody is to be told */
     struct stream stream;
     struct ws_reader reader;
-    struct buf in;                          /* not gone through, as too much waits */
+    struct packing *packing; /* of permessage-deflate; NULL: it was not agreed on */
+    struct buf in;           /* not gone through, as too much waits */
     struct websocket_message *first, *last; /* to be taken */
     struct websocket_message *coming;
     size_t waiting; /* bytes of those to be taken */
@@ -82,6 +86,9 @@ struct websocket {
 /* Without a stream. NULL without memory. */
 struct websocket *websocket_new(bool client, const struct websocket_limits *limits,
                                 const struct websocket_user *ops, void *user);
+
+/* Messages are compressed on these terms; before it begins. 0 or ERR_MEMORY. */
+int websocket_agree(struct websocket *w, const struct ws_terms *terms);
 
 /* Takes an HTTP connection's stream, and what has come behind the head; with f it is
  * one of that front's connections, besides the one that it was. */
@@ -125,7 +132,18 @@ void websocket_leave(struct websocket *w);
 void websocket_abandon(struct websocket *w);
 void websocket_enter(struct websocket *w, struct loop *l, struct front *f, void *user);
 
-/* ---- for websocket_input ---- */
+/* ---- for websocket_input and websocket_pack ---- */
+
+/* A piece of a compressed message. */
+void websocket_unpack(struct websocket *w, const struct ws_piece *p);
+/* Whether bytes are to be sent packed, and then what *bytes are so, until the next call
+ * of websocket_packed. */
+bool websocket_pack(struct websocket *w, struct span *bytes);
+void websocket_packed(struct websocket *w);
+void websocket_unpacking_over(struct websocket *w);
+/* A whole message of that kind, or a piece, has come. */
+void websocket_add(struct websocket *w, enum ws_kind kind, struct span bytes,
+                   uint64_t missing, bool last);
 
 struct ws_frames *websocket_frames(const struct websocket *w);
 /* No further message comes; the first to say why is right. */

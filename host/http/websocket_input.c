@@ -39,23 +39,28 @@ static void enqueue(struct websocket *w) {
     if (w->user) w->ops->arrived(w);
 }
 
-static void piece_came(struct websocket *w, const struct ws_piece *p) {
-    size_t len = w->coming ? w->coming->len : 0;
-    if (w->ended) return; /* nobody will take it */
-    if (p->bytes.len > w->limits.message_max - len ||
-        p->missing > w->limits.message_max - len - p->bytes.len) {
-        websocket_fail(w, WS_TOO_BIG, "the message is too long");
-        return;
-    }
-    if (!make_room(w, p->bytes.len, p->missing)) {
+void websocket_add(struct websocket *w, enum ws_kind kind, struct span bytes,
+                   uint64_t missing, bool last) {
+    if (!make_room(w, bytes.len, missing)) {
         websocket_fail(w, WS_INTERNAL, "not enough memory");
         return;
     }
     struct websocket_message *m = w->coming;
-    m->kind = (uint8_t)p->kind;
-    if (p->bytes.len) memcpy(m->bytes + m->len, p->bytes.at, p->bytes.len);
-    m->len += (uint32_t)p->bytes.len;
-    if (p->last) enqueue(w);
+    m->kind = (uint8_t)kind;
+    if (bytes.len) memcpy(m->bytes + m->len, bytes.at, bytes.len);
+    m->len += (uint32_t)bytes.len;
+    if (last) enqueue(w);
+}
+
+static void piece_came(struct websocket *w, const struct ws_piece *p) {
+    size_t len = w->coming ? w->coming->len : 0, most = w->limits.message_max - len;
+    if (w->ended) return; /* nobody will take it */
+    if (p->compressed)
+        websocket_unpack(w, p);
+    else if (p->bytes.len > most || p->missing > most - p->bytes.len)
+        websocket_fail(w, WS_TOO_BIG, "the message is too long");
+    else
+        websocket_add(w, p->kind, p->bytes, p->missing, p->last);
 }
 
 static void control_came(struct websocket *w, const struct ws_piece *p) {

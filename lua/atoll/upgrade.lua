@@ -7,7 +7,7 @@ local response = require "atoll.core.response"
 local M = {}
 
 local options_known = {
-  compress = "boolean", message_max = "number", origin = true, ping = "number",
+  compress = true, message_max = "number", origin = true, ping = "number",
   protocols = "table",
 }
 
@@ -66,6 +66,10 @@ local function check_options(options, what)
   if ping and not (ping >= 0 and ping < 1e9) then
     misuse.raise("ping of %s is a number of seconds, 0 for none", what)
   end
+  local compress = options.compress
+  if compress ~= nil and compress ~= "takeover" and type(compress) ~= "boolean" then
+    misuse.raise("compress of %s is true, false or \"takeover\"", what)
+  end
   for _, name in ipairs(options.protocols or {}) do
     if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
       misuse.raise("%s: %s is no name of a subprotocol", what, tostring(name))
@@ -81,6 +85,7 @@ function M.handler(fn, options, what)
   local route = {
     handler = fn,
     takes = info.isvararg or info.nparams >= 2,
+    compress = options.compress,
     message_max = options.message_max,
     ping = options.ping,
     protocols = options.protocols,
