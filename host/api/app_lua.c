@@ -4,6 +4,7 @@
 #include "api/request_lua.h"
 #include "api/res_lua.h"
 #include "api/response_lua.h"
+#include "api/vigil_lua.h"
 #include "base/check.h"
 #include "base/embedded.h"
 #include "base/log.h"
@@ -30,6 +31,7 @@ static void app_free(struct generation *g) {
     site_free(&app->site);
     const struct app_options *o = app->options;
     while (list_first(&app->listeners)) list_unlink(list_first(&app->listeners));
+    while (list_first(&app->streams)) list_unlink(list_first(&app->streams));
     free(app);
     g->app = NULL;
     if (o->closed) o->closed(o);
@@ -98,6 +100,7 @@ int app_open(lua_State *L, struct generation *g, void *data) {
     app->magic = MAGIC;
     app->options = data;
     list_init(&app->listeners);
+    list_init(&app->streams);
     app->start = app->reload = app->stop = LUA_NOREF;
     site_init(&app->site);
     g->app = app;
@@ -247,7 +250,10 @@ static void rescued(struct fiber *f, void *owner, int status, lua_State *co,
             log_failure(x, buf_span(&text));
         }
         buf_reset(&text);
-        exchange_fail(x, status_of(f, status), SPAN(""));
+        if (status == ERR_CANCELLED)
+            vigil_cut(x);
+        else
+            exchange_fail(x, status_of(f, status), SPAN(""));
     }
     over(x);
 }
@@ -301,7 +307,7 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
     struct exchange *x = owner;
     (void)count;
     if (status == ERR_CANCELLED)
-        exchange_fail(x, 503, SPAN(""));
+        vigil_cut(x);
     else if (status && failed(f, x, status, co))
         return;
     over(x);
@@ -408,4 +414,4 @@ void app_serve_later(struct exchange *x, struct generation *g,
 }
 
 const struct http_app app_http = {request, request_woken_body, request_woken_output,
-                                  request_gone};
+                                  request_gone, vigil_left};

@@ -4,6 +4,7 @@
 #include "api/request_lua.h"
 #include "api/response_lua.h"
 #include "api/sender_lua.h"
+#include "api/vigil_lua.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "http/front.h"
@@ -33,7 +34,7 @@ static void no_request(struct exchange *x) {
 }
 
 static const struct http_app app = {no_request, request_woken_body,
-                                    request_woken_output, request_gone};
+                                    request_woken_output, request_gone, vigil_left};
 
 static void bury(struct grave *grave) {
     struct guests *g = LIST_OF(grave, struct guests, grave);

@@ -1,15 +1,16 @@
 #include "api/request_lua.h"
 
 #include "api/app_lua.h"
+#include "api/body_lua.h"
 #include "api/litter.h"
 #include "api/loan_lua.h"
-#include "api/response_lua.h"
+#include "api/vigil_lua.h"
 #include "base/check.h"
 #include "http/front.h"
 
 #include <lauxlib.h>
 
-enum { MAGIC = 0x72657175, CHUNK = 64 * 1024 };
+enum { MAGIC = 0x72657175 };
 
 static const char NAME[] = "atoll.request", HEADERS[] = "atoll.headers";
 
@@ -30,6 +31,8 @@ enum field {
     F_ROUTE,
     F_ABORTED,
     F_SESSION,
+    F_TRAILERS,
+    F_LAST_EVENT_ID,
     F_CACHED, /* those from here on are made once and kept */
     F_PARAMS = F_CACHED,
     F_HEADERS,
@@ -42,15 +45,25 @@ static const struct {
     const char *name;
     enum field field;
 } fields[] = {
-    {"method", F_METHOD},   {"path", F_PATH},
-    {"target", F_TARGET},   {"query_string", F_QUERY_STRING},
-    {"host", F_HOST},       {"scheme", F_SCHEME},
-    {"version", F_VERSION}, {"remote", F_REMOTE},
-    {"id", F_ID},           {"route", F_ROUTE},
-    {"aborted", F_ABORTED}, {"query", F_QUERY},
-    {"session", F_SESSION}, {"params", F_PARAMS},
-    {"headers", F_HEADERS}, {"cookies", F_COOKIES},
+    {"method", F_METHOD},
+    {"path", F_PATH},
+    {"target", F_TARGET},
+    {"query_string", F_QUERY_STRING},
+    {"host", F_HOST},
+    {"scheme", F_SCHEME},
+    {"version", F_VERSION},
+    {"remote", F_REMOTE},
+    {"id", F_ID},
+    {"route", F_ROUTE},
+    {"aborted", F_ABORTED},
+    {"session", F_SESSION},
+    {"query", F_QUERY},
+    {"params", F_PARAMS},
+    {"headers", F_HEADERS},
+    {"cookies", F_COOKIES},
     {"ctx", F_CTX},
+    {"trailers", F_TRAILERS},
+    {"last_event_id", F_LAST_EVENT_ID},
 };
 
 static int push_span(lua_State *L, struct span s) {
@@ -112,6 +125,8 @@ void request_join(struct request *r, struct exchange *x) {
 }
 
 void request_part(struct request *r, enum request_end how) {
+    vigil_over(r);
+    r->left = r->x && r->x->left;
     r->x = NULL;
     r->end = how;
     if (r->litter) litter_clear(&r->litter);
@@ -289,9 +304,10 @@ static int get(lua_State *L) {
     if (type != LUA_TNUMBER) return 1; /* a method */
     enum field field = (enum field)lua_tointeger(L, -1);
     if (field == F_ABORTED) {
-        lua_pushboolean(L, !r->x || exchange_gone(r->x));
+        lua_pushboolean(L, r->x ? r->x->left : r->left);
         return 1;
     }
+    if (field == F_TRAILERS) return body_trailers(L);
     if (field == F_PARAMS || field == F_HEADERS) {
         int place = field == F_PARAMS ? PARAMS : HEADERS_PROXY;
         if (lua_getiuservalue(L, 1, place) != LUA_TNIL) return 1;
@@ -328,6 +344,7 @@ static int get(lua_State *L) {
         return push_span(L, x->target.scheme.len ? x->target.scheme : SPAN("http"));
     case F_VERSION: return push_span(L, x->head.minor ? SPAN("1.1") : SPAN("1.0"));
     case F_REMOTE: return push_remote(L, x);
+    case F_LAST_EVENT_ID: return push_header(L, &x->head, SPAN("last-event-id"));
     case F_ID: return push_id(L, x);
     case F_ROUTE: return x->route.len ? push_span(L, x->route) : 0;
     case F_SESSION:
@@ -356,124 +373,14 @@ static int describe(lua_State *L) {
     return 1;
 }
 
-/* ---- the body ---- */
-
-/* Why the body cannot be had: halts, or pushes nil, message, code; 0 when it can. */
-static int body_error(lua_State *L, struct exchange *x) {
-    if (exchange_gone(x) && !x->body_complete) {
-        lua_pushnil(L);
-        lua_pushstring(L, err_text(ERR_CLOSED));
-        lua_pushstring(L, err_name(ERR_CLOSED));
-        return 3;
-    }
-    if (x->body_status) return response_halt(L, x->body_status, NULL);
-    return 0;
-}
-
-static int keep_text(lua_State *L, struct exchange *x) {
-    push_span(L, exchange_body_ready(x));
-    exchange_body_take(x, buf_len(&x->body));
-    request_cache(L, 1);
-    lua_pushvalue(L, -2);
-    lua_setfield(L, -2, "text");
-    lua_pop(L, 1);
-    return 1;
-}
-
-static int text_k(lua_State *L, int status, lua_KContext context) {
-    (void)status;
-    (void)context;
-    struct request *r = request_check(L, 1, true);
-    struct exchange *x = r->x;
-    int failed = body_error(L, x);
-    if (failed) return failed;
-    if (x->body_complete) return keep_text(L, x);
-    exchange_body_want(x, x->body_max + 1);
-    return sched_park(L, &r->body, 0, text_k, 0);
-}
-
-static int text(lua_State *L) {
-    request_check(L, 1, false);
-    lua_settop(L, 1);
-    request_cache(L, 1);
-    if (lua_getfield(L, -1, "text") == LUA_TSTRING) return 1;
-    lua_settop(L, 1);
-    return text_k(L, LUA_OK, 0);
-}
-
-static int read_k(lua_State *L, int status, lua_KContext context) {
-    (void)status;
-    size_t want = (size_t)context;
-    struct request *r = request_check(L, 1, true);
-    struct exchange *x = r->x;
-    struct span ready = exchange_body_ready(x);
-    if (ready.len) {
-        if (ready.len > want) ready.len = want;
-        push_span(L, ready);
-        exchange_body_take(x, ready.len);
-        return 1;
-    }
-    int failed = body_error(L, x);
-    if (failed) return failed;
-    if (x->body_complete) {
-        lua_pushnil(L);
-        return 1;
-    }
-    exchange_body_want(x, BODY_WINDOW);
-    return sched_park(L, &r->body, 0, read_k, context);
-}
-
-static int read_some(lua_State *L) {
-    request_check(L, 1, true);
-    lua_Integer n = luaL_optinteger(L, 2, CHUNK);
-    luaL_argcheck(L, n > 0, 2, "a number of bytes above 0");
-    lua_settop(L, 1);
-    return read_k(L, LUA_OK, (lua_KContext)n);
-}
-
-/* A loop has no place for an error value: half a body must not look like a whole one.
- */
-static int next_chunk_k(lua_State *L, int status, lua_KContext context) {
-    (void)status;
-    (void)context;
-    struct request *r = request_check(L, 1, true);
-    struct exchange *x = r->x;
-    if (exchange_gone(x) && !x->body_complete && !buf_len(&x->body))
-        return luaL_error(L, "the client left in the middle of the body");
-    if (buf_len(&x->body) || x->body_complete || x->body_status)
-        return read_k(L, LUA_OK, CHUNK);
-    exchange_body_want(x, BODY_WINDOW);
-    return sched_park(L, &r->body, 0, next_chunk_k, 0);
-}
-
-/* The loop's control value, the chunk before, is no number of bytes. */
-static int next_chunk(lua_State *L) {
-    request_check(L, 1, true);
-    lua_settop(L, 1);
-    return next_chunk_k(L, LUA_OK, 0);
-}
-
-static int chunks(lua_State *L) {
-    request_check(L, 1, true);
-    lua_settop(L, 1);
-    lua_pushcfunction(L, next_chunk);
-    lua_insert(L, 1);
-    return 2;
-}
-
-static const luaL_Reg methods[] = {
-    {"text", text},
-    {"read", read_some},
-    {"chunks", chunks},
-    {NULL, NULL},
-};
-
 int luaopen_atoll_core_request(lua_State *L) {
     static const luaL_Reg header_meta[] = {{"__index", header_index},
                                            {"__newindex", header_newindex},
                                            {"__pairs", header_pairs},
                                            {NULL, NULL}};
-    luaL_newlib(L, methods);
+    lua_newtable(L);
+    body_open(L);
+    vigil_open(L);
     luaL_newmetatable(L, NAME);
     lua_pushvalue(L, -2);
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {

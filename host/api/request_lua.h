@@ -14,6 +14,7 @@
 
 struct headers;
 struct litter;
+struct vigil;
 
 enum request_end { REQUEST_OVER, REQUEST_TRANSFERRED, REQUEST_HANDED_ON };
 
@@ -24,11 +25,15 @@ struct request {
     struct front *front;     /* where it comes back to, when it was transferred */
     struct headers *headers; /* NULL until it is asked for */
     struct litter *litter;   /* files to remove */
+    struct vigil *vigil;     /* the same */
     struct waiter body, output;
     struct buf scratch;   /* an encoded body on its way */
     size_t sent;          /* of the piece being sent */
     int status;           /* res.status; 0 when not set */
     bool has_res;         /* a res was made: its headers count */
+    bool has_trailers;    /* so do those */
+    bool in_piece;        /* of the body, which waits to be sent on */
+    bool left;            /* as x said when it was still there */
     bool came_with_fiber; /* and not in a message */
     uint8_t end;          /* enum request_end: why x is NULL */
 };

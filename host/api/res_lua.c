@@ -1,6 +1,8 @@
 #include "api/res_lua.h"
 
 #include "api/response_lua.h"
+#include "api/trailers_lua.h"
+#include "api/vigil_lua.h"
 #include "http/exchange.h"
 
 #include <lauxlib.h>
@@ -18,10 +20,14 @@ void res_push(lua_State *L, int index) {
     lua_setiuservalue(L, -2, 1);
 }
 
+void res_request(lua_State *L, int index) {
+    luaL_checkudata(L, index, NAME);
+    lua_getiuservalue(L, index, 1);
+}
+
 /* Puts the request at index 1, where all here expects it, and res behind it. */
 static struct request *request_of(lua_State *L) {
-    luaL_checkudata(L, 1, NAME);
-    lua_getiuservalue(L, 1, 1);
+    res_request(L, 1);
     lua_insert(L, 1);
     return request_alive(L, 1);
 }
@@ -32,14 +38,17 @@ static int write_k(lua_State *L, int status, lua_KContext context) {
     struct request *r = request_alive(L, 1);
     size_t len, taken, sent = (size_t)context;
     const char *piece = lua_tolstring(L, 3, &len);
+    r->in_piece = false;
     while (!exchange_gone(r->x)) {
         if (sent >= len) {
+            if (r->vigil) vigil_wrote(r);
             lua_pushboolean(L, 1);
             return 1;
         }
         enum io io = exchange_body(r->x, span_of(piece + sent, len - sent), &taken);
         if (io == IO_FAIL) break;
         sent += taken;
+        r->in_piece = sent < len;
         if (io == IO_AGAIN)
             return sched_park(L, &r->output, 0, write_k, (lua_KContext)sent);
     }
@@ -49,19 +58,43 @@ static int write_k(lua_State *L, int status, lua_KContext context) {
     return 3;
 }
 
+static void begin(lua_State *L, struct request *r) {
+    struct answer a = {.status = r->status ? r->status : 200, .type = RESPONSE_TEXT};
+    response_prepare(L, r, &a);
+    response_head(L, r, &a, -1);
+}
+
 static int res_write(lua_State *L) {
     luaL_checktype(L, 2, LUA_TSTRING);
     lua_settop(L, 2);
     struct request *r = request_of(L);
     if (r->x->phase == X_DONE)
         return luaL_error(L, "res:write after the response was finished");
-    if (r->x->phase == X_HEAD && !exchange_gone(r->x)) {
-        struct answer a = {.status = r->status ? r->status : 200,
-                           .type = RESPONSE_TEXT};
-        response_prepare(L, r, &a);
-        response_head(L, r, &a, -1);
-    }
+    if (r->x->phase == X_HEAD && !exchange_gone(r->x)) begin(L, r);
     return write_k(L, LUA_OK, 0);
+}
+
+/* At index 1 the request: waits until all that was written is the kernel's. */
+static int flush_k(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    struct request *r = request_alive(L, 1);
+    enum io io = exchange_flush(r->x);
+    if (io == IO_AGAIN) return sched_park(L, &r->output, 0, flush_k, 0);
+    if (io == IO_FAIL) {
+        lua_pushnil(L);
+        lua_pushstring(L, err_text(ERR_CLOSED));
+        lua_pushstring(L, err_name(ERR_CLOSED));
+        return 3;
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int res_flush(lua_State *L) {
+    lua_settop(L, 1);
+    struct request *r = request_of(L);
+    if (r->x->phase == X_HEAD && !exchange_gone(r->x)) begin(L, r);
+    return flush_k(L, LUA_OK, 0);
 }
 
 static int res_finish(lua_State *L) {
@@ -73,8 +106,20 @@ static int res_finish(lua_State *L) {
         response_prepare(L, r, &a);
         response_head(L, r, &a, 0);
     }
-    exchange_end(r->x);
+    response_end(L, r);
     return 0;
+}
+
+/* res.headers and res.trailers: made when they are first looked at. */
+static int get_fields(lua_State *L, const char *name) {
+    request_cache(L, 1);
+    if (lua_getfield(L, -1, name) == LUA_TTABLE) return 1;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    luaL_setmetatable(L, HEADERS);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, name);
+    return 1;
 }
 
 static int res_get(lua_State *L) {
@@ -86,13 +131,12 @@ static int res_get(lua_State *L) {
     if (key && strcmp(key, "status") == 0) {
         lua_pushinteger(L, r->x->status ? r->x->status : r->status ? r->status : 200);
     } else if (key && strcmp(key, "headers") == 0) {
-        request_cache(L, 1);
-        if (lua_getfield(L, -1, "headers_out") == LUA_TTABLE) return 1;
-        lua_pop(L, 1);
-        lua_newtable(L);
-        luaL_setmetatable(L, HEADERS);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -3, "headers_out");
+        return get_fields(L, "headers_out");
+    } else if (key && strcmp(key, "trailers") == 0) {
+        r->has_trailers = true;
+        return get_fields(L, "trailers_out");
+    } else if (key && strcmp(key, "request") == 0) {
+        lua_pushvalue(L, 1);
     } else {
         lua_pushnil(L);
     }
@@ -102,6 +146,11 @@ static int res_get(lua_State *L) {
 static int res_set(lua_State *L) {
     const char *key = luaL_checkstring(L, 2);
     struct request *r = request_of(L);
+    if (strcmp(key, "trailers") == 0) {
+        luaL_checktype(L, 4, LUA_TTABLE);
+        trailers_set(L, r, 4);
+        return 0;
+    }
     if (r->x->phase != X_HEAD && !exchange_gone(r->x))
         return luaL_error(L, "res.%s is set after the head was sent", key);
     if (strcmp(key, "status") == 0) {
@@ -112,7 +161,9 @@ static int res_set(lua_State *L) {
         lua_pushvalue(L, 4);
         lua_setfield(L, -2, "headers_out");
     } else {
-        return luaL_error(L, "res.%s cannot be set; res.status and res.headers can",
+        return luaL_error(L,
+                          "res.%s cannot be set; res.status, res.headers and "
+                          "res.trailers can",
                           key);
     }
     return 0;
@@ -153,7 +204,7 @@ static int headers_get(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"write", res_write}, {"finish", res_finish}, {NULL, NULL}};
+    {"finish", res_finish}, {"flush", res_flush}, {"write", res_write}, {NULL, NULL}};
 
 int luaopen_atoll_core_res(lua_State *L) {
     luaL_newmetatable(L, HEADERS);
@@ -163,6 +214,7 @@ int luaopen_atoll_core_res(lua_State *L) {
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
     luaL_newlib(L, methods);
+    vigil_open_res(L);
     luaL_newmetatable(L, NAME);
     lua_pushvalue(L, -2);
     lua_pushcclosure(L, res_get, 1);

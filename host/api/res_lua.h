@@ -11,6 +11,9 @@
 /* Pushes the `res` of the request at index. */
 void res_push(lua_State *L, int index);
 
+/* Pushes the request of the `res` at index. */
+void res_request(lua_State *L, int index);
+
 /* Pushes the table of methods, to which Lua adds its own. */
 int luaopen_atoll_core_res(lua_State *L);
 

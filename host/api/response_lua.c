@@ -5,6 +5,7 @@
 #include "api/files_lua.h"
 #include "api/json_write.h"
 #include "api/res_lua.h"
+#include "api/trailers_lua.h"
 #include "api/websocket_lua.h"
 #include "base/check.h"
 #include "http/front.h"
@@ -132,8 +133,14 @@ int response_status(lua_State *L, lua_Integer status) {
 
 void response_head(lua_State *L, struct request *r, const struct answer *a,
                    int64_t length) {
+    if (r->has_trailers && length < 0) trailers_declare(L, r, a->status);
     int err = exchange_head(r->x, a->status, a->type, length);
     if (err && err != ERR_CLOSED) luaL_error(L, "%s", err_text(err));
+}
+
+void response_end(lua_State *L, struct request *r) {
+    if (r->has_trailers && r->x->phase == X_SENDING) trailers_send(L, r);
+    exchange_end(r->x);
 }
 
 /* ---- bodies ---- */
@@ -151,7 +158,7 @@ static int whole_k(lua_State *L, int status, lua_KContext context) {
         r->sent += taken;
         if (r->sent < text.len) return sched_park(L, &r->output, 0, whole_k, context);
     }
-    exchange_end(r->x);
+    response_end(L, r);
     return 0;
 }
 
@@ -205,7 +212,7 @@ static int pieces_k(lua_State *L, int status, lua_KContext context) {
     for (;;) {
         size_t len, taken;
         if (lua_isnil(L, fn + 1)) {
-            exchange_end(r->x);
+            response_end(L, r);
             return 0;
         }
         const char *piece = lua_tolstring(L, fn + 1, &len);
@@ -232,7 +239,7 @@ static int send_pieces(lua_State *L, struct request *r, struct answer *a, int in
     response_head(L, r, a, -1);
     if (exchange_gone(r->x)) return 0;
     if (r->x->framing == HTTP1_NO_BODY) { /* HEAD, 204 ...: nobody reads the pieces */
-        exchange_end(r->x);
+        response_end(L, r);
         return 0;
     }
     lua_pushvalue(L, index);
@@ -247,7 +254,7 @@ static int ran(lua_State *L, int status, lua_KContext context) {
     (void)status;
     (void)context;
     struct request *r = request_alive(L, 1);
-    exchange_end(r->x);
+    response_end(L, r);
     return 0;
 }
 
@@ -256,7 +263,7 @@ static int send_run(lua_State *L, struct request *r, struct answer *a) {
     response_head(L, r, a, -1);
     if (exchange_gone(r->x)) return 0;
     if (r->x->framing == HTTP1_NO_BODY) {
-        exchange_end(r->x);
+        response_end(L, r);
         return 0;
     }
     res_push(L, 1); /* the function is below it */
@@ -274,7 +281,7 @@ static int send_nothing(lua_State *L, struct request *r, struct answer *a) {
         return send_string(L, r, a, lua_gettop(L));
     }
     response_head(L, r, a, 0);
-    exchange_end(r->x);
+    response_end(L, r);
     return 0;
 }
 
@@ -331,6 +338,9 @@ static int send_answer(lua_State *L, struct request *r, struct answer *a, int ob
     lua_pushliteral(L, "run");
     bool runs = lua_rawget(L, object) == LUA_TFUNCTION;
     int run = lua_gettop(L);
+    lua_pushliteral(L, "trailers");
+    if (lua_rawget(L, object) == LUA_TTABLE) trailers_set(L, r, lua_gettop(L));
+    lua_pop(L, 1);
     lua_pushliteral(L, "file");
     int file = lua_rawget(L, object) == LUA_TUSERDATA ? lua_gettop(L) : 0;
     a->type = a->body || runs ? RESPONSE_TEXT : (struct span){NULL, 0};
@@ -381,7 +391,7 @@ int response_send(lua_State *L, int n) {
         if (!lua_isnil(L, first) && x->phase != X_DONE)
             return luaL_error(L, "the handler returned a response after it had begun "
                                  "one with res:write");
-        exchange_end(x);
+        response_end(L, r);
         return 0;
     }
     struct answer a = {0};

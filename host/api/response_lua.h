@@ -42,6 +42,9 @@ void response_prepare(lua_State *L, struct request *r, struct answer *a);
 void response_head(lua_State *L, struct request *r, const struct answer *a,
                    int64_t length);
 
+/* The answer is complete: its trailers, and the end; raises. */
+void response_end(lua_State *L, struct request *r);
+
 int luaopen_atoll_core_response(lua_State *L);
 
 #endif

@@ -4,6 +4,7 @@
 #include "api/listener_lua.h"
 #include "api/request_lua.h"
 #include "api/socket_lua.h"
+#include "api/vigil_lua.h"
 #include "base/check.h"
 #include "http/front.h"
 #include "isolate/isolate.h"
@@ -46,7 +47,7 @@ static void request(struct exchange *x) {
 }
 
 static const struct http_app app = {request, request_woken_body, request_woken_output,
-                                    request_gone};
+                                    request_gone, vigil_left};
 
 static void bury(struct grave *grave) {
     struct server *s = LIST_OF(grave, struct server, grave);

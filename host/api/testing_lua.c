@@ -4,6 +4,7 @@
 #include "api/blocking_state.h"
 #include "api/hook_lua.h"
 #include "api/request_lua.h"
+#include "api/vigil_lua.h"
 #include "base/check.h"
 #include "http/front.h"
 #include "http/h1.h"
@@ -113,7 +114,7 @@ static void request(struct exchange *x) {
 }
 
 static const struct http_app app = {request, request_woken_body, request_woken_output,
-                                    request_gone};
+                                    request_gone, vigil_left};
 
 static void bury(struct grave *grave) {
     struct harness *h = LIST_OF(grave, struct harness, grave);

@@ -9,7 +9,9 @@
 #include "isolate/pack.h"
 #include "isolate/topic.h"
 
+#include <inttypes.h>
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +22,7 @@ enum {
     NAME_MAX_LEN = 255,
     CAPACITY = 1000,
     CAPACITY_MAX = 1 << 24,
+    HISTORY_MAX = 1 << 20,
     ECHO_LEAST = 64,  /* shorter strings are cheap enough */
     KEEP = 64 * 1024, /* of a packing buffer */
 };
@@ -54,6 +57,8 @@ struct subscription {
     struct held held;
     bool holds;      /* held is in use, or was when an error passed */
     uint64_t missed; /* and not yet told */
+    uint64_t place;  /* of what was received last; 0: nothing was */
+    uint32_t epoch;
 };
 
 static struct topic *check_topic(lua_State *L) {
@@ -224,6 +229,7 @@ static int receive_on(lua_State *L, int status, lua_KContext deadline) {
 static int deliver(lua_State *L, struct subscription *s, struct held *h, bool last) {
     uint64_t missed = s->missed;
     s->missed = 0;
+    s->place = h->bulletin->place;
     push_value(L, h, last);
     lua_pushinteger(L, (lua_Integer)missed);
     return 2;
@@ -281,22 +287,49 @@ static int messages(lua_State *L) {
 
 /* ---- subscribing ---- */
 
-/* topic:subscribe([capacity]) */
+/* Behind which place an id that subscription:id has given is; 0, before all, for one of
+ * another life of this process, or of somebody else's. */
+static uint64_t place_of(struct span id, uint32_t epoch) {
+    char mine[24];
+    int n = snprintf(mine, sizeof mine, "%08" PRIx32 "-", epoch);
+    uint64_t place = 0;
+    if (id.len <= (size_t)n || memcmp(id.at, mine, (size_t)n) != 0) return 0;
+    for (size_t i = (size_t)n; i < id.len; i++) {
+        if (id.at[i] < '0' || id.at[i] > '9' || place > UINT64_MAX / 10 - 10) return 0;
+        place = place * 10 + (uint64_t)(id.at[i] - '0');
+    }
+    return place;
+}
+
+static int subscription_id(lua_State *L) {
+    const struct subscription *s = check_subscription(L);
+    char id[48];
+    if (!s->place) return 0;
+    snprintf(id, sizeof id, "%08" PRIx32 "-%" PRIu64, s->epoch, s->place);
+    lua_pushstring(L, id);
+    return 1;
+}
+
+/* topic:subscribe([capacity[, after]]) */
 static int subscribe(lua_State *L) {
     struct topic *t = check_topic(L);
     lua_Integer capacity = luaL_optinteger(L, 2, CAPACITY);
     luaL_argcheck(L, capacity >= 1 && capacity <= CAPACITY_MAX, 2,
                   "the capacity is a number of messages, at least 1");
+    struct span after;
+    after.at = luaL_optlstring(L, 3, NULL, &after.len);
     struct isolate *i = generation_of(L)->isolate;
     if (!i)
         return luaL_error(L, "topic:subscribe cannot be called while the app loads; "
                              "call it in on(\"start\")");
     struct subscription *s = lua_newuserdatauv(L, sizeof *s, 0);
-    *s = (struct subscription){.reader = {.arrived = arrived, .user = s}};
+    *s = (struct subscription){.reader = {.arrived = arrived, .user = s},
+                               .epoch = topic_epoch(t)};
     luaL_setmetatable(L, SUBSCRIPTION);
-    if (topic_subscribe(t, &i->loop, (unsigned)capacity, &s->reader) != 0)
-        return luaL_error(L, "not enough memory");
-    return 1;
+    int err = after.at ? topic_resume(t, &i->loop, (unsigned)capacity,
+                                      place_of(after, s->epoch), &s->reader)
+                       : topic_subscribe(t, &i->loop, (unsigned)capacity, &s->reader);
+    return err ? luaL_error(L, "not enough memory") : 1;
 }
 
 static int subscription_close(lua_State *L) {
@@ -329,17 +362,38 @@ static int subscription_text(lua_State *L) {
 
 /* ---- topics ---- */
 
-/* topic(name) */
+/* The option history; 0 without one. */
+static unsigned check_history(lua_State *L, int options) {
+    lua_Integer count = 0;
+    if (lua_isnoneornil(L, options)) return 0;
+    luaL_checktype(L, options, LUA_TTABLE);
+    lua_pushnil(L);
+    while (lua_next(L, options)) {
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        if (strcmp(key, "history") != 0)
+            luaL_error(L, "a topic has no option %s; it has history",
+                       luaL_tolstring(L, -2, NULL));
+        count = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+        luaL_argcheck(L, count >= 1 && count <= HISTORY_MAX, options,
+                      "the history is a number of messages, at least 1");
+        lua_pop(L, 1);
+    }
+    return (unsigned)count;
+}
+
+/* topic(name[, { history = n }]) */
 static int open_topic(lua_State *L) {
     struct span name;
     name.at = luaL_checklstring(L, 1, &name.len);
     luaL_argcheck(L, name.len >= 1 && name.len <= NAME_MAX_LEN, 1,
                   "1 to 255 bytes expected");
+    unsigned history = check_history(L, 2);
     struct handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     h->topic = NULL;
     luaL_setmetatable(L, TOPIC);
     h->topic = topic_open(generation_of(L)->plan->commons->topics, name);
-    if (!h->topic) return luaL_error(L, "not enough memory");
+    if (!h->topic || (history && topic_keep(h->topic, history) != 0))
+        return luaL_error(L, "not enough memory");
     return 1;
 }
 
@@ -363,6 +417,11 @@ static int get_name(lua_State *L) {
     return 1;
 }
 
+static int keeps(lua_State *L) {
+    lua_pushboolean(L, topic_keeps(check_topic(L)));
+    return 1;
+}
+
 static int topic_text(lua_State *L) {
     lua_pushliteral(L, "topic: ");
     get_name(L);
@@ -371,16 +430,21 @@ static int topic_text(lua_State *L) {
 }
 
 static const luaL_Reg topic_methods[] = {
-    {"name", get_name},           {"publish", publish},  {"subscribe", subscribe},
-    {"subscribers", subscribers}, {"__eq", topic_equal}, {"__gc", topic_gc},
-    {"__tostring", topic_text},   {NULL, NULL},
+    {"name", get_name}, {"publish", publish},         {"subscribe", subscribe},
+    {"keeps", keeps},   {"subscribers", subscribers}, {"__eq", topic_equal},
+    {"__gc", topic_gc}, {"__tostring", topic_text},   {NULL, NULL},
 };
 
 static const luaL_Reg subscription_methods[] = {
-    {"close", subscription_close},     {"messages", messages},
-    {"receive", subscription_receive}, {"__close", subscription_close},
-    {"__gc", subscription_gc},         {"__len", subscription_length},
-    {"__tostring", subscription_text}, {NULL, NULL},
+    {"close", subscription_close},
+    {"messages", messages},
+    {"id", subscription_id},
+    {"receive", subscription_receive},
+    {"__close", subscription_close},
+    {"__gc", subscription_gc},
+    {"__len", subscription_length},
+    {"__tostring", subscription_text},
+    {NULL, NULL},
 };
 
 static void owner(lua_State *L, const char *type, lua_CFunction gc) {

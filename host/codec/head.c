@@ -40,3 +40,16 @@ bool head_lacks_length(const struct head *h) {
             span_eq(method, SPAN("PATCH"))) &&
            !head_find(h, SPAN("Content-Length"), &from, &value);
 }
+
+bool head_lists(struct span list, struct span element) {
+    const char *at = list.at, *end = list.at + list.len;
+    while (at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        const char *to = comma ? comma : end, *next = comma ? comma + 1 : end;
+        while (at < to && (*at == ' ' || *at == '\t')) at++;
+        while (to > at && (to[-1] == ' ' || to[-1] == '\t')) to--;
+        if (span_case_eq(span_of(at, (size_t)(to - at)), element)) return true;
+        at = next;
+    }
+    return false;
+}

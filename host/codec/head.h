@@ -67,6 +67,9 @@ static inline struct span head_value(const struct head *h, const struct head_fie
 bool head_find(const struct head *h, struct span name, unsigned *from,
                struct span *value);
 
+/* Whether a comma-separated list has that element, in any case. */
+bool head_lists(struct span list, struct span element);
+
 /* True for a request of HTTP/1.0 that should say its content's length and does not, so
  * that nobody can tell what is behind the head (RFC 1945 8.3, RFC 9110 15.5.12). */
 bool head_lacks_length(const struct head *h);

@@ -334,7 +334,7 @@ static size_t trailer_lines(struct http1_reader *r, const char *at, size_t len,
 }
 
 static enum http1_event read_trailers(struct http1_reader *r, const char *at,
-                                      size_t len, size_t *used) {
+                                      size_t len, size_t *used, struct span *trailers) {
     unsigned status = 0;
     const char *reason = NULL;
     bool last = false;
@@ -347,9 +347,10 @@ static enum http1_event read_trailers(struct http1_reader *r, const char *at,
     }
     if (status) return bad(r, status, reason);
     *used = end;
-    if (!last) return HTTP1_MORE;
-    r->state = IDLE;
-    return HTTP1_END;
+    *trailers = span_of(at, end);
+    if (last) r->state = r->extra ? ENDING : IDLE;
+    if (r->extra && end) return HTTP1_TRAILERS;
+    return last ? HTTP1_END : HTTP1_MORE;
 }
 
 static enum http1_event read_chunked(struct http1_reader *r, const char *at, size_t len,
@@ -360,7 +361,7 @@ static enum http1_event read_chunked(struct http1_reader *r, const char *at, siz
     if (r->state == CHUNK_DATA)
         event = read_chunk_data(r, at + line, len - line, used, body);
     else if (r->state == TRAILERS)
-        event = read_trailers(r, at + line, len - line, used);
+        event = read_trailers(r, at + line, len - line, used, body);
     *used += line;
     return event;
 }

@@ -27,11 +27,12 @@ struct http1_limits {
 };
 
 enum http1_event {
-    HTTP1_MORE, /* all was used that can be; call again with more bytes */
-    HTTP1_HEAD, /* the head is complete; without has_body the request is, too */
-    HTTP1_BODY, /* a piece of the body */
-    HTTP1_END,  /* the body is complete, trailers read and dropped */
-    HTTP1_BAD,  /* answer with status and close; nothing more can be read */
+    HTTP1_MORE,     /* all was used that can be; call again with more bytes */
+    HTTP1_HEAD,     /* the head is complete; without has_body the request is, too */
+    HTTP1_BODY,     /* a piece of the body */
+    HTTP1_TRAILERS, /* a piece of the lines behind the last chunk, if there are any */
+    HTTP1_END,      /* the body is complete */
+    HTTP1_BAD,      /* answer with status and close; nothing more can be read */
 };
 
 struct http1_reader {
@@ -70,8 +71,9 @@ void http1_read_begin(struct http1_reader *r, struct head *head);
  *
  * After it, `at` is the bytes not seen before; *used says how many are done with. With
  * HTTP1_BODY *body is a run inside `at`; call again at once, also with no bytes left,
- * since HTTP1_END may follow without any. Between requests the answer is HTTP1_MORE and
- * nothing is used. */
+ * since HTTP1_END may follow without any. With HTTP1_TRAILERS, too: the pieces together
+ * are lines of `name: value CRLF`, well formed, and an empty one. Between requests the
+ * answer is HTTP1_MORE and nothing is used. */
 enum http1_event http1_read(struct http1_reader *r, const char *at, size_t len,
                             size_t *used, struct span *body);
 

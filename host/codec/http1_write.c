@@ -108,6 +108,46 @@ int http1_field(struct buf *out, struct span name, struct span value) {
     return 0;
 }
 
+bool http1_may_trail(struct span name) {
+    static const char *const forbidden[] = {
+        "age",
+        "authorization",
+        "cache-control",
+        "connection",
+        "cookie",
+        "date",
+        "expect",
+        "expires",
+        "host",
+        "keep-alive",
+        "location",
+        "max-forwards",
+        "pragma",
+        "range",
+        "retry-after",
+        "set-cookie",
+        "te",
+        "trailer",
+        "upgrade",
+        "vary",
+        "warning",
+        "content-type",
+        "content-length",
+        "content-range",
+        "transfer-encoding",
+        "content-encoding",
+        "www-authenticate",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "authentication-info",
+        "proxy-authentication-info",
+    };
+    for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++)
+        if (span_case_eq(name, span_str(forbidden[i]))) return false;
+    return name.len < 3 || !span_case_eq(span_of(name.at, 3), SPAN("if-"));
+}
+
 size_t http1_decimal(char *to, uint64_t n) {
     size_t count = 1;
     for (uint64_t power = 10; n >= power && count < 20; power *= 10) count++;

@@ -26,6 +26,10 @@ bool http1_is_value(struct span s);
  * or ERR_MEMORY. */
 int http1_field(struct buf *out, struct span name, struct span value);
 
+/* False for a field that frames, routes, authenticates or changes how the content is
+ * read: it may not stand behind a body (RFC 9110 6.5.1). */
+bool http1_may_trail(struct span name);
+
 enum { HTTP1_HEAD_ROOM = 256 };
 
 enum http1_framing { HTTP1_NO_BODY, HTTP1_LENGTH, HTTP1_CHUNKED, HTTP1_UNTIL_CLOSE };

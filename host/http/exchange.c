@@ -28,7 +28,7 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
     x->wire = wire;
     x->conn = conn;
     x->handle = NULL;
-    x->held = x->owned = false;
+    x->held = x->owned = x->left = x->watched = false;
     x->secure = f->tls;
     list_init(&x->member);
     /* The space behind the fields is a multiple of their size away from an aligned
@@ -44,6 +44,7 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
     x->number = 0;
     x->started = 0;
     buf_init(&x->body);
+    buf_init(&x->trailers);
     x->body_received = 0;
     x->body_max = f->limits.body_max;
     x->body_window = BODY_WINDOW;
@@ -65,6 +66,7 @@ static void clear(struct exchange *x) {
     if (__builtin_expect(x->sending != NULL, 0)) file_done(x);
     arena_reset(&x->arena);
     buf_reset(&x->body);
+    buf_reset(&x->trailers);
     buf_reset(&x->fields);
     x->magic = 0;
 }
@@ -87,6 +89,13 @@ static void recycle(struct exchange *x) {
     } else {
         free(x);
     }
+}
+
+void exchange_leave(struct exchange *x) {
+    MAGIC_CHECK(x, MAGIC);
+    if (x->left || x->phase == X_DONE) return;
+    x->left = true;
+    if (x->held) x->front->app->left(x);
 }
 
 void exchange_part(struct exchange *x) {
@@ -300,6 +309,28 @@ int exchange_answer(struct exchange *x, int status, struct span type, struct spa
     else if (*taken == body.len)
         exchange_end(x);
     return 0;
+}
+
+enum io exchange_flush(struct exchange *x) {
+    return exchange_gone(x) ? IO_FAIL : x->wire->flush(x);
+}
+
+void exchange_watch(struct exchange *x) {
+    x->watched = true;
+    if (!exchange_gone(x)) x->wire->watch(x);
+}
+
+bool exchange_takes_trailers(const struct exchange *x) {
+    struct span value;
+    unsigned from = 0;
+    while (head_find(&x->head, SPAN("te"), &from, &value))
+        if (head_lists(value, SPAN("trailers"))) return true;
+    return false;
+}
+
+int exchange_trailer(struct exchange *x, struct span name, struct span value) {
+    CHECK(x->phase == X_SENDING);
+    return http1_field(&x->fields, name, value);
 }
 
 void exchange_end(struct exchange *x) {

@@ -33,6 +33,9 @@ struct http_app {
     void (*drained)(struct exchange *x);
     /* The client is gone: nothing can be sent or read any more. */
     void (*gone)(struct exchange *x);
+    /* The same, or it has only closed its side, as all do that leave; told once, and
+       not when the answer is complete. */
+    void (*left)(struct exchange *x);
 };
 
 struct wire {
@@ -47,6 +50,10 @@ struct wire {
     void (*abort)(struct exchange *x);
     /* The app wants more of the body than it was given. */
     void (*want)(struct exchange *x);
+    /* Sends now what is queued. IO_AGAIN: not all, and drained will be called. */
+    enum io (*flush)(struct exchange *x);
+    /* x->watched was set. */
+    void (*watch)(struct exchange *x);
 };
 
 enum exchange_phase { X_HEAD, X_SENDING, X_DONE };
@@ -69,6 +76,8 @@ struct exchange {
     bool held;        /* by the app */
     bool owned;       /* the head's bytes are in the arena */
     bool secure;      /* it came over TLS */
+    bool left;        /* the client, before the answer was complete */
+    bool watched;     /* the app wants to know of that soon, even while nobody reads */
     struct link member;
     struct arena arena;
 
@@ -82,6 +91,7 @@ struct exchange {
     int64_t started; /* monotonic ns */
 
     struct buf body;        /* received and not yet taken */
+    struct buf trailers;    /* of its chunks, as they came; whole at the body's end */
     uint64_t body_received; /* bytes, those taken included */
     uint64_t body_max;
     uint64_t body_window; /* how much may wait here before reading pauses */
@@ -93,7 +103,7 @@ struct exchange {
     enum http1_framing framing;
     uint64_t length;   /* declared; counts down to 0 */
     uint64_t sent;     /* body bytes */
-    struct buf fields; /* "Name: value CRLF" lines of the app's */
+    struct buf fields; /* "Name: value CRLF" lines of the app's; then its trailers */
     bool close;
     struct file_sending *sending; /* a file (file.h), or NULL */
     struct span remote;           /* of one made of a record; else empty */
@@ -104,6 +114,8 @@ struct exchange {
 
 /* For the wire. A fresh one with x->head ready for http1_read_begin, or NULL. */
 struct exchange *exchange_new(struct front *f, const struct wire *wire, void *conn);
+/* For the wire: the client has closed its side, or is gone. */
+void exchange_leave(struct exchange *x);
 /* The wire has nothing to do with it any more. */
 void exchange_part(struct exchange *x);
 /* Of no front; nobody has it. */
@@ -171,6 +183,18 @@ int exchange_answer(struct exchange *x, int status, struct span type, struct spa
  * -EALREADY, ERR_MEMORY, or -ENOTSUP where there is no connection (a test's). Fields
  * may have been added. w is websocket_lose's if it does not come to that. */
 int exchange_upgrade(struct exchange *x, struct websocket *w);
+
+/* Sends now what would go out at the end of the turn. IO_OK: all of it is the kernel's;
+ * IO_AGAIN: drained will be called; IO_FAIL: the client is gone. */
+enum io exchange_flush(struct exchange *x);
+
+/* Whether the client takes trailers, which can only be sent behind chunks. */
+bool exchange_takes_trailers(const struct exchange *x);
+/* Adds one, between the head and the end. 0, ERR_SYNTAX or ERR_MEMORY. */
+int exchange_trailer(struct exchange *x, struct span name, struct span value);
+
+/* app->left is to come soon, whatever the connection is doing. */
+void exchange_watch(struct exchange *x);
 
 /* The response is complete. A stream shorter than its declared length is cut. */
 void exchange_end(struct exchange *x);

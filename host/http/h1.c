@@ -65,6 +65,7 @@ static void dispatch(struct h1 *c) {
     struct exchange *x = c->x;
     c->dispatched = true;
     x->held = true;
+    x->left = c->eof;
     c->front->app->request(x);
     /* Also when it is answered: a handler may go on and look at its request. */
     if (c->x == x && x->held && exchange_own(x) != 0) exchange_abort(x);
@@ -174,6 +175,11 @@ static size_t advance(struct h1 *c, const char *at, size_t n) {
                 done += used;
                 if (!body_piece(c, piece)) return done;
                 break;
+            case HTTP1_TRAILERS:
+                done += used;
+                if (c->x && buf_append(&c->x->trailers, piece.at, piece.len) != 0)
+                    body_failed(c, 503);
+                break;
             case HTTP1_END:
                 done += used;
                 c->phase = c->x ? H1_WAIT : H1_IDLE;
@@ -220,6 +226,7 @@ static void close_now(struct h1 *c) {
     if (x) {
         if (!x->status) x->status = 499; /* nobody was there to be answered */
         h1_write_access(c, x);
+        exchange_leave(x);
         x->conn = NULL;
         if (x->held)
             c->front->app->gone(x);
@@ -274,6 +281,7 @@ static void late(struct timer *t) {
     struct h1 *c = LIST_OF(t, struct h1, timer);
     struct loop *l = c->front->loop;
     size_t n;
+    if (h1_is_blind(c) && h1_hangs_up(c)) exchange_leave(c->x);
     int64_t at = h1_deadline(c);
     if (!at) return;
     if (at > l->now) {
@@ -397,6 +405,7 @@ static void readable(struct stream *s) {
     case IO_AGAIN: settle(c); break;
     case IO_EOF:
         c->eof = true;
+        if (c->x) exchange_leave(c->x);
         if (c->phase == H1_LINGER)
             close_now(c);
         else

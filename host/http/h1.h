@@ -82,6 +82,11 @@ void h1_lose_socket(struct h1 *c, struct exchange *x);
  * whether the client has left. */
 bool h1_is_unheard(const struct h1 *c);
 
+/* The app wants to know when the client leaves, and reading, which would tell, has to
+ * pause; and whether the client has closed its side, behind what it has sent. */
+bool h1_is_blind(const struct h1 *c);
+bool h1_hangs_up(const struct h1 *c);
+
 /* When it will have waited for too long, ns; 0: never. */
 int64_t h1_deadline(const struct h1 *c);
 

@@ -124,7 +124,11 @@ static enum io send_file(struct exchange *x, int file, uint64_t at, size_t n,
 
 static void send_end(struct exchange *x) {
     struct h1 *c = x->conn;
-    if (x->framing == HTTP1_CHUNKED && !append(&c->stream, "0\r\n\r\n", 5))
+    size_t n = buf_len(&x->fields);
+    if (x->framing == HTTP1_CHUNKED &&
+        (!append(&c->stream, "0\r\n", 3) ||
+         (n && !append(&c->stream, buf_data(&x->fields), n)) ||
+         !append(&c->stream, "\r\n", 2)))
         c->aborted = true;
     touch(c);
 }
@@ -137,11 +141,24 @@ static void send_abort(struct exchange *x) {
 
 static void want_body(struct exchange *x) {
     struct h1 *c = x->conn;
-    if (!c->continued && x->phase == X_HEAD && !c->deaf) {
-        c->continued = true;
-        if (!append(&c->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25)) c->aborted = true;
-    }
+    /* Behind a head it is too late to ask: it may come all the same. */
+    bool ask = !c->continued && !c->deaf && x->phase == X_HEAD;
+    c->continued = true;
+    if (ask && !append(&c->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25))
+        c->aborted = true;
     touch(c);
+}
+
+static enum io flush(struct exchange *x) {
+    struct h1 *c = x->conn;
+    enum io result = stream_flush(&c->stream);
+    if (result == IO_AGAIN) c->stream.above = true; /* drained is owed */
+    touch(c);
+    return result;
+}
+
+static void watch(struct exchange *x) {
+    touch(x->conn);
 }
 
 const struct wire h1_wire = {.head = send_head,
@@ -150,7 +167,9 @@ const struct wire h1_wire = {.head = send_head,
                              .file = send_file,
                              .end = send_end,
                              .abort = send_abort,
-                             .want = want_body};
+                             .want = want_body,
+                             .flush = flush,
+                             .watch = watch};
 
 void h1_write_access(struct h1 *c, struct exchange *x) {
     struct front *f = c->front;

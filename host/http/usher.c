@@ -107,4 +107,4 @@ static void gone(struct exchange *x) {
     exchange_release(x);
 }
 
-const struct http_app usher_http = {request, nothing, nothing, gone};
+const struct http_app usher_http = {request, nothing, nothing, gone, nothing};

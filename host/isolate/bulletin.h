@@ -26,6 +26,7 @@ struct bulletin {
     struct cargo *cargo; /* owned */
     struct bulletin *next;
     uint64_t number; /* by order of publishing, from 1 */
+    uint64_t place;  /* the same in its topic */
     _Atomic(struct bulletin_form *) forms[BULLETIN_FORMS];
     size_t len;
     char bytes[];

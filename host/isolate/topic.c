@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/siphash.h"
 #include "base/table.h"
+#include "isolate/past.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@ struct topics {
     struct table table;
     struct siphash_key seed;
     atomic_ullong published;
+    uint32_t epoch;
+    struct link kept; /* topics, each a reference */
 };
 
 /* A topic's lock is taken before that of its boards. */
@@ -26,6 +29,9 @@ struct topic {
     struct topics *all;
     pthread_mutex_t lock;
     struct link boards;
+    struct past *past; /* NULL: nothing is kept */
+    struct link kept;
+    uint64_t published;
     size_t len;
     char name[];
 };
@@ -63,7 +69,9 @@ struct topics *topics_new(void) {
     struct topics *all = calloc(1, sizeof *all);
     if (!all) return NULL;
     if (getrandom(&all->seed, sizeof all->seed, 0) == sizeof all->seed &&
+        getrandom(&all->epoch, sizeof all->epoch, 0) == sizeof all->epoch &&
         table_init(&all->table) == 0) {
+        list_init(&all->kept);
         pthread_mutex_init(&all->lock, NULL);
         return all;
     }
@@ -72,7 +80,12 @@ struct topics *topics_new(void) {
 }
 
 void topics_free(struct topics *all) {
+    struct link *first;
     if (!all) return;
+    while ((first = list_first(&all->kept))) {
+        list_unlink(first);
+        topic_unref(LIST_OF(first, struct topic, kept));
+    }
     CHECK(all->table.count == 0);
     table_done(&all->table);
     pthread_mutex_destroy(&all->lock);
@@ -100,10 +113,12 @@ static struct topic *topic_new(struct topics *all, struct span name, uint64_t ha
     if (name.len) memcpy(t->name, name.at, name.len);
     pthread_mutex_init(&t->lock, NULL);
     list_init(&t->boards);
+    list_init(&t->kept);
     return t;
 }
 
 static void topic_free(struct topic *t) {
+    past_free(t->past);
     pthread_mutex_destroy(&t->lock);
     free(t);
 }
@@ -149,6 +164,31 @@ void topic_unref(struct topic *t) {
 
 struct span topic_name(const struct topic *t) {
     return span_of(t->name, t->len);
+}
+
+uint32_t topic_epoch(const struct topic *t) {
+    return t->all->epoch;
+}
+
+bool topic_keeps(struct topic *t) {
+    pthread_mutex_lock(&t->lock);
+    bool keeps = t->past != NULL;
+    pthread_mutex_unlock(&t->lock);
+    return keeps;
+}
+
+int topic_keep(struct topic *t, unsigned count) {
+    pthread_mutex_lock(&t->lock);
+    struct past *old = t->past, *p = past_grow(old, count);
+    if (p) t->past = p;
+    pthread_mutex_unlock(&t->lock);
+    if (!p) return -ENOMEM;
+    if (old) return 0;
+    pthread_mutex_lock(&t->all->lock);
+    t->references++;
+    list_append(&t->all->kept, &t->kept);
+    pthread_mutex_unlock(&t->all->lock);
+    return 0;
 }
 
 /* ---- boards; under their lock ---- */
@@ -232,9 +272,11 @@ static struct slot *spare(struct board *b) {
 size_t topic_publish(struct topic *t, struct bulletin *it) {
     size_t count = 0;
     struct bulletin *dead = NULL;
+    pthread_mutex_lock(&t->lock);
     it->number =
         atomic_fetch_add_explicit(&t->all->published, 1, memory_order_relaxed) + 1;
-    pthread_mutex_lock(&t->lock);
+    it->place = ++t->published;
+    if (t->past) past_put(t->past, it, &dead);
     for (struct link *l = t->boards.next; l != &t->boards; l = l->next) {
         struct board *b = LIST_OF(l, struct board, member);
         pthread_mutex_lock(&b->lock);
@@ -357,6 +399,33 @@ int topic_subscribe(struct topic *t, struct loop *l, unsigned capacity,
     pthread_mutex_lock(&t->lock);
     list_append(&t->boards, &b->member);
     pthread_mutex_unlock(&t->lock);
+    return 0;
+}
+
+int topic_resume(struct topic *t, struct loop *l, unsigned capacity, uint64_t place,
+                 struct subscriber *s) {
+    struct board *b = board_of(t, l), *fresh = NULL, *own = board_new(t, NULL);
+    struct bulletin *dead = NULL;
+    if (!own) return -ENOMEM;
+    if (!b && !(b = fresh = board_new(t, l))) {
+        board_free(own);
+        return -ENOMEM;
+    }
+    s->capacity = capacity;
+    own->subscribers = 1;
+    own->capacity = -1u;
+    /* Nobody publishes between what was kept and what comes. */
+    pthread_mutex_lock(&t->lock);
+    s->lost = past_missed(t->past, place);
+    for (unsigned i = past_behind(t->past, place); i < past_count(t->past); i++)
+        put(own, past_at(t->past, i), &dead);
+    join(b, s);
+    if (fresh) list_append(&t->boards, &b->member);
+    pthread_mutex_unlock(&t->lock);
+    own->subscribers = 0;
+    s->next_before = 0;
+    s->before = own;
+    bulletin_free_all(dead);
     return 0;
 }
 

@@ -4,11 +4,14 @@
  * topic has a board for each isolate, a bounded ring of what is yet to be read there.
  * Who lags behind finds the oldest gone, and is told how many.
  *
+ * A topic may keep what was published last, for those who come late, or come back and
+ * know what they have seen: they read that first, and then go on without a gap.
+ *
  * Publishing costs one wake-up for each isolate that has subscribers, and none for one
  * that is about to look anyway. A topic lives as long as somebody holds it or is
  * subscribed. The locks are held for a few assignments for each board, and now and then
- * the growth of a ring; never while Lua runs. Any thread, unless it says the
- * subscriber's. */
+ * the growth of a ring; never while Lua runs. Over 500 lines because all of it keeps to
+ * the same locks. Any thread, unless it says the subscriber's. */
 #ifndef ISOLATE_TOPIC_H
 #define ISOLATE_TOPIC_H
 
@@ -21,6 +24,7 @@ enum { TOPIC_BYTES_MAX = 16 * 1024 * 1024 }; /* on a board, if it is more than o
 struct topics;
 struct topic;
 struct board;
+struct past;
 
 /* The topics of a process by name. NULL without memory. */
 struct topics *topics_new(void);
@@ -31,6 +35,14 @@ struct topic *topic_open(struct topics *all, struct span name);
 struct topic *topic_ref(struct topic *t);
 void topic_unref(struct topic *t);
 struct span topic_name(const struct topic *t);
+
+/* From now on it keeps so many bulletins (or as many as it was told before, if that is
+ * more), without cargo and TOPIC_BYTES_MAX together, and lives as long as all. 0 or
+ * -ENOMEM. */
+int topic_keep(struct topic *t, unsigned count);
+bool topic_keeps(struct topic *t);
+/* Places are of this process: elsewhere they say nothing. */
+uint32_t topic_epoch(const struct topic *t);
 
 /* To how many subscribers. The reference stays the caller's. */
 size_t topic_publish(struct topic *t, struct bulletin *b);
@@ -56,6 +68,9 @@ struct subscriber {
  * thread's. 0 or -ENOMEM. */
 int topic_subscribe(struct topic *t, struct loop *l, unsigned capacity,
                     struct subscriber *s);
+/* The same, and before it what the topic has kept behind that place, 0 for all. */
+int topic_resume(struct topic *t, struct loop *l, unsigned capacity, uint64_t place,
+                 struct subscriber *s);
 void subscriber_end(struct subscriber *s); /* if it is subscribed */
 
 /* It goes to another thread: leaves its own with all that it has yet to read, and what

@@ -2,6 +2,7 @@
 
 #include "api/hook_lua.h"
 #include "api/script_lua.h"
+#include "api/vigil_lua.h"
 #include "base/check.h"
 #include "base/log.h"
 
@@ -92,10 +93,20 @@ void worker_options(struct app_options *o) {
     o->exit = exited;
 }
 
+/* Event streams have no end of their own: those of code that goes, or all. */
+static void end_streams(struct worker *w, bool all) {
+    struct isolate *i = &w->isolate;
+    for (struct link *l = i->generations.next; l != &i->generations; l = l->next) {
+        struct generation *g = LIST_OF(l, struct generation, member);
+        if (all || g->state == GEN_DRAINING) vigil_end_streams(g, all);
+    }
+}
+
 static void commit(struct worker *w, struct blueprint *b) {
     /* A request may have switched already. */
     if (w->isolate.next) isolate_switch(&w->isolate);
     w->offered = NULL;
+    end_streams(w, false);
     if (b) front_limit(&w->front, &b->limits);
     if (w->new) {
         w->new = false;
@@ -190,6 +201,7 @@ static void finish(struct worker *w, bool leave) {
     } else {
         front_drain(&w->front, IDLE_GRACE_MS * MS);
     }
+    end_streams(w, true);
     settle(&w->settle);
 }
 

@@ -150,13 +150,11 @@ function methods:static(prefix, directory, options)
 end
 
 -- GET pattern is answered with server-sent events: fn(send, req), as in atoll.events.
-function methods:events(path, fn)
+function methods:events(path, fn, options)
   check_self(self, "events")
   check_handler(fn, "app:events()")
-  local events_of = require("atoll.events").events
-  return M.add_route(self, { "GET" }, path, function(req)
-    return events_of(function(send) return fn(send, req) end)
-  end)
+  return M.add_route(self, { "GET" }, path,
+    require("atoll.events").handler(fn, options))
 end
 
 -- GET pattern becomes a WebSocket, with which fn(ws, req) is called; it is closed when

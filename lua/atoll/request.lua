@@ -63,12 +63,4 @@ function request.make_session(req)
   return require("atoll.session").of(req).data
 end
 
-for _, name in ipairs { "on_abort" } do
-  if not request[name] then
-    request[name] = function()
-      misuse.raise("req:%s() is not available in this version", name)
-    end
-  end
-end
-
 return request

@@ -73,13 +73,24 @@ function M.redirect(url, status)
   return new("redirect", nil, nil, status or 302, { Location = location })
 end
 
--- A body that fn(write) writes piece by piece. write(chunk) waits while the client is
--- slow and gives true, or nil, message, code when the client has gone.
-function M.stream(fn, status, headers)
+-- A body that fn(write, res) writes piece by piece. write(chunk) waits while the client
+-- is slow and gives true, or nil, message, code when the client has gone. trailers:
+-- name -> text, or a function that is called at the end for the text.
+function M.stream(fn, status, headers, trailers)
   misuse.expect("function", fn, "the argument of atoll.stream()")
   local answer = new("stream", TEXT, nil, status, headers)
+  local late = {}
+  if trailers ~= nil then
+    misuse.expect("table", trailers, "the trailers of atoll.stream()")
+    answer.trailers = {}
+    for name, value in pairs(trailers) do
+      if type(value) == "function" then late[name], value = value, false end
+      answer.trailers[name] = value
+    end
+  end
   answer.run = function(res)
-    return fn(function(chunk) return res:write(chunk) end)
+    fn(function(chunk) return res:write(chunk) end, res)
+    for name, value in pairs(late) do res.trailers[name] = value() end
   end
   return answer
 end

@@ -3,8 +3,9 @@
  * its bytes in memory of their own and exactly as large, freed behind it.
  *
  * For the unit test and the fuzzer of http1_read. The account of
- * `POST /x HTTP/1.1 ...` with a body "ab" is `POST /x 1.1 len=2 [Host|a] "ab";`, of a
- * refusal ` !400`, of an unfinished request ` ..`. One thread at a time. */
+ * `POST /x HTTP/1.1 ...` with a body "ab" is `POST /x 1.1 len=2 [Host|a] "ab";`, with
+ * ` {lines}` before the semicolon when there are trailers, of a refusal ` !400`, of an
+ * unfinished request ` ..`. One thread at a time. */
 #ifndef UNIT_HTTP1_FEED_H
 #define UNIT_HTTP1_FEED_H
 
@@ -23,7 +24,8 @@ struct http1_feed {
     size_t held_len;
     FILE *out;
     char *text;
-    size_t text_len, body_len;
+    char *trailers; /* of an unfinished body */
+    size_t text_len, body_len, trailers_len;
     bool keep_alive, in_body, over;
 };
 
@@ -119,6 +121,15 @@ static inline void feed_head(struct http1_feed *f, const char *at, size_t used) 
 
 static inline void feed_end(struct http1_feed *f) {
     if (f->in_body && f->body_len > 0) fputc('"', f->out);
+    if (f->trailers_len) {
+        feed_check(f->trailers_len > 4 &&
+                       memcmp(f->trailers + f->trailers_len - 4, "\r\n\r\n", 4) == 0,
+                   "trailers without an end");
+        fputs(" {", f->out);
+        feed_print(f, span_of(f->trailers, f->trailers_len - 4));
+        fputc('}', f->out);
+        f->trailers_len = 0;
+    }
     fputc(';', f->out);
     f->in_body = false;
     f->over = !f->keep_alive;
@@ -147,6 +158,13 @@ static inline bool feed_step(struct http1_feed *f) {
         if (f->body_len == 0) fputs(" \"", f->out);
         f->body_len += body.len;
         feed_print(f, body);
+        break;
+    case HTTP1_TRAILERS:
+        feed_check(body.len > 0 && body.at >= at && body.at + body.len <= at + used,
+                   "trailers outside their bytes");
+        f->trailers = realloc(f->trailers, f->trailers_len + body.len);
+        memcpy(f->trailers + f->trailers_len, body.at, body.len);
+        f->trailers_len += body.len;
         break;
     case HTTP1_END: feed_end(f); break;
     case HTTP1_BAD:
@@ -179,6 +197,7 @@ static inline char *feed_done(struct http1_feed *f) {
         fputs(f->body_len ? "\" .." : " ..", f->out);
     fclose(f->out);
     free(f->held);
+    free(f->trailers);
     return f->text;
 }
 

@@ -155,9 +155,9 @@ TEST(reads_chunked_bodies) {
         {SPAN(CHUNKED "00000000000000000000000000000001\r\na\r\n0\r\n\r\n"),
          POSTED " \"a\";"},
         {SPAN(CHUNKED "1\r\na\r\n0\r\nX: y\r\nZ:\r\nCookie: \t\r\n\r\n" GET END),
-         POSTED " \"a\";GET / 1.1 [Host|a];"},
+         POSTED " \"a\" {X: y\r\nZ:\r\nCookie: \t};GET / 1.1 [Host|a];"},
         {SPAN(CHUNKED "0\r\nContent-Length: 5\r\n\r\n" GET END),
-         POSTED ";GET / 1.1 [Host|a];"},
+         POSTED " {Content-Length: 5};GET / 1.1 [Host|a];"},
         {SPAN(CHUNKED "FFFFFFFFFFFFFFFF\r\nabc"), POSTED " \"abc\" .."},
         {SPAN(POST "transfer-encoding:CHUNKED \r\nUpgrade: x\r\nConnection: upgrade\r\n"
                    "\r\n1\r\na\r\n0\r\n\r\n" GET END),
@@ -535,9 +535,10 @@ TEST(keeps_limits) {
     };
     static const struct http1_limits trailing = {64, 64, 2};
     static const struct wire_case trailers[] = {
-        {SPAN(CHUNKED "0\r\nX:\r\nX:\r\n\r\n"), POSTED ";"},
+        {SPAN(CHUNKED "0\r\nX:\r\nX:\r\n\r\n"), POSTED " {X:\r\nX:};"},
         {SPAN(CHUNKED "0\r\nX:\r\nX:\r\nX:\r\n\r\n"), POSTED " !431"},
-        {SPAN(CHUNKED "0\r\nX:" X48 "xxxxxxxxxxxx\r\n\r\n"), POSTED ";"},
+        {SPAN(CHUNKED "0\r\nX:" X48 "xxxxxxxxxxxx\r\n\r\n"),
+         POSTED " {X:" X48 "xxxxxxxxxxxx};"},
         {SPAN(CHUNKED "0\r\nX:" X48 "xxxxxxxxxxxxx\r\n\r\n"), POSTED " !431"},
         {SPAN(CHUNKED "0\r\nX:" X48 X48 "\n\r\n"), POSTED " !431"},
         {{0}, NULL},

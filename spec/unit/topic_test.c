@@ -12,6 +12,7 @@ static int scarce(void) {
 #define malloc(size) (scarce() ? NULL : malloc(size))
 #define calloc(count, size) (scarce() ? NULL : calloc(count, size))
 #include "isolate/bulletin.c"
+#include "isolate/past.c"
 #include "isolate/topic.c"
 #undef malloc
 #undef calloc
@@ -193,6 +194,57 @@ TEST(keeps_what_each_may_have_unread) {
     EXPECT(b->bytes == 0 && b->size == 0);
     subscriber_end(&many.s);
     subscriber_end(&few.s);
+    end(&s);
+}
+
+static int resume(struct topic *t, struct loop *l, uint64_t place, struct reader *r) {
+    *r = (struct reader){.s = {.arrived = arrived, .user = r}};
+    return topic_resume(t, l, 10, place, &r->s);
+}
+
+TEST(keeps_the_last_for_those_who_come_late) {
+    struct scene s;
+    struct reader all, some, late, none;
+    begin(&s);
+    EXPECT(!topic_keeps(s.topic) && topic_keep(s.topic, 2) == 0);
+    EXPECT(topic_keep(s.topic, 3) == 0 && topic_keep(s.topic, 1) == 0);
+    for (unsigned i = 1; i <= 5; i++) publish(s.topic, i, 0);
+    EXPECT(resume(s.topic, &s.one, 0, &all) == 0);
+    EXPECT(resume(s.topic, &s.one, 1, &late) == 0);
+    EXPECT(resume(s.topic, &s.one, 4, &some) == 0);
+    EXPECT(resume(s.topic, &s.one, 5, &none) == 0);
+    EXPECT_EQ_INT(subscriber_count(&all.s), 3);
+    EXPECT(publish(s.topic, 6, 4)); /* not kept twice for those who are here */
+    EXPECT_EQ_INT(subscriber_count(&all.s), 4);
+    for (unsigned i = 3; i <= 6; i++) EXPECT(takes(&all, i, 0));
+    EXPECT(takes(&late, 3, 1) && takes(&late, 4, 0));
+    EXPECT(takes(&some, 5, 0) && takes(&some, 6, 0) && takes(&some, -1, 0));
+    EXPECT(takes(&none, 6, 0) && takes(&none, -1, 0) && takes(&all, -1, 0));
+    subscriber_end(&late.s); /* with some unread */
+    subscriber_end(&all.s);
+    subscriber_end(&some.s);
+    subscriber_end(&none.s);
+    topic_unref(s.topic); /* it stays, with what it has */
+    s.topic = topic_open(s.all, span_str("t"));
+    EXPECT(topic_keeps(s.topic) && resume(s.topic, &s.other, 0, &all) == 0);
+    EXPECT(takes(&all, 4, 0));
+    subscriber_end(&all.s);
+    end(&s);
+}
+
+TEST(keeps_nothing_without_memory) {
+    struct scene s;
+    struct reader a;
+    begin(&s);
+    allocations_left = 0;
+    EXPECT(topic_keep(s.topic, 2) != 0 && !topic_keeps(s.topic));
+    allocations_left = -1u;
+    EXPECT(topic_keep(s.topic, 2) == 0);
+    publish(s.topic, 1, 0);
+    allocations_left = 1; /* for the board */
+    EXPECT(resume(s.topic, &s.one, 0, &a) != 0);
+    allocations_left = -1u;
+    EXPECT_EQ_INT(topic_count(s.topic), 0);
     end(&s);
 }
 

@@ -95,9 +95,10 @@ function app:static(prefix, directory, options) end
 
 ---Server-sent events at a pattern.
 ---@param pattern string
----@param fn fun(send: async fun(event: string|atoll.event): true?, string?, string?, req: atoll.request)
+---@param fn fun(send: atoll.send, req: atoll.request)
+---@param options? atoll.events_options
 ---@return atoll.app
-function app:events(pattern, fn) end
+function app:events(pattern, fn, options) end
 
 ---@class atoll.websocket.options
 ---@field protocols? string[]  that this side speaks, the most wanted first

@@ -88,13 +88,15 @@ function atoll.cookie(name, value, options) end
 function atoll.file(path, options) end
 
 ---A body that fn writes piece by piece. write waits while the client is slow; nil, a
----message and a code tell that it has gone.
----@param fn fun(write: async fun(chunk: string): true?, string?, string?)
+---message and a code tell that it has gone. Trailers are texts, or functions that are
+---called at the end.
+---@param fn fun(write: (async fun(chunk: string): true?, string?, string?), res: atoll.res)
 ---@param status? integer
 ---@param headers? atoll.headers
+---@param trailers? table<string, string|fun(): string>
 ---@return atoll.response
 ---@nodiscard
-function atoll.stream(fn, status, headers) end
+function atoll.stream(fn, status, headers, trailers) end
 
 ---@class atoll.event
 ---@field data? any    text, or what JSON can hold
@@ -102,11 +104,43 @@ function atoll.stream(fn, status, headers) end
 ---@field id? string|number
 ---@field retry? number  seconds
 
----Server-sent events.
----@param fn fun(send: async fun(event: string|atoll.event): true?, string?, string?)
+---@class atoll.events_options
+---@field heartbeat? number  seconds without an event after which a comment is sent: 15; 0 for none
+---@field retry? number  seconds after which a page that was cut off comes back
+
+---@class atoll.subscribe_options
+---@field event? string  the events' name
+---@field filter? fun(value: any): boolean
+---@field map? fun(value: any): string|atoll.event?
+---@field capacity? integer  events that may be unsent: 100
+---@field missed? false|fun(count: integer): string|atoll.event
+---@field replay? boolean  the history also for pages that come for the first time
+
+---Called, it sends an event: true, or nil, a message and a code when the client has gone.
+---@class atoll.send
+---@field last_event_id string?
+---@operator call(string|atoll.event): true?
+local send = {}
+
+---A comment, which no page sees.
+---@async
+---@param text string
+---@return true?, string?, string?
+function send:comment(text) end
+
+---Sends what is published to the topic, until the client has gone.
+---@async
+---@param topic string|atoll.topic
+---@param options? atoll.subscribe_options
+---@return nil, string?, string?
+function send:subscribe(topic, options) end
+
+---Server-sent events. fn is cancelled when the client leaves.
+---@param fn fun(send: atoll.send, req: atoll.request)
+---@param options? atoll.events_options
 ---@return atoll.response
 ---@nodiscard
-function atoll.events(fn) end
+function atoll.events(fn, options) end
 
 ---Ends the handler at once, from any depth, with what it would return.
 ---@param answer atoll.answer
@@ -279,11 +313,13 @@ function atoll.register(name, sender) end
 ---@nodiscard
 function atoll.lookup(name) end
 
----The topic of that name, the same in every isolate.
+---The topic of that name, the same in every isolate. With a history it keeps so many
+---messages for those who come late.
 ---@param name string
+---@param options? { history: integer? }
 ---@return atoll.topic
 ---@nodiscard
-function atoll.topic(name) end
+function atoll.topic(name, options) end
 
 ---One argument is the text as it is; more are formatted as by string.format.
 ---@class atoll.log

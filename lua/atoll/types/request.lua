@@ -17,8 +17,10 @@
 ---@field id string  of this request, also in the logs
 ---@field route string?  the pattern that matched
 ---@field ctx table  for the program's own use during this request
----@field aborted boolean  the client has gone
 ---@field session table  its data, where atoll.session is used
+---@field last_event_id string?  of pages that take events
+---@field trailers table<string, string>?  names in small letters; nil before the body's end
+---@field aborted boolean  the client has left before the answer was complete
 local request = {}
 
 ---The whole body, or nil, a message and a code.
@@ -123,6 +125,11 @@ function part:save(path) end
 ---@overload fun(self: atoll.request): table<string, string[]>
 function request:queries(name) end
 
+---Calls fn, in a fiber of its own, when the client leaves before the answer is complete;
+---without fn the handler is cancelled then.
+---@param fn? fun()
+function request:on_abort(fn) end
+
 ---Gives the request to another isolate, with what is unread of its body and its
 ---connection, which comes back when it is answered. Waits until it was taken; nil: it
 ---is still this one's to answer.
@@ -143,6 +150,8 @@ function request:respond(...) end
 ---@class atoll.res
 ---@field status integer
 ---@field headers atoll.headers  any case
+---@field trailers table<string, string|false>  any case; declared if there before the head
+---@field request atoll.request
 local res = {}
 
 ---Sends a piece of the body, the head first; waits while the client is slow.
@@ -150,6 +159,11 @@ local res = {}
 ---@param chunk string
 ---@return true?, string?, string?
 function res:write(chunk) end
+
+---Sends now what was written, the head at least, and waits until the kernel has it.
+---@async
+---@return true?, string?, string?
+function res:flush() end
 
 ---Ends the body.
 ---@async

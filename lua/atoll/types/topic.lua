@@ -13,10 +13,17 @@ function topic:publish(value) end
 
 ---Reads what is published from now on. Who has more than so many messages (1000) unread
 ---loses the oldest.
+---after: reads first what the history has behind that id; "": all of it.
 ---@param capacity? integer
+---@param after? string
 ---@return atoll.subscription
 ---@nodiscard
-function topic:subscribe(capacity) end
+function topic:subscribe(capacity, after) end
+
+---Whether it has a history.
+---@return boolean
+---@nodiscard
+function topic:keeps() end
 
 ---How many are subscribed now, in all isolates.
 ---@return integer
@@ -43,6 +50,11 @@ function subscription:receive(seconds) end
 ---For a generic for; ends when it is closed.
 ---@return async fun(): any, integer
 function subscription:messages() end
+
+---The id of the message received last, for `after`.
+---@return string?
+---@nodiscard
+function subscription:id() end
 
 ---Reads no more; who waits is told. Collected ones are closed, too.
 function subscription:close() end
