@@ -35,6 +35,25 @@ describe("cookie", function()
       }))
   end)
 
+  it("writes Partitioned", function()
+    assert.same("__Host-a=1; Path=/; Secure; HttpOnly; SameSite=None; Partitioned",
+      cookie.format("__Host-a", "1", {
+        secure = true, same_site = "None", partitioned = true,
+      }))
+  end)
+
+  it("is what atoll.cookie gives to handlers that return headers", function()
+    assert.equal(cookie.format, require "atoll".cookie)
+  end)
+
+  it("is read in time, whatever it is", function()
+    local blanks = ("; x=" .. ("\t"):rep(3000)):rep(9)
+    local header = "a=" .. (" "):rep(30000) .. "b" .. blanks
+    local began = os.clock()
+    assert.same({ a = "b", x = "" }, cookie.parse(header))
+    assert.is_true(os.clock() - began < 1)
+  end)
+
   it("makes the browser forget", function()
     assert.same("a=; Path=/x; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; "
       .. "HttpOnly; SameSite=Lax", cookie.format("a", nil, { path = "/x" }))
@@ -65,6 +84,8 @@ describe("cookie", function()
       { "a", "1", { secure = 1 } }, { "a", "1", { same_site = "maybe" } },
       { "a", "1", { same_site = "None" } }, { "a", "1", { httponly = true } },
       { "a", "1", "secure" }, { "__Secure-a", "1" },
+      { "__host-a", "1" }, { "__SECURE-a", "1" }, { "a", "1", { partitioned = true } },
+      { "a", ("x"):rep(4096) },
       { "__Host-a", "1", { secure = true, path = "/x" } },
       { "__Host-a", "1", { secure = true, domain = "example.org" } },
     }

@@ -93,6 +93,15 @@ describe("types", function()
     assert.same(methods(topic:subscribe()), declared("topic", "subscription:"))
   end)
 
+  it("have all of sessions, csrf and passwords", function()
+    local app_session = require "atoll.session"
+    assert.same(functions_of(app_session, {}), declared("session", "M%."))
+    assert.same({ "destroy", "flash", "rotate", "save" },
+      declared("session", "session:"))
+    assert.same(functions_of(require "atoll.csrf", {}), declared("csrf", "csrf%."))
+    assert.same(functions_of(atoll.password, {}), declared("password", "password%."))
+  end)
+
   it("have all of testing", function()
     assert.same(functions_of(testing, {}), declared("testing", "testing%."))
   end)

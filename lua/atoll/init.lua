@@ -49,12 +49,15 @@ local late = {
   memory = { "atoll.core.host", "memory" },
   lookup = { "atoll.core.port", "lookup" },
   net = { "atoll.net" },
+  password = { "atoll.password" },
   pool = { "atoll.pool", "new" },
   port = { "atoll.core.port", "port" },
+  random = { "atoll.secret", "random" },
   register = { "atoll.core.port", "register" },
   redirect = { "atoll.response", "redirect" },
   semaphore = { "atoll.core.semaphore" },
   shared = { "atoll.shared" },
+  sign = { "atoll.secret", "sign" },
   signal = { "atoll.signals", "signal" },
   signals = { "atoll.signals", "signals" },
   stderr = { "atoll.core.stdio", "stderr", true },
@@ -63,6 +66,7 @@ local late = {
   stream = { "atoll.response", "stream" },
   text = { "atoll.response", "text" },
   topic = { "atoll.core.topic", "topic" },
+  verify = { "atoll.secret", "verify" },
 }
 
 local function late_value(self, name)

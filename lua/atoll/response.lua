@@ -95,10 +95,14 @@ function M.stream(fn, status, headers, trailers)
   return answer
 end
 
+-- What is to be done before the handler is ended so; sessions set it.
+M.before_halt = nil
+
 -- Ends the handler at once with these return values, from any depth.
 function M.halt(...)
   local first = ...
   if type(first) == "number" then check(first, nil, "halt") end
+  if M.before_halt then M.before_halt() end
   error(setmetatable({ n = select("#", ...), ... }, core.halt_metatable), 0)
 end
 

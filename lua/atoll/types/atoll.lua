@@ -8,6 +8,7 @@
 ---@field fs atoll.fs
 ---@field log atoll.log
 ---@field net atoll.net
+---@field password atoll.password
 ---@field stdin atoll.net.socket
 ---@field stdout atoll.net.socket
 ---@field stderr atoll.net.socket
@@ -62,6 +63,30 @@ function atoll.html(s, status, headers) end
 ---@return atoll.response
 ---@nodiscard
 function atoll.redirect(url, status) end
+
+---n random bytes, as they are or as a text.
+---@param n integer
+---@param encoding? "hex"|"base64url"
+---@return string
+---@nodiscard
+function atoll.random(n, encoding) end
+
+---The value with a proof behind it that it comes from who has the secret.
+---@param value string
+---@param secret string|string[]  32 bytes or more; the newest first
+---@param purpose? string
+---@return string
+---@nodiscard
+function atoll.sign(value, secret, purpose) end
+
+---The value of what atoll.sign gave for the same purpose and one of the secrets; else
+---nil.
+---@param signed string?
+---@param secrets string|string[]
+---@param purpose? string
+---@return string?
+---@nodiscard
+function atoll.verify(signed, secrets, purpose) end
 
 ---The value of a Set-Cookie header, as res:cookie() sends it.
 ---@param name string
