@@ -1,6 +1,7 @@
 #include "api/websocket_lua.h"
 
 #include "api/buffer_lua.h"
+#include "api/sender_lua.h"
 #include "api/socket_lua.h"
 #include "api/timer_lua.h"
 #include "base/check.h"
@@ -12,8 +13,9 @@
 
 enum { MAGIC = 0x7773686c };
 
-static const char NAME[] = "atoll.websocket", WRITER[] = "atoll.websocket.writer",
-                  AWAY[] = "the WebSocket was transferred";
+static const char NAME[] = "atoll.websocket", WRITER[] = "atoll.websocket.writer";
+
+const char websocket_away[] = "the WebSocket was transferred";
 
 /* A fiber that waits until the peer has read more. */
 struct writer {
@@ -40,8 +42,14 @@ void websocket_hold(struct websocket_handle *h, struct websocket *w) {
 struct websocket_handle *websocket_check(lua_State *L, int index) {
     struct websocket_handle *h = luaL_checkudata(L, index, NAME);
     MAGIC_CHECK(h, MAGIC);
-    if (h->away) luaL_error(L, "%s", AWAY);
+    if (h->away) luaL_error(L, "%s", websocket_away);
     return h;
+}
+
+bool websocket_is_awaited(const struct websocket_handle *h) {
+    for (const struct link *l = h->writers.next; l != &h->writers; l = l->next)
+        if (waiter_is_set(&LIST_OF(l, struct writer, link)->waiter)) return true;
+    return false;
 }
 
 static void wake_writers(struct websocket_handle *h) {
@@ -115,7 +123,7 @@ static int give(lua_State *L, struct websocket_handle *h) {
 static int receiving(lua_State *L, int status, lua_KContext deadline) {
     bool late = sched_is_late(L, status, deadline);
     struct websocket_handle *h = lua_touserdata(L, 1);
-    if (h->away) return luaL_error(L, "%s", AWAY);
+    if (h->away) return luaL_error(L, "%s", websocket_away);
     if (h->w && h->w->first) return give(L, h);
     if (!h->w || h->w->ended) {
         if (h->w) websocket_answer(h->w);
@@ -157,7 +165,7 @@ static int ws_messages(lua_State *L) {
 static int sent(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     struct websocket_handle *h = lua_touserdata(L, 1);
-    if (h->away) return luaL_error(L, "%s", AWAY);
+    if (h->away) return luaL_error(L, "%s", websocket_away);
     if (!h->w || h->w->state != WEBSOCKET_OPEN) return socket_failure(L, ERR_CLOSED);
     if (websocket_is_full(h->w)) {
         sched_check_waitable(L);
@@ -255,7 +263,7 @@ static int get(lua_State *L) {
     lua_pushvalue(L, 2);
     int type = lua_rawget(L, lua_upvalueindex(1));
     if (type != LUA_TNUMBER) return 1; /* a method, or nil */
-    if (h->away) return luaL_error(L, "%s", AWAY);
+    if (h->away) return luaL_error(L, "%s", websocket_away);
     struct websocket *w = h->w;
     switch ((enum field)lua_tointeger(L, -1)) {
     case F_CODE:
@@ -286,8 +294,10 @@ static int describe(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"close", ws_close},     {"messages", ws_messages}, {"ping", ws_ping},
-    {"receive", ws_receive}, {"send", ws_send},         {NULL, NULL},
+    {"close", ws_close}, {"messages", ws_messages},
+    {"ping", ws_ping},   {"receive", ws_receive},
+    {"send", ws_send},   {"transfer", sender_transfer},
+    {NULL, NULL},
 };
 
 static const luaL_Reg metamethods[] = {{"__close", handle_close},
@@ -301,6 +311,7 @@ int luaopen_atoll_core_websocket(lua_State *L) {
     lua_setfield(L, -2, "__gc");
     luaL_newmetatable(L, NAME);
     luaL_setfuncs(L, metamethods, 0);
+    cargo_mark(L, &websocket_cargo);
     luaL_newlib(L, methods);
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         lua_pushinteger(L, fields[i].field);

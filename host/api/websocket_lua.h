@@ -10,6 +10,7 @@
 
 #include "api/request_lua.h"
 #include "http/websocket.h"
+#include "isolate/cargo.h"
 
 struct websocket_handle {
     uint32_t magic;
@@ -18,8 +19,10 @@ struct websocket_handle {
     bool resumed;        /* came from an older generation */
     uint16_t code;       /* of its end, once w is NULL */
     char *reason;        /* the same */
+    struct front *front; /* that it was of before it was transferred */
     struct fiber *fiber; /* the handler's, or NULL */
     int arguments;       /* with which that is to be begun; 0 once it was */
+    bool served;         /* a handler was begun for it, perhaps it has ended */
     struct waiter reader;
     struct link writers; /* struct writer */
 };
@@ -37,6 +40,14 @@ struct websocket_handle *websocket_check(lua_State *L, int index);
 /* The handle lets go of its socket, closing it if it is open, and keeps how it ended.
  */
 void websocket_let_go(struct websocket_handle *h, unsigned code);
+
+/* Whether a fiber waits to send. */
+bool websocket_is_awaited(const struct websocket_handle *h);
+
+/* What using a handle raises whose socket was transferred. */
+extern const char websocket_away[];
+
+extern const struct cargo_kind websocket_cargo;
 
 /* ---- a server's ---- */
 

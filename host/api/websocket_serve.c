@@ -41,6 +41,9 @@ static void push_kept(lua_State *L, int index) {
 enum { CACHE = 1, REQUEST };
 
 static void make_request(lua_State *L, int kept, const struct record *record) {
+    lua_getglobal(L, "require"); /* the methods that are written in Lua */
+    lua_pushliteral(L, "atoll.request");
+    lua_call(L, 1, 0);
     void *room = lua_newuserdatauv(L, record_room(record), 1);
     int keepsake = lua_gettop(L);
     luaL_setmetatable(L, KEEPSAKE);
@@ -218,6 +221,7 @@ static int begin(struct websocket_handle *h, struct exchange *x, lua_State *L,
     if (err) goto fail;
     websocket_hold(h, w);
     h->fiber = f;
+    h->served = true;
     lua_pushcfunction(f->co, serve);
     lua_xmove(L, f->co, 3);
     h->arguments = 3;

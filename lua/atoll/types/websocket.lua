@@ -37,3 +37,11 @@ function websocket:ping(data) end
 ---@param reason? string  at most 123 bytes
 ---@return true
 function websocket:close(code, reason) end
+
+---Gives it to another isolate, with all that has come and all that is unsent; this
+---handle raises then. What nobody takes stays.
+---@async
+---@param to atoll.sender|atoll.isolate|string
+---@param timeout? number
+---@return true?, string?, string?
+function websocket:transfer(to, timeout) end
