@@ -86,7 +86,7 @@ test: ## set up, build, and run every check and spec
 build: $(ATOLL) ## build the program: build/<flavour>/atoll
 unit: $(B)/unit-tests ## run the unit tests of the pure rooms (UNIT=name)
 	@$(B)/unit-tests $(UNIT)
-spec: $(ATOLL) $(B)/faults.so ## run the specs in the program (SPECS=spec/some_spec.lua)
+spec: $(ATOLL) $(B)/faults.so $(B)/crash.so ## run the specs in the program (SPECS=spec/some_spec.lua)
 	ATOLL=$(abspath $(ATOLL)) $(BUSTED) $(SPECS)
 
 check: lint $(ATOLL) ## lint, headers alone, luacheck, clang-format, generated files
@@ -131,11 +131,11 @@ $(B)/embed: contrib/embed.c $(B)/flags
 $(ATOLL): $(OBJS) $(B)/objects
 	$(LINK) $(ATOLL_LINK)
 
-# What makes system calls fail, for specs.
-$(B)/faults.so: spec/shim/faults.c $(B)/flags
+# What makes system calls fail, and a module that crashes, for specs.
+$(B)/faults.so $(B)/crash.so: $(B)/%.so: spec/shim/%.c $(B)/flags
 	@echo '  ld $@'
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -shared -fvisibility=hidden \
-	    $(WARNINGS) -o $@ $< -ldl
+	    $(LUA_FLAGS) $(WARNINGS) -o $@ $< -ldl
 
 $(B)/unit-tests: $(UNIT_OBJS) $(B)/objects
 $(B)/unit-tests: private LIBS := -lev

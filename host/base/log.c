@@ -137,6 +137,10 @@ void log_set_thread_name(const char *name) {
     thread_name = name;
 }
 
+const char *log_thread_name(void) {
+    return thread_name;
+}
+
 static void write_now(struct span line) {
     pthread_mutex_lock(&the.direct);
     int64_t until = clock_ns() + DIRECT_WAIT_MS * CLOCK_MS;

@@ -49,6 +49,7 @@ bool log_on(enum log_level level);
 
 /* What events of this thread begin with ("isolate 1"); not copied; NULL for nothing. */
 void log_set_thread_name(const char *name);
+const char *log_thread_name(void);
 
 /* One event in one line, whatever the arguments hold. errno stays as it was. */
 __attribute__((format(printf, 2, 3))) void log_event(enum log_level level,

@@ -1,6 +1,7 @@
 #include "isolate/isolate.h"
 
 #include "base/check.h"
+#include "base/crash.h"
 #include "base/log.h"
 #include "isolate/slice.h"
 
@@ -24,6 +25,7 @@ static void *run(void *data) {
     struct isolate *i = data;
     pthread_setname_np(pthread_self(), i->name);
     log_set_thread_name(i->name);
+    crash_begin(i);
     if (i->begin) i->begin(i);
     loop_run(&i->loop);
     struct link *first;
@@ -39,6 +41,7 @@ static void *run(void *data) {
         generation_free(g);
     }
     i->current = i->next = NULL;
+    crash_end();
     return NULL;
 }
 

@@ -276,3 +276,8 @@ int bequest_take(struct bequest *b, struct problem *p) {
     }
     return 0;
 }
+
+void bequest_done(struct bequest *b) {
+    free(b->kept);
+    free(b->text);
+}

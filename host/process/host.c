@@ -1,10 +1,12 @@
 #include "process/host.h"
 
 #include "base/check.h"
+#include "base/crash.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "process/appdir.h"
 #include "process/jobs.h"
+#include "process/scene.h"
 #include "process/sockets.h"
 #include "process/ushers.h"
 
@@ -394,6 +396,7 @@ int host_main(struct heritage *heritage) {
     for (size_t i = 0; i < heritage->listeners.count; i++)
         listening += (int)heritage->listeners.at[i].count;
     h.descriptors = fd_count();
+    crash_install(heritage->report, scene_describe);
     int err = log_start();
     if (err == 0) err = loop_init(&h.loop);
     if (err) {
@@ -422,6 +425,7 @@ int host_main(struct heritage *heritage) {
     sockets_close(&heritage->listeners);
     loop_done(&h.loop);
     log_stop(SECOND); /* what is said now is written at once */
+    crash_end();
     if (h.ready) say_goodbye(&h, listening);
     return h.code;
 }

@@ -261,7 +261,7 @@ static void upgrade_if_ready(struct hosts *h) {
 /* ---- a host's death ---- */
 
 static void tried_ended(struct hosts *h, const char *how, const char *report) {
-    char why[4400];
+    char why[REPORT_MAX + 200];
     if (!h->upgrade_before) return;
     snprintf(why, sizeof why, "upgrade failed, what runs goes on: the new host %s%s%s",
              how, *report ? "\n" : "", report);
@@ -293,20 +293,22 @@ static void ended_at_first(struct hosts *h, struct process *c, int status,
     give_up(h, code ? code : EX_SOFTWARE);
 }
 
-static void restart(struct process *c, pid_t pid, bool was_ready, const char *how,
-                    const char *report) {
-    char when[24] = "now", text[4400];
+static void restart(struct hosts *h, struct process *c, pid_t pid, bool was_ready,
+                    const char *how, const char *report) {
+    char when[24] = "now", count[32] = "", text[REPORT_MAX + 200];
     if (was_ready && clock_ns() - c->ready_at >= HEALTHY) c->delay = 0;
     if (c->delay)
         snprintf(when, sizeof when, "in %.1f s", (double)c->delay / CLOCK_SECOND);
-    snprintf(text, sizeof text, "host %ld %s; restarting %s%s%s", (long)pid, how, when,
-             *report ? "\n" : "", report);
+    if (h->heritage.restarts)
+        snprintf(count, sizeof count, " (restart %u)", h->heritage.restarts + 1);
+    snprintf(text, sizeof text, "host %ld %s; restarting %s%s%s%s", (long)pid, how,
+             when, count, *report ? "\n" : "", report);
     log_lines(LEVEL_ERROR, SPAN(""), span_str(text));
     come_again(c);
 }
 
 static void host_ended(struct hosts *h, struct process *c, int status) {
-    char how[64], report[4096];
+    char how[64], report[REPORT_MAX];
     pid_t pid = c->pid;
     hosts_read(h, c); /* what it said last */
     process_death(status, how, sizeof how);
@@ -325,7 +327,7 @@ static void host_ended(struct hosts *h, struct process *c, int status) {
         ended_at_first(h, c, status, how, report);
     } else {
         process_over(c);
-        restart(c, pid, was_ready, how, report);
+        restart(h, c, pid, was_ready, how, report);
         reload_over(h, false);
     }
 }

@@ -237,6 +237,7 @@ int main(int argc, char **argv) {
     int code =
         bequest_take(&g.bequest, &p) < 0 ? refuse(&g, &p) : run(&g, argc, argv, &p);
     forget(&g);
+    bequest_done(&g.bequest);
     options_done(&g.options);
     if (fflush(stdout) != 0 && code == 0) code = EX_IOERR;
     return code;
