@@ -71,6 +71,11 @@ describe("types", function()
     assert.same(functions_of(require "atoll.http", {}), declared("http", "http%."))
   end)
 
+  it("have all of the websocket client", function()
+    assert.same(functions_of(require "atoll.websocket", {}),
+      declared("websocket_client", "client%."))
+  end)
+
   it("have all of fs and of its files", function()
     assert.same(functions_of(atoll.fs, {}), declared("fs", "fs%."))
     local file <close> = assert(atoll.fs.open "/dev/null")

@@ -8,6 +8,7 @@
 #include "api/net_lua.h"
 #include "api/serve_lua.h"
 #include "api/websocket_lua.h"
+#include "api/ws_client_lua.h"
 
 #include <lauxlib.h>
 
@@ -38,6 +39,7 @@ static const luaL_Reg modules[] = {
     {"atoll.core.topic", luaopen_atoll_core_topic},
     {"atoll.core.ticker", luaopen_atoll_ticker},
     {"atoll.core.websocket", luaopen_atoll_core_websocket},
+    {"atoll.core.ws_client", luaopen_atoll_core_ws_client},
     {"atoll.fs", luaopen_atoll_fs},
     {"atoll.json", luaopen_atoll_json},
     {"atoll.net", luaopen_atoll_net},

@@ -67,6 +67,7 @@ local late = {
   text = { "atoll.response", "text" },
   topic = { "atoll.core.topic", "topic" },
   verify = { "atoll.secret", "verify" },
+  websocket = { "atoll.websocket" },
 }
 
 local function late_value(self, name)

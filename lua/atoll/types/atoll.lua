@@ -4,6 +4,7 @@
 ---@class atoll
 ---@field version string
 ---@field http atoll.http
+---@field websocket atoll.websocket.client
 ---@field json atoll.json
 ---@field fs atoll.fs
 ---@field log atoll.log
