@@ -107,6 +107,16 @@ return {
   -- without it in $TMPDIR or /tmp.
   -- form_directory = "",
 
+  -- Compress answers (gzip, br) for clients that accept it.
+  -- compression = false,
+
+  -- Bytes of a body from which on it is compressed.
+  -- compress_min = "1K",
+
+  -- Types that are compressed, separated by blanks; one may begin or end with
+  -- a star.
+  -- compress_types = "text/* *+json *+xml application/json application/jsonl application/javascript application/xml application/yaml application/wasm application/x-ndjson image/svg+xml image/x-icon image/bmp font/ttf font/otf",
+
   -- Which symlinks are followed among the files of public/ and app:static:
   -- those that lead to what is in the same directory, none, or all.
   -- One of inside|none|anywhere.

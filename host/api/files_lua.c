@@ -141,11 +141,8 @@ static int go_on_k(lua_State *L, int status, lua_KContext context) {
 }
 
 static int go_on(lua_State *L, struct request *r, enum file_step step) {
-    switch (step) {
-    case FILE_WAIT: return sched_park(L, &r->output, 0, go_on_k, 0);
-    case FILE_TURN: return sched_park(L, NULL, 1, go_on_k, 0);
-    default: return 0;
-    }
+    if (step == FILE_DONE) return 0;
+    return response_wait(L, r, step == FILE_WAIT ? IO_AGAIN : IO_OK, go_on_k, 0);
 }
 
 /* Looks for it now. */

@@ -49,8 +49,8 @@ static int write_k(lua_State *L, int status, lua_KContext context) {
         if (io == IO_FAIL) break;
         sent += taken;
         r->in_piece = sent < len;
-        if (io == IO_AGAIN)
-            return sched_park(L, &r->output, 0, write_k, (lua_KContext)sent);
+        if (io == IO_AGAIN || sent < len)
+            return response_wait(L, r, io, write_k, (lua_KContext)sent);
     }
     lua_pushnil(L);
     lua_pushstring(L, err_text(ERR_CLOSED));
@@ -160,6 +160,8 @@ static int res_set(lua_State *L) {
         request_cache(L, 1);
         lua_pushvalue(L, 4);
         lua_setfield(L, -2, "headers_out");
+    } else if (strcmp(key, "compress") == 0) {
+        r->x->plain = !lua_toboolean(L, 4);
     } else {
         return luaL_error(L,
                           "res.%s cannot be set; res.status, res.headers and "

@@ -145,6 +145,12 @@ void response_end(lua_State *L, struct request *r) {
 
 /* ---- bodies ---- */
 
+int response_wait(lua_State *L, struct request *r, enum io io, lua_KFunction k,
+                  lua_KContext context) {
+    if (io == IO_AGAIN) return sched_park(L, &r->output, 0, k, context);
+    return sched_park(L, NULL, 1, k, context);
+}
+
 /* Sends the string at index `context`, from r->sent on; then ends the response. */
 static int whole_k(lua_State *L, int status, lua_KContext context) {
     (void)status;
@@ -156,7 +162,7 @@ static int whole_k(lua_State *L, int status, lua_KContext context) {
             exchange_body(r->x, span_of(text.at + r->sent, text.len - r->sent), &taken);
         if (io == IO_FAIL) return 0;
         r->sent += taken;
-        if (r->sent < text.len) return sched_park(L, &r->output, 0, whole_k, context);
+        if (r->sent < text.len) return response_wait(L, r, io, whole_k, context);
     }
     response_end(L, r);
     return 0;
@@ -170,6 +176,7 @@ static int send_bytes(lua_State *L, struct request *r, struct answer *a, int ind
     if (err && err != ERR_CLOSED) return luaL_error(L, "%s", err_text(err));
     if (err || taken == bytes.len) return 0;
     r->sent = taken;
+    if (r->x->packing) return whole_k(L, LUA_OK, index); /* it may take more at once */
     return sched_park(L, &r->output, 0, whole_k, index);
 }
 
@@ -196,6 +203,7 @@ static int send_json(lua_State *L, struct request *r, struct answer *a, int inde
         lua_pushlstring(L, text.at + taken, text.len - taken);
         r->sent = 0;
         buf_reset(&r->scratch);
+        if (r->x->packing) return whole_k(L, LUA_OK, lua_gettop(L));
         return sched_park(L, &r->output, 0, whole_k, lua_gettop(L));
     }
     buf_reset(&r->scratch);
@@ -226,7 +234,8 @@ static int pieces_k(lua_State *L, int status, lua_KContext context) {
                 exchange_body(r->x, span_of(piece + r->sent, len - r->sent), &taken);
             if (io == IO_FAIL) return 0;
             r->sent += taken;
-            if (io == IO_AGAIN) return sched_park(L, &r->output, 0, pieces_k, context);
+            if (io == IO_AGAIN || r->sent < len)
+                return response_wait(L, r, io, pieces_k, context);
         }
         lua_settop(L, fn);
         lua_pushvalue(L, fn);
@@ -323,7 +332,7 @@ static int send_body(lua_State *L, struct request *r, struct answer *a) {
 /* A response object: {status, headers, type, body | run | file}, read without
  * metamethods. */
 static int send_answer(lua_State *L, struct request *r, struct answer *a, int object) {
-    luaL_checkstack(L, 9, "response");
+    luaL_checkstack(L, 10, "response");
     int extra = a->headers, sent;
     lua_pushliteral(L, "status");
     if (lua_rawget(L, object) == LUA_TNUMBER && !a->status)
@@ -341,6 +350,9 @@ static int send_answer(lua_State *L, struct request *r, struct answer *a, int ob
     lua_pushliteral(L, "trailers");
     if (lua_rawget(L, object) == LUA_TTABLE) trailers_set(L, r, lua_gettop(L));
     lua_pop(L, 1);
+    lua_pushliteral(L, "compress");
+    if (lua_rawget(L, object) == LUA_TBOOLEAN && !lua_toboolean(L, -1))
+        r->x->plain = true;
     lua_pushliteral(L, "file");
     int file = lua_rawget(L, object) == LUA_TUSERDATA ? lua_gettop(L) : 0;
     a->type = a->body || runs ? RESPONSE_TEXT : (struct span){NULL, 0};

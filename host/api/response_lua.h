@@ -45,6 +45,11 @@ void response_head(lua_State *L, struct request *r, const struct answer *a,
 /* The answer is complete: its trailers, and the end; raises. */
 void response_end(lua_State *L, struct request *r);
 
+/* `return` this after a piece of the body was taken in part: for the client, or only
+ * for the others' turn. */
+int response_wait(lua_State *L, struct request *r, enum io io, lua_KFunction k,
+                  lua_KContext context);
+
 int luaopen_atoll_core_response(lua_State *L);
 
 #endif

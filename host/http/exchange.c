@@ -4,6 +4,7 @@
 #include "http/file.h"
 #include "http/front.h"
 #include "http/h1.h"
+#include "http/packing.h"
 
 #include <stdlib.h>
 
@@ -20,6 +21,9 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
         if (!x) return NULL;
         x->head.field_capacity = (uint16_t)fields;
         x->head.known_len = 0;
+        x->forced = false; /* these three are so at the end of each */
+        x->sending = NULL;
+        x->packing = NULL;
     }
     f->exchanges++;
     unsigned capacity = x->head.field_capacity;
@@ -55,15 +59,17 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
     x->framing = HTTP1_NO_BODY;
     x->length = x->sent = 0;
     buf_init(&x->fields);
-    x->close = false;
-    x->sending = NULL;
+    x->close = x->plain = false;
     x->remote = (struct span){NULL, 0};
     x->socket = NULL;
     return x;
 }
 
 static void clear(struct exchange *x) {
-    if (__builtin_expect(x->sending != NULL, 0)) file_done(x);
+    if (__builtin_expect(((uintptr_t)x->sending | (uintptr_t)x->packing) != 0, 0)) {
+        if (x->sending) file_done(x);
+        if (x->packing) packing_done(x);
+    }
     arena_reset(&x->arena);
     buf_reset(&x->body);
     buf_reset(&x->trailers);
@@ -227,7 +233,9 @@ int exchange_head(struct exchange *x, int status, struct span type, int64_t leng
     if (x->phase != X_HEAD) return -EALREADY;
     x->status = status;
     bool head_only = span_eq(head_method(&x->head), SPAN("HEAD"));
-    if (http1_bodiless(status)) {
+    if (x->front->limits.compress && packing_begin(x, status, type, length)) {
+        /* fields and framing are set */
+    } else if (http1_bodiless(status)) {
         x->framing = HTTP1_NO_BODY;
         type.len = 0;
     } else if (status == 205) { /* a body's length is told, and is 0: 15.3.6 */
@@ -244,7 +252,10 @@ int exchange_head(struct exchange *x, int status, struct span type, int64_t leng
     }
     if (x->framing == HTTP1_UNTIL_CLOSE) x->close = true;
     int err = x->wire->head(x, type);
-    if (err) return err;
+    if (err) {
+        if (x->packing) packing_done(x);
+        return err;
+    }
     x->phase = X_SENDING;
     if (head_only) x->framing = HTTP1_NO_BODY;
     buf_reset(&x->fields);
@@ -257,6 +268,7 @@ enum io exchange_body(struct exchange *x, struct span piece, size_t *taken) {
     if (exchange_gone(x) || x->phase == X_DONE) return IO_FAIL;
     CHECK(x->phase == X_SENDING);
     if (x->framing == HTTP1_NO_BODY || piece.len == 0) return IO_OK;
+    if (x->packing) return packing_body(x, piece, taken);
     if (x->framing == HTTP1_LENGTH) {
         /* Never more than was declared: it would be taken for the next answer. */
         if (piece.len > x->length) piece.len = (size_t)x->length;
@@ -289,6 +301,9 @@ int exchange_answer(struct exchange *x, int status, struct span type, struct spa
     *taken = body.len;
     if (exchange_gone(x)) return ERR_CLOSED;
     if (x->phase != X_HEAD) return -EALREADY;
+    if (__builtin_expect(x->front->limits.compress, 0) &&
+        packing_answer(x, status, type, body))
+        return 0;
     if (!http1_bodiless(status) && status != 205 &&
         !span_eq(head_method(&x->head), SPAN("HEAD"))) {
         x->status = status;
@@ -336,7 +351,8 @@ int exchange_trailer(struct exchange *x, struct span name, struct span value) {
 void exchange_end(struct exchange *x) {
     if (exchange_gone(x) || x->phase == X_DONE) return;
     CHECK(x->phase == X_SENDING);
-    if (x->framing == HTTP1_LENGTH && x->length > 0) {
+    if ((x->packing && !packing_end(x)) ||
+        (x->framing == HTTP1_LENGTH && x->length > 0)) {
         exchange_abort(x);
         return;
     }

@@ -105,9 +105,12 @@ struct exchange {
     uint64_t sent;     /* body bytes */
     struct buf fields; /* "Name: value CRLF" lines of the app's; then its trailers */
     bool close;
+    bool plain;  /* not to be compressed */
+    bool forced; /* what is being sent is taken, however much is unsent */
     struct file_sending *sending; /* a file (file.h), or NULL */
     struct span remote;           /* of one made of a record; else empty */
     struct websocket *socket;     /* that its connection becomes, or NULL */
+    struct packing *packing;      /* compresses the body (packing.h), or NULL */
 
     struct head_field field_space[];
 };
@@ -163,7 +166,8 @@ void exchange_restart(struct exchange *x);
 int exchange_head(struct exchange *x, int status, struct span type, int64_t length);
 
 /* Sends a piece of the body. *taken says how much of it; with IO_AGAIN the rest (maybe
- * nothing) must wait for drained. IO_FAIL: the client is gone. A body that a HEAD
+ * nothing) must wait for drained, with IO_OK until others had their turn. IO_FAIL: the
+ * client is gone. A body that a HEAD
  * request or the status does not allow is taken and dropped. */
 enum io exchange_body(struct exchange *x, struct span piece, size_t *taken);
 
@@ -173,7 +177,7 @@ enum io exchange_file(struct exchange *x, int file, uint64_t at, size_t n,
                       size_t *taken);
 
 /* Sends a whole answer: head and body, and the end when all of the body was taken. If
- * *taken is less, the rest must wait for drained and go on with exchange_body. When the
+ * *taken is less, the rest goes on with exchange_body. When the
  * body could not be sent *taken is all of it, and what is left is to end. Returns what
  * exchange_head does. */
 int exchange_answer(struct exchange *x, int status, struct span type, struct span body,

@@ -8,10 +8,12 @@
 #include "codec/range.h"
 #include "http/exchange.h"
 #include "http/front.h"
+#include "http/packing.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* PIECE: of a file, until others have their turn. */
 enum { PIECE = 256 * 1024, BOUNDARY = 40, PART_HEAD = 320, TYPE_MAX = 128 };
@@ -26,6 +28,7 @@ struct file_sending {
     uint64_t at, left;    /* of the range that is being sent */
     struct span text;     /* to be sent before that */
     struct span type;     /* of the file */
+    char *piece;          /* where it is read to be compressed, or NULL */
     struct range ranges[RANGES_MAX];
     char head[PART_HEAD], boundary[BOUNDARY];
 };
@@ -205,10 +208,6 @@ static int field(struct exchange *x, struct span name, struct span value) {
     return exchange_field(x, name, value);
 }
 
-static int vary(struct exchange *x) {
-    return exchange_field(x, SPAN("Vary"), SPAN("Accept-Encoding"));
-}
-
 /* The app's validators, or the file's. */
 static void validate(struct exchange *x, const struct open_file *f, char tag[64],
                      struct validators *v) {
@@ -312,6 +311,25 @@ static enum file_step cut(struct exchange *x, int error) {
     return FILE_DONE;
 }
 
+/* At most n bytes of what is left are to be sent next. False with errno: it cannot be
+ * read; 0: it got shorter. */
+static bool read_piece(struct file_sending *s, size_t n) {
+    size_t have = 0;
+    if (n > s->left) n = (size_t)s->left;
+    while (have < n) {
+        ssize_t got =
+            pread(s->file->fd, s->piece + have, n - have, (off_t)(s->at + have));
+        if (got < 0 && errno == EINTR) continue;
+        if (got == 0) errno = 0;
+        if (got <= 0) return false;
+        have += (size_t)got;
+    }
+    s->at += n;
+    s->left -= n;
+    s->text = span_of(s->piece, n);
+    return true;
+}
+
 enum file_step file_go_on(struct exchange *x) {
     struct file_sending *s = x->sending;
     size_t budget = PIECE, taken;
@@ -320,7 +338,7 @@ enum file_step file_go_on(struct exchange *x) {
             enum io io = exchange_body(x, s->text, &taken);
             s->text = span_of(s->text.at + taken, s->text.len - taken);
             if (io == IO_FAIL) return FILE_DONE;
-            if (s->text.len) return FILE_WAIT;
+            if (s->text.len) return io == IO_AGAIN ? FILE_WAIT : FILE_TURN;
         }
         if (!s->left) {
             if (next_range(s)) continue;
@@ -328,6 +346,11 @@ enum file_step file_go_on(struct exchange *x) {
             return FILE_DONE;
         }
         if (!budget) return FILE_TURN;
+        if (x->packing) {
+            if (!read_piece(s, PACKING_PIECE)) return cut(x, errno);
+            budget = 0;
+            continue;
+        }
         size_t n = s->left < budget ? (size_t)s->left : budget;
         enum io io = exchange_file(x, s->file->fd, s->at, n, &taken);
         int error = errno;
@@ -343,15 +366,35 @@ enum file_step file_go_on(struct exchange *x) {
 
 static enum file_step begin(struct exchange *x, int status, struct span type,
                             uint64_t length) {
+    const struct file_sending *s = x->sending;
+    if (!s->piece) x->plain = true;
     bool nothing = span_eq(head_method(&x->head), SPAN("HEAD"));
     int err = exchange_head(x, status, type, (int64_t)length);
     if (err == ERR_CLOSED) return FILE_DONE;
     if (err) return no_memory(x);
-    if (nothing || x->framing != HTTP1_LENGTH) {
+    if (nothing || x->framing == HTTP1_NO_BODY) {
         exchange_end(x);
         return FILE_DONE;
     }
     return file_go_on(x);
+}
+
+/* The whole of it, compressed on its way. */
+static enum file_step begin_packed(struct exchange *x, struct file_sending *s) {
+    uint64_t size = s->file->size;
+    bool short_one = size <= PACKING_WHOLE;
+    size_t taken;
+    s->count = 0;
+    s->left = size;
+    s->piece = arena_alloc(&x->arena, short_one ? (size_t)size : PACKING_PIECE);
+    if (!s->piece) return no_memory(x);
+    if (!short_one || span_eq(head_method(&x->head), SPAN("HEAD")))
+        return begin(x, 200, s->type, size);
+    if (!read_piece(s, (size_t)size)) return no_memory(x);
+    int err = exchange_answer(x, 200, s->type, s->text, &taken);
+    if (err && err != ERR_CLOSED) return no_memory(x);
+    s->text = span_of(s->text.at + taken, s->text.len - taken);
+    return s->text.len ? file_go_on(x) : FILE_DONE;
 }
 
 /* With 200, which may become 206, 304, 412 or 416. */
@@ -362,10 +405,16 @@ static enum file_step answer(struct exchange *x, struct file_sending *s,
     struct span method = head_method(&x->head), asked;
     bool get = span_eq(method, SPAN("GET"));
     unsigned from = 0;
+    bool ranged = get && head_find(&x->head, SPAN("Range"), &from, &asked);
+    enum coding packed = CODING_IDENTITY;
     validate(x, s->file, tag, &v);
     if (field(x, SPAN("ETag"), v.etag) || field(x, SPAN("Cache-Control"), cache) ||
-        (p->varies && vary(x)))
+        (p->varies && packing_vary(x)))
         return no_memory(x);
+    if (p->coding == CODING_IDENTITY)
+        packed = packing_choose(x, 200, s->type, (int64_t)s->file->size);
+    if (ranged) packed = CODING_IDENTITY; /* what is compressed anew has no bytes yet */
+    if (packed && packing_weaken(x)) return no_memory(x);
     if (get || span_eq(method, SPAN("HEAD"))) {
         enum condition condition = condition_check(&x->head, &v);
         if (condition == CONDITION_NOT_MODIFIED) return not_modified(x);
@@ -375,13 +424,14 @@ static enum file_step answer(struct exchange *x, struct file_sending *s,
         }
     }
     clock_imf(date, v.modified);
-    if (field(x, SPAN("Last-Modified"), span_of(date, sizeof date)) ||
-        field(x, SPAN("Accept-Ranges"), SPAN("bytes")) ||
+    if (field(x, SPAN("Last-Modified"), span_of(date, sizeof date)))
+        return no_memory(x);
+    if (packed) return begin_packed(x, s);
+    if (field(x, SPAN("Accept-Ranges"), SPAN("bytes")) ||
         field(x, SPAN("Content-Encoding"), coding_name(p->coding)))
         return no_memory(x);
     enum range_result result = RANGE_WHOLE;
-    if (get && head_find(&x->head, SPAN("Range"), &from, &asked) &&
-        condition_range(&x->head, &v))
+    if (ranged && condition_range(&x->head, &v))
         result = range_parse(asked, s->file->size, s->ranges, &s->count);
     if (result == RANGE_NONE && s->file->size) return not_satisfiable(x, s->file->size);
     if (result == RANGE_PARTS && s->count > 1 && s->type.len > TYPE_MAX)
@@ -417,7 +467,7 @@ enum file_step file_send(struct exchange *x, struct file_pick *p, int status,
     if (!s->type.at) return no_memory(x);
     if (status == 200) return answer(x, s, p, cache);
     if (field(x, SPAN("Content-Encoding"), coding_name(p->coding)) ||
-        (p->varies && vary(x)))
+        (p->varies && packing_vary(x)))
         return no_memory(x);
     s->ranges[0] = (struct range){0, s->file->size};
     s->count = 1;

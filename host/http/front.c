@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "http/h1.h"
 #include "http/loan.h"
+#include "http/packing.h"
 #include "http/shelf.h"
 
 #include <stdlib.h>
@@ -342,6 +343,7 @@ void front_done(struct front *f) {
         f->spare = c->last.spare;
         free(c);
     }
+    packing_kit_free(f->packing);
     free(f->listeners);
     tls_ctx_unref(f->tls);
     f->magic = 0;

@@ -26,6 +26,8 @@
 struct h1;
 struct lender;
 
+enum { FRONT_TYPES = 512 };
+
 struct front_limits {
     struct http1_limits head;
     uint64_t body_max;                                               /* bytes */
@@ -34,6 +36,9 @@ struct front_limits {
     uint32_t connections_max; /* of the whole crew; 0: no limit */
     uint32_t open_files;      /* kept open to be sent again; 0: none */
     struct websocket_limits websocket;
+    bool compress; /* answers of these types, from so many bytes on */
+    uint64_t compress_min;
+    char compress_types[FRONT_TYPES]; /* as of mime_matches */
 };
 
 enum { CREW_MAX = 1024, HAND_OVER_LEAD = 5, MOVE_LEAD = 2, ACCEPT_BATCH = 16 };
@@ -67,8 +72,9 @@ struct front {
     struct head_memo memo;
     struct exchange *pool;
     unsigned pool_count;
-    unsigned exchanges;  /* out of the pool */
-    struct shelf *shelf; /* of open files; NULL before the first */
+    unsigned exchanges;          /* out of the pool */
+    struct shelf *shelf;         /* of open files; NULL before the first */
+    struct packing_kit *packing; /* NULL before it is needed */
     uint64_t requests, id_base;
     struct access *access; /* NULL: no access log */
     struct tls_ctx *tls;   /* of all its listeners; NULL: plain */

@@ -80,10 +80,11 @@ static bool append(struct stream *s, const char *at, size_t n) {
     return true;
 }
 
-static enum io send_chunks(struct stream *s, struct span piece, size_t *taken) {
+static enum io send_chunks(struct stream *s, struct span piece, bool forced,
+                           size_t *taken) {
     enum { CHUNK = 64 * 1024 };
     while (*taken < piece.len) {
-        if (stream_full(s)) return IO_AGAIN;
+        if (stream_full(s) && !forced) return IO_AGAIN;
         size_t n = piece.len - *taken < CHUNK ? piece.len - *taken : CHUNK;
         char *to = stream_reserve(s, n + 20);
         if (!to) return IO_FAIL;
@@ -103,13 +104,13 @@ static enum io send_body(struct exchange *x, struct span piece, size_t *taken) {
     *taken = 0;
     touch(c);
     if (s->broken) return IO_FAIL;
-    if (x->framing == HTTP1_CHUNKED) return send_chunks(s, piece, taken);
-    if (piece.len >= DIRECT) {
+    if (x->framing == HTTP1_CHUNKED) return send_chunks(s, piece, x->forced, taken);
+    if (piece.len >= DIRECT && !x->forced) {
         enum io result = stream_send(s, piece.at, piece.len, taken);
         if (result == IO_FAIL) return result;
         return *taken < piece.len || stream_full(s) ? IO_AGAIN : IO_OK;
     }
-    if (stream_full(s)) return IO_AGAIN;
+    if (stream_full(s) && !x->forced) return IO_AGAIN;
     if (!append(s, piece.at, piece.len)) return IO_FAIL;
     *taken = piece.len;
     return stream_full(s) ? IO_AGAIN : IO_OK;

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,6 +91,8 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
                       .queue_max = bounded(s->websocket_queue),
                       .ping = ns(s->websocket_ping),
                       .patience = ns(s->websocket_timeout)},
+        .compress = s->compression,
+        .compress_min = s->compress_min,
     };
     CHECK(b->form_directory = strdup(s->form_directory));
     b->forms = (struct form_limits){
@@ -100,6 +103,8 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .part_max = s->form_part_max,
         .directory = b->form_directory,
     };
+    snprintf(b->limits.compress_types, sizeof b->limits.compress_types, "%s",
+             s->compress_types);
     return b;
 }
 

@@ -36,6 +36,7 @@ local atoll = {}
 ---@field status integer?
 ---@field type string?
 ---@field headers atoll.headers?
+---@field compress boolean?  false: sent as it is, whatever the settings say
 
 ---A new app.
 ---@return atoll.app

@@ -152,6 +152,7 @@ function request:respond(...) end
 ---@field headers atoll.headers  any case
 ---@field trailers table<string, string|false>  any case; declared if there before the head
 ---@field request atoll.request
+---@field compress boolean  false: sent as it is, whatever the settings say
 local res = {}
 
 ---Sends a piece of the body, the head first; waits while the client is slow.

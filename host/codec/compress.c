@@ -1,0 +1,129 @@
+#include "codec/compress.h"
+
+#include "base/err.h"
+
+#include <brotli/encode.h>
+#include <dlfcn.h>
+#include <pthread.h>
+
+enum {
+    ROOM = 4096, /* of the output, at least, at each step */
+    GZIP_LEVEL = 4,
+    GZIP_FORMAT = 16, /* added to the bits of the window */
+    BR_QUALITY = 2,
+    BR_WINDOW = 18,
+};
+
+#define BROTLI_FUNCTIONS(X)                                                            \
+    X(BrotliEncoderCompress)                                                           \
+    X(BrotliEncoderCreateInstance)                                                     \
+    X(BrotliEncoderSetParameter)                                                       \
+    X(BrotliEncoderCompressStream)                                                     \
+    X(BrotliEncoderHasMoreOutput)                                                      \
+    X(BrotliEncoderDestroyInstance)
+
+#define POINTER(f) __typeof__(f) *f;
+static struct {
+    bool there;
+    BROTLI_FUNCTIONS(POINTER)
+} lib;
+
+static void load(void) {
+    void *library = dlopen("libbrotlienc.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (!library) return;
+    bool all = true;
+#define FIND(f)                                                                        \
+    *(void **)&lib.f = dlsym(library, #f);                                             \
+    all = all && lib.f;
+    BROTLI_FUNCTIONS(FIND)
+    lib.there = all;
+}
+
+static bool has_brotli(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, load);
+    return lib.there;
+}
+
+bool packer_knows(enum coding c) {
+    return c == CODING_GZIP || (c == CODING_BR && has_brotli());
+}
+
+int packer_open(struct packer *p, enum coding c, enum pack_size size) {
+    bool whole = size == PACK_WHOLE;
+    if (c == CODING_BR) {
+        p->brotli = lib.BrotliEncoderCreateInstance(NULL, NULL, NULL);
+        if (!p->brotli) return ERR_MEMORY;
+        lib.BrotliEncoderSetParameter(p->brotli, BROTLI_PARAM_QUALITY, BR_QUALITY);
+        lib.BrotliEncoderSetParameter(p->brotli, BROTLI_PARAM_LGWIN, BR_WINDOW);
+    } else {
+        memset(&p->z, 0, sizeof p->z);
+        if (deflateInit2(&p->z, GZIP_LEVEL, Z_DEFLATED, GZIP_FORMAT + (whole ? 15 : 13),
+                         whole ? 8 : 6, Z_DEFAULT_STRATEGY) != Z_OK)
+            return ERR_MEMORY;
+    }
+    p->coding = c;
+    return 0;
+}
+
+void packer_again(struct packer *p) {
+    deflateReset(&p->z);
+}
+
+static int add_gzip(struct packer *p, struct span in, enum pack_how how,
+                    struct buf *out) {
+    static const int flushes[] = {
+        [PACK_MORE] = Z_NO_FLUSH, [PACK_FLUSH] = Z_SYNC_FLUSH, [PACK_END] = Z_FINISH};
+    p->z.next_in = (unsigned char *)(uintptr_t)in.at;
+    p->z.avail_in = (unsigned)in.len;
+    do {
+        char *to = buf_reserve(out, ROOM);
+        if (!to) return ERR_MEMORY;
+        size_t room = buf_room(out);
+        p->z.next_out = (unsigned char *)to;
+        p->z.avail_out = (unsigned)room;
+        deflate(&p->z, flushes[how]);
+        buf_commit(out, room - p->z.avail_out);
+    } while (p->z.avail_out == 0);
+    return 0;
+}
+
+static int add_br(struct packer *p, struct span in, enum pack_how how,
+                  struct buf *out) {
+    static const BrotliEncoderOperation operations[] = {
+        [PACK_MORE] = BROTLI_OPERATION_PROCESS,
+        [PACK_FLUSH] = BROTLI_OPERATION_FLUSH,
+        [PACK_END] = BROTLI_OPERATION_FINISH};
+    const uint8_t *from = (const uint8_t *)in.at;
+    size_t left = in.len;
+    do {
+        uint8_t *to = (uint8_t *)buf_reserve(out, ROOM);
+        if (!to) return ERR_MEMORY;
+        size_t room = buf_room(out), free = room;
+        if (!lib.BrotliEncoderCompressStream(p->brotli, operations[how], &left, &from,
+                                             &free, &to, NULL))
+            return ERR_MEMORY;
+        buf_commit(out, room - free);
+    } while (left || lib.BrotliEncoderHasMoreOutput(p->brotli));
+    return 0;
+}
+
+int packer_add(struct packer *p, struct span in, enum pack_how how, struct buf *out) {
+    return p->coding == CODING_BR ? add_br(p, in, how, out) : add_gzip(p, in, how, out);
+}
+
+void packer_close(struct packer *p) {
+    if (p->coding == CODING_BR) lib.BrotliEncoderDestroyInstance(p->brotli);
+    if (p->coding == CODING_GZIP) deflateEnd(&p->z);
+    p->coding = CODING_IDENTITY;
+}
+
+int pack_br(struct span in, struct buf *out) {
+    size_t room = in.len + in.len / 8 + 1024, n = room;
+    uint8_t *to = (uint8_t *)buf_reserve(out, room);
+    if (!to || !lib.BrotliEncoderCompress(BR_QUALITY, BR_WINDOW, BROTLI_MODE_TEXT,
+                                          in.len, (const uint8_t *)in.at, &n, to))
+        return ERR_MEMORY;
+    buf_commit(out, n);
+    return 0;
+}
