@@ -1,5 +1,6 @@
 -- Forms from outside: what browsers and curl send, cut anywhere, too large, broken off.
 local events = require "support.events"
+local faults = require "support.faults"
 local host = require "support.host"
 local wire = require "support.wire"
 
@@ -292,5 +293,39 @@ describe("a form", function()
     events.poll("the file to be removed", function()
       return files_in(directory .. "/temporary") == ""
     end)
+  end)
+end)
+
+describe("an upload to a full disk", function()
+  after_each(function()
+    wire.finish()
+    host.finish()
+  end)
+
+  it("is an error, and leaves nothing there", function()
+    local dir = host.directory()
+    assert(os.execute(("mkdir %s/temporary %s/saved"):format(dir, dir)))
+    local control = dir .. "/faults"
+    faults.make(control)
+    local h = host.start {
+      dir = "spec/apps/forms", set = { form_directory = dir .. "/temporary" },
+      env = faults.environment(os.getenv "ATOLL", control),
+    }
+    local full = faults.open(control)
+    local body = file("f", "x", ("y"):rep(250000)) .. "--B--"
+    for _, to in ipairs { "", "?to=" .. dir .. "/saved/x" } do
+      for n = 1, 3, 2 do
+        full:arm("pwrite", "ENOSPC", n)
+        local c = wire.connect(h)
+        local answer = c:ask(post("/save" .. to, body))
+        full:disarm "pwrite"
+        assert.equal(500, answer.status)
+        assert.equal("", files_in(dir .. "/saved") .. files_in(dir .. "/temporary"))
+        assert.equal("probe", c:ask("/probe").body)
+      end
+    end
+    full:close()
+    local _, count = wire.ask(h, "/events").body:gsub("saved nil [^\n]*ENOSPC", "")
+    assert.equal(4, count)
   end)
 end)

@@ -1,6 +1,8 @@
 -- Sessions as a browser sees them: cookies that it sends back, changes, or has stolen.
 local atoll = require "atoll"
+local host = require "support.host"
 local tempapp = require "tempapp"
+local wire = require "support.wire"
 
 local OLD, NEW = ("old secret "):rep(4), ("new secret "):rep(4)
 
@@ -349,6 +351,39 @@ describe("a session", function()
     ]]
     assert.truthy(app:request("GET", "/").body:find "there is no session here")
   end)
+end)
+
+describe("a session on a host", function()
+  after_each(function()
+    wire.finish()
+    host.finish()
+  end)
+
+  for _, store in ipairs { "cookie", "shared" } do
+    it("is the same in all isolates and after a reload, in store " .. store, function()
+      local h = host.start {
+        isolates = 2,
+        app = ([[app:use(require "atoll.session" { secret = %q, store = %q })
+          app:get("/", function(req)
+            req.session.n = (req.session.n or 0) + 1
+            return req.session.n .. " " .. require "atoll.core.host".isolate()
+          end)]]):format(NEW, store),
+      }
+      local jar, seen, connections = nil, {}, {}
+      for i = 1, 40 do
+        local c = connections[i] or wire.connect(h) -- for both isolates
+        connections[i] = c
+        local answer = c:ask("GET / HTTP/1.1\r\nHost: a\r\n"
+          .. (jar and "Cookie: " .. jar .. "\r\n" or "") .. "\r\n")
+        local n, isolate = answer.body:match "^(%d+) (%d+)$"
+        assert.equal(tostring(i), n)
+        seen[isolate] = true
+        jar = (answer.fields["set-cookie"] or jar):match "^[^;]*"
+        if i == 20 then assert.truthy(h:reload():find "serves") end
+      end
+      assert.is_true(seen["1"] and seen["2"])
+    end)
+  end
 end)
 
 describe("what is signed", function()
