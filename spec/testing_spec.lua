@@ -127,6 +127,20 @@ describe("testing", function()
       assert.same("/?z=1&y=1%202", seen.target)
     end)
 
+    it("with files in a form", function()
+      local seen = app:request("POST", "/", {
+        form = {
+          a = { filename = "\"x\"\n", type = "a/b", body = "3" }, b = { 1, "2" },
+        },
+      }):json()
+      local boundary = seen.type:match "^multipart/form%-data; boundary=([%w-]+)$"
+      assert.same(("--B\r\nContent-Disposition: form-data; name=\"a\"; "
+        .. "filename=\"%22x%22%0A\"\r\nContent-Type: a/b\r\n\r\n3\r\n--B\r\n"
+        .. "Content-Disposition: form-data; name=\"b\"\r\n\r\n1\r\n--B\r\n"
+        .. "Content-Disposition: form-data; name=\"b\"\r\n\r\n2\r\n--B--\r\n")
+        :gsub("%-%-B", function() return "--" .. boundary end), seen.body)
+    end)
+
     it("with headers of its own", function()
       local seen = app:request("POST", "/", {
         json = {}, headers = {

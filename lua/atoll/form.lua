@@ -267,8 +267,9 @@ end
 local function read_pairs(req, options, whole)
   local state = states[req]
   if state then return state.values end
-  local most = options.max_memory or limits.memory_max
-  local count = options.max_parts or limits.parts_max
+  local most, count = limits.memory_max, limits.parts_max
+  if options.max_memory then most = whole_number(options.max_memory, "max_memory") end
+  if options.max_parts then count = whole_number(options.max_parts, "max_parts") end
   check_charset(whole)
   if (tonumber(req.headers["content-length"]) or 0) > most then
     refuse(413, "the form has more than %d bytes", most)

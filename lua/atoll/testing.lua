@@ -1,6 +1,7 @@
 -- Tests of an app without a socket: the request is written as HTTP, the host reads and
 -- answers it as if it had come from a client, and the answer is taken apart here.
 local core = require "atoll.core.testing"
+local form_of = require "atoll.http.form"
 local json = require "atoll.json"
 local misuse = require "atoll.misuse"
 local url_of = require "atoll.http.url"
@@ -117,8 +118,7 @@ local function body_of(options)
   elseif options.json ~= nil then
     body, content_type = json.encode(options.json), "application/json"
   elseif options.form ~= nil then
-    body = url_of.encode(options.form)
-    content_type = "application/x-www-form-urlencoded"
+    body, content_type = form_of.encode(options.form)
   end
   return body, content_type
 end

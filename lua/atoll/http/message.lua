@@ -3,6 +3,7 @@
 local core = require "atoll.core.http"
 local crypto = require "atoll.core.crypto"
 local dial = require "atoll.http.dial"
+local form_of = require "atoll.http.form"
 local host = require "atoll.core.host"
 local json = require "atoll.json"
 local misuse = require "atoll.misuse"
@@ -38,7 +39,7 @@ function M.body_of(options)
   end
   if form == nil then return nil end
   misuse.expect("table", form, "form")
-  return url_of.encode(form), "application/x-www-form-urlencoded"
+  return form_of.encode(form)
 end
 
 local function length_of(method, body)

@@ -9,7 +9,7 @@ local http = {}
 ---@field query? table<string, any>  added to the URL
 ---@field body? string|number|table|fun(): string?  a table is sent as JSON
 ---@field json? any
----@field form? table<string, any>
+---@field form? table<string, any>  a file is { filename =, type =, body = }
 ---@field stream? boolean  the body is read later
 ---@field timeout? number  seconds for everything
 ---@field connect_timeout? number  10 unless given

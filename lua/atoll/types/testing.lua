@@ -17,7 +17,7 @@ local app = {}
 ---@field headers? atoll.headers
 ---@field body? string
 ---@field json? any
----@field form? table<string, any>
+---@field form? table<string, any>  a file is { filename =, type =, body = }
 ---@field query? table<string, any>
 
 ---@async
