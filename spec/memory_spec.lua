@@ -118,12 +118,15 @@ describe("a memory budget", function()
     local h = start()
     unavailable(wire.ask(h, "/leak"))
     replaced(h)
-    local began = atoll.now()
-    unavailable(wire.ask(h, "/leak"))
-    h:log_wait "out of memory: [^\n]*; its state is replaced soon, for it was only just"
+    local tries = 0
+    repeat -- the pause doubles until it is longer than this takes
+      unavailable(wire.ask(h, "/leak"))
+      h:log_wait "out of memory: [^\n]*; its state is replaced"
+      tries = tries + 1
+    until h.log:find "replaced soon, for it was only just now\n" or tries == 8
+    assert.truthy(tries < 8, h.log)
     assert.equal("well", wire.ask(h, "/").body)
-    h:log_wait("a new state of generation 1 serves", 20)
-    assert.truthy(atoll.now() - began > 0.2)
+    h:log_wait("a new state of generation 1 serves", 60)
   end)
 
   it("goes on being what it was when no new state can be made", function()

@@ -183,12 +183,8 @@ __attribute__((noinline)) static bool refuses(struct alloc *a, size_t more) {
     return over;
 }
 
-static inline bool allows(struct alloc *a, size_t more) {
-    return __builtin_expect(a->used + more <= a->ceiling, 1) || !refuses(a, more);
-}
-
 bool alloc_charge(struct alloc *a, size_t size) {
-    if (!allows(a, size)) return false;
+    if (a->used + size > a->ceiling && refuses(a, size)) return false;
     a->used += size;
     a->native += size;
     return true;
@@ -222,12 +218,15 @@ void *alloc_lua(void *data, void *block, size_t old_size, size_t new_size) {
         a->used += new_size;
         return block;
     }
-    if (new_size > old_size && !allows(a, new_size - old_size)) return NULL;
+    size_t used = a->used - old_size + new_size;
+    if (__builtin_expect(used > a->ceiling, 0) && new_size > old_size &&
+        refuses(a, new_size - old_size))
+        return NULL;
     void *result = old_size ? resize(a, block, old_size, new_size) : take(a, new_size);
     if (!result) {
         a->refused = new_size - old_size;
         return NULL;
     }
-    a->used += new_size - old_size;
+    a->used = used;
     return result;
 }
