@@ -246,3 +246,73 @@ describe("a spawned isolate's memory", function()
       .. ".*not enough memory.*\n8388608\n$"), out)
   end)
 end)
+
+describe("native memory", function()
+  it("is counted and collected: buffers that nobody has, and those in messages",
+    function()
+      command.begin()
+      command.write("main.lua", [[
+        local atoll = require "atoll"
+        local text = ("x"):rep(100000)
+        for i = 1, 10000 do atoll.buffer(text) end -- a gigabyte
+        collectgarbage()
+        local before = atoll.memory()
+        local held = atoll.buffer(("x"):rep(1 << 20))
+        assert(atoll.memory() - before >= 1 << 20)
+
+        local port = atoll.port()
+        port:sender():send(held)
+        held = nil
+        collectgarbage()
+        assert(atoll.memory() - before >= 1 << 20) -- it is in the port
+        assert(#port:receive() == 1 << 20)
+        collectgarbage()
+        assert(atoll.memory() - before < 1 << 20)
+
+        local list = {}
+        local ok, err = pcall(function()
+          for i = 1, 1000 do list[i] = atoll.buffer(text) end
+        end)
+        print(ok, err, #list > 200 and #list < 400)
+        list = nil
+        assert(#atoll.buffer(text) == 100000)
+      ]])
+      local code, out, err = command.atoll "run --memory 32M DIR/main.lua"
+      command.finish()
+      assert.same({ 0, "false\tnot enough memory\ttrue\n", "" }, { code, out, err })
+    end)
+
+  it("of unread messages is bounded: who sends more waits", function()
+    local port = atoll.port()
+    local sender, sent = port:sender(), 0
+    local text = ("x"):rep(1 << 20)
+    local task = atoll.spawn(function()
+      for i = 1, 40 do
+        sender:send(text)
+        sent = i
+      end
+    end)
+    for _ = 1, 10 do atoll.sleep(0) end
+    assert.equal(15, sent)
+    for i = 1, 40 do
+      assert.equal(#text, #port:receive(10))
+      assert.truthy(sent <= i + 16, sent)
+    end
+    task:join(10)
+    assert.equal("done", task:status())
+  end)
+
+  it("of one message may be more than that of many", function()
+    local port = atoll.port()
+    local sender = port:sender()
+    local large = ("x"):rep(17 << 20)
+    local task = atoll.spawn(function()
+      sender:send "small"
+      return sender:send(large)
+    end)
+    assert.same({ nil, "timed out", "ETIMEDOUT" }, { task:join(0.05) })
+    assert.equal("small", (port:receive(10)))
+    assert.is_true((task:join(10)))
+    assert.equal(#large, #port:receive(10))
+  end)
+end)

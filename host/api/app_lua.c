@@ -9,6 +9,7 @@
 #include "base/embedded.h"
 #include "base/log.h"
 #include "http/front.h"
+#include "isolate/budget.h"
 #include "isolate/gate.h"
 
 #include <lauxlib.h>
@@ -96,7 +97,7 @@ static void load_app(lua_State *L, struct app *app) {
 
 int app_open(lua_State *L, struct generation *g, void *data) {
     struct app *app = calloc(1, sizeof *app);
-    if (!app) return luaL_error(L, "not enough memory");
+    if (!app) return budget_raise(L);
     app->magic = MAGIC;
     app->options = data;
     list_init(&app->listeners);

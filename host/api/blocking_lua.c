@@ -158,8 +158,7 @@ static int dump(lua_State *L) {
     luaL_setmetatable(L, PARCEL);
     lua_toclose(L, -1);
     lua_pushvalue(L, 1);
-    if (lua_dump(L, add_code, code, false) != 0)
-        return luaL_error(L, "not enough memory");
+    if (lua_dump(L, add_code, code, false) != 0) return budget_raise(L);
     lua_pushlstring(L, buf_data(code), buf_len(code));
     return 1;
 }

@@ -1,6 +1,7 @@
 #include "api/buffer_lua.h"
 
 #include "isolate/cargo.h"
+#include "isolate/generation.h"
 
 #include <lauxlib.h>
 #include <stdatomic.h>
@@ -11,6 +12,7 @@ static const char NAME[] = "atoll.buffer";
 
 struct block {
     atomic_uint references;
+    struct alloc_tally *tally; /* of the state that has made it */
     size_t len;
     char bytes[];
 };
@@ -20,8 +22,10 @@ struct buffer {
 };
 
 static void unref(struct block *b) {
-    if (b && atomic_fetch_sub_explicit(&b->references, 1, memory_order_acq_rel) == 1)
-        free(b);
+    if (!b || atomic_fetch_sub_explicit(&b->references, 1, memory_order_acq_rel) != 1)
+        return;
+    alloc_tally_discharge(b->tally, b->len);
+    free(b);
 }
 
 static struct buffer *new_handle(lua_State *L) {
@@ -65,9 +69,14 @@ static int make(lua_State *L) {
     size_t len = 0;
     for (int i = 1; i <= n; i++) len += buffer_check_bytes(L, i).len;
     struct buffer *b = new_handle(L);
+    struct alloc_tally *tally = budget_charge_tally(L, len);
     struct block *block = b->block = malloc(sizeof *block + len);
-    if (!block) return luaL_error(L, "not enough memory");
+    if (!block) {
+        alloc_tally_discharge(tally, len);
+        return budget_raise(L);
+    }
     atomic_init(&block->references, 1);
+    block->tally = tally;
     block->len = len;
     char *to = block->bytes;
     for (int i = 1; i <= n; i++) {
@@ -146,9 +155,9 @@ static void *take(void *userdata) {
 }
 
 static void make_handle(lua_State *L, void *core) {
-    (void)core;
     luaL_requiref(L, "atoll.core.buffer", luaopen_atoll_core_buffer, 0);
     lua_pop(L, 1);
+    budget_tell(L, ((struct block *)core)->len);
     new_handle(L);
 }
 

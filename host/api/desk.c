@@ -82,7 +82,7 @@ struct port *desk_answers(lua_State *L, struct desk *d) {
     struct loop *l = loop_of(L);
     if (d->answers || !l) return d->answers;
     d->answers = port_new(l, UNBOUNDED, take_answers, d);
-    if (!d->answers) luaL_error(L, "not enough memory");
+    if (!d->answers) budget_raise(L);
     return d->answers;
 }
 
@@ -169,7 +169,7 @@ struct message *desk_pack(lua_State *L, struct desk *d, int index, int list) {
     struct port *reply = home ? desk_answers(L, d) : NULL;
     message_discard(d->packed);
     struct message *m = d->packed = message_new(buf_len(bytes), cargo);
-    if (!m) luaL_error(L, "not enough memory");
+    if (!m) budget_raise(L);
     if (m->len) memcpy(m->bytes, buf_data(bytes), m->len);
     if (m->len > KEEP || inner) buf_reset(bytes);
     m->home = home;

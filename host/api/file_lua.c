@@ -6,6 +6,7 @@
 #include "base/disk.h"
 #include "base/err.h"
 #include "base/fd.h"
+#include "isolate/budget.h"
 
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -372,7 +373,7 @@ static int opened(lua_State *L, int status, lua_KContext err) {
 static int open_with(lua_State *L, const char *path, int flags, mode_t mode,
                      size_t line_max) {
     struct task *t = task_push(L, NULL);
-    if (!(t->file = file_new(path))) return luaL_error(L, "not enough memory");
+    if (!(t->file = file_new(path))) return budget_raise(L);
     t->file->append = flags >= 0 && flags & O_APPEND;
     t->file->line_max = line_max;
     t->flags = flags;

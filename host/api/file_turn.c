@@ -142,7 +142,7 @@ static int came_back(lua_State *L, int status, lua_KContext err) {
 struct task *task_push(lua_State *L, struct file *f) {
     struct errand **handle = errand_push(L);
     struct task *t = calloc(1, sizeof *t);
-    if (!t) luaL_error(L, "not enough memory");
+    if (!t) budget_raise(L);
     t->errand.run = run_task;
     t->errand.drop = task_drop;
     t->file = f;

@@ -167,14 +167,14 @@ static void run(struct errand *e, struct pool_place *place) {
 static struct call *begin(lua_State *L, const char *path, const char *other) {
     struct errand **handle = errand_push(L);
     struct call *c = calloc(1, sizeof *c);
-    if (!c) luaL_error(L, "not enough memory");
+    if (!c) budget_raise(L);
     c->magic = MAGIC;
     c->errand.run = run;
     c->errand.drop = drop;
     *handle = &c->errand;
     c->path = path ? strdup(path) : NULL;
     c->other = other ? strdup(other) : NULL;
-    if ((path && !c->path) || (other && !c->other)) luaL_error(L, "not enough memory");
+    if ((path && !c->path) || (other && !c->other)) budget_raise(L);
     return c;
 }
 

@@ -198,7 +198,7 @@ static int fiber(lua_State *L) {
     luaL_checkstack(L, 2, NULL);
     app_push_request(L);
     if (!lua_isnil(L, -1)) return 1;
-    if (!lua_checkstack(f->co, 1)) return luaL_error(L, "not enough memory");
+    if (!lua_checkstack(f->co, 1)) return budget_raise(L);
     f->exposed = true;
     lua_pushthread(f->co);
     if (f->co != L) lua_xmove(f->co, L, 1);
@@ -229,7 +229,7 @@ static int log_text(lua_State *L) {
 
 /* Bytes in use, and the limit, if there is one. */
 static int memory(lua_State *L) {
-    const struct generation *g = generation_of(L);
+    struct generation *g = generation_of(L);
     lua_pushinteger(L, (lua_Integer)generation_bytes(g));
     if (!g->budget.limit) return 1;
     lua_pushinteger(L, (lua_Integer)g->budget.limit);

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "codec/http1_write.h"
+#include "isolate/budget.h"
 #include "isolate/sched.h"
 
 #include <lauxlib.h>
@@ -195,7 +196,7 @@ static int head(lua_State *L) {
         buf_append(&d->text, " ", 1) != 0 ||
         buf_append(&d->text, target.at, target.len) != 0 ||
         buf_append(&d->text, " HTTP/1.1\r\n", 11) != 0)
-        return luaL_error(L, "not enough memory");
+        return budget_raise(L);
     const char *name = "of the request", *why = write_defaults(L, d, has_own);
     if (!why && has_own) why = write_own(L, 4, d, &name);
     if (why) return complain(L, name, why);
@@ -204,7 +205,7 @@ static int head(lua_State *L) {
     if ((d->close && (why = write_field(d, SPAN("Connection"), SPAN("close")))) ||
         (d->expects && (why = write_field(d, SPAN("Expect"), SPAN("100-continue")))))
         return complain(L, name, why);
-    if (buf_append(&d->text, "\r\n", 2) != 0) return luaL_error(L, "not enough memory");
+    if (buf_append(&d->text, "\r\n", 2) != 0) return budget_raise(L);
     lua_pushlstring(L, buf_data(&d->text), buf_len(&d->text));
     lua_pushboolean(L, chunked);
     if (d->has_length)
@@ -223,12 +224,11 @@ static int trailers(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     struct draft *d = begin_draft(L);
-    if (buf_append(&d->text, "0\r\n", 3) != 0)
-        return luaL_error(L, "not enough memory");
+    if (buf_append(&d->text, "0\r\n", 3) != 0) return budget_raise(L);
     const char *why = write_own(L, 1, d, &name);
     if (!why && (d->close || d->expects || d->has_length)) why = "it is no trailer";
     if (why) return complain(L, name ? name : "of the trailers", why);
-    if (buf_append(&d->text, "\r\n", 2) != 0) return luaL_error(L, "not enough memory");
+    if (buf_append(&d->text, "\r\n", 2) != 0) return budget_raise(L);
     lua_pushlstring(L, buf_data(&d->text), buf_len(&d->text));
     return 1;
 }

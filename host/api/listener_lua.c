@@ -333,7 +333,7 @@ int listener_listen(lua_State *L) {
     const char *text = luaL_checkstring(L, 1);
     lua_settop(L, 2);
     struct listener *l = push_listener(L, false);
-    if (!(l->core = listening_new())) return luaL_error(L, "not enough memory");
+    if (!(l->core = listening_new())) return budget_raise(L);
     struct socket_options *options = &l->core->options;
     socket_read_options(L, 2, options, own);
     if (!lua_isnil(L, 2)) {

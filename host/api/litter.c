@@ -92,7 +92,7 @@ int litter_add(lua_State *L) {
     struct request *r = request_check(L, 1, true);
     const char *path = luaL_checklstring(L, 2, &n);
     struct litter *l = calloc(1, sizeof *l + n + 1);
-    if (!l) return luaL_error(L, "not enough memory");
+    if (!l) return budget_raise(L);
     l->magic = MAGIC;
     l->generation = generation_of(L);
     memcpy(l->path, path, n + 1);

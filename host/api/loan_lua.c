@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "http/front.h"
 #include "http/loan.h"
+#include "isolate/budget.h"
 #include "isolate/cargo.h"
 #include "isolate/gate.h"
 
@@ -77,7 +78,7 @@ static struct front *front_of(lua_State *L) {
     lua_pushliteral(L, "atoll.request");
     lua_call(L, 1, 0);
     struct guests *g = malloc(sizeof *g);
-    if (!g) luaL_error(L, "not enough memory");
+    if (!g) budget_raise(L);
     g->magic = MAGIC;
     front_init(&g->front, sched_of(L)->loop, NULL, limits, &app, NULL);
     access_init(&g->access,
@@ -329,7 +330,7 @@ static int handle(lua_State *L) {
         return luaL_error(L, "a fiber is reading or answering the request");
     if (r->x->phase != X_HEAD)
         return luaL_error(L, "the answer to the request has begun");
-    if (exchange_own(r->x) != 0) return luaL_error(L, "not enough memory");
+    if (exchange_own(r->x) != 0) return budget_raise(L);
     struct exchange *x = leave(r, REQUEST_HANDED_ON);
     x->handle = NULL;
     app_serve_later(x, generation_of(L), s);

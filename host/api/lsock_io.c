@@ -1,6 +1,7 @@
 #include "api/lsock_io.h"
 
 #include "base/err.h"
+#include "isolate/budget.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -118,7 +119,7 @@ static void consume(struct lsock *s, size_t n) {
 static int received(lua_State *L, struct lsock *s, const struct wanted *w, int err) {
     size_t all = buf_len(&s->in);
     if (err == ERR_CLOSED && w->pattern == ALL && all > 0) err = 0;
-    if (err == ERR_MEMORY) return luaL_error(L, "not enough memory");
+    if (err == ERR_MEMORY) return budget_raise(L);
     if (err) {
         lsock_fail(L, err);
         push_joined(L, s, all, w->pattern == LINE);

@@ -79,7 +79,7 @@ static int call_scrypt(lua_State *L) {
     luaL_argcheck(L, scrypt_possible(&cost), 3, "a cost within bounds");
     struct errand **handle = errand_push(L);
     struct call *c = calloc(1, sizeof *c);
-    if (!c) return luaL_error(L, "not enough memory");
+    if (!c) return budget_raise(L);
     c->magic = MAGIC;
     c->errand.run = run;
     c->errand.drop = drop;

@@ -159,7 +159,7 @@ static int new_port(lua_State *L) {
     *r = (struct receiver){0};
     luaL_setmetatable(L, PORT);
     r->port = port_new(&i->loop, (unsigned)capacity, arrived, r);
-    if (!r->port) return luaL_error(L, "not enough memory");
+    if (!r->port) return budget_raise(L);
     return 1;
 }
 
@@ -228,7 +228,7 @@ static int register_name(lua_State *L) {
         names_drop(all, name);
     else
         err = names_put(all, name, sender_check_either(L, 2));
-    if (err == ERR_MEMORY) return luaL_error(L, "not enough memory");
+    if (err == ERR_MEMORY) return budget_raise(L);
     if (err == -EEXIST) {
         luaL_pushfail(L);
         lua_pushliteral(L, "taken");

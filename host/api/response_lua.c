@@ -9,6 +9,7 @@
 #include "api/websocket_lua.h"
 #include "base/check.h"
 #include "http/front.h"
+#include "isolate/budget.h"
 
 #include <lauxlib.h>
 
@@ -70,7 +71,7 @@ static void add_field(lua_State *L, struct exchange *x, struct span name, int in
     if (err == -EPERM)
         luaL_error(L, "header '%s' is the host's to set: it frames the response",
                    name.at);
-    if (err) luaL_error(L, "not enough memory");
+    if (err) budget_raise(L);
     lua_pop(L, 1);
 }
 

@@ -22,6 +22,7 @@ struct outgoing {
     struct port *port; /* a reference */
     struct message *m; /* until it is put */
     struct port_wait *room;
+    size_t charged; /* to the state while the message waits here */
     struct desk_call call;
     bool transfer, closes;
 };
@@ -137,7 +138,13 @@ static void has_room(struct port_wait *w) {
     o->room = NULL;
 }
 
+static void discharge(struct outgoing *o) {
+    budget_discharge(generation_of(o->desk->L), o->charged);
+    o->charged = 0;
+}
+
 static void clear(struct outgoing *o) {
+    discharge(o);
     if (o->room) port_wait_end(o->room);
     o->room = NULL;
     message_discard(o->m); /* nobody is to be told: the asker itself gives up */
@@ -203,6 +210,7 @@ static int answered(lua_State *L, int status, lua_KContext deadline);
 static int sent(lua_State *L, struct outgoing *o, int err, lua_KContext deadline) {
     if (o->room) port_wait_end(o->room);
     o->room = NULL;
+    discharge(o);
     if (err)
         desk_forget(L, o->desk, o->m, AT_LIST);
     else
@@ -242,7 +250,9 @@ static int begin(lua_State *L, struct outgoing *o, lua_KContext deadline) {
     int err = desk_put(L, o->desk, o->port, o->m, AT_LIST, NULL);
     if (err != -EAGAIN) return sent(L, o, err, deadline);
     sched_check_waitable(L);
-    o->room = port_wait_for_room(o->port, sched_of(L)->loop, has_room, o);
+    budget_charge(L, o->m->len);
+    o->charged = o->m->len;
+    o->room = port_wait_for_room(o->port, o->m->len, sched_of(L)->loop, has_room, o);
     if (!o->room) return sent(L, o, -ENOMEM, deadline);
     close_with_fiber(L, o);
     return sched_park(L, &o->call.waiter, deadline, try_again, deadline);

@@ -139,7 +139,7 @@ static struct server **new_handle(lua_State *L) {
     *handle = NULL;
     luaL_setmetatable(L, NAME);
     struct server *s = *handle = calloc(1, sizeof *s);
-    if (!s) luaL_error(L, "not enough memory");
+    if (!s) budget_raise(L);
     s->magic = MAGIC;
     s->handle = handle;
     s->generation = generation_of(L);

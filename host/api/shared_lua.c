@@ -265,7 +265,7 @@ static int open_dict(lua_State *L) {
                           &h->dict, &kept);
     if (err == ERR_TOO_LARGE)
         return luaL_error(L, "there are %d shared dictionaries already", SHARED_MAX);
-    if (err) return luaL_error(L, "not enough memory");
+    if (err) return budget_raise(L);
     if (kept) say_kept(name, h->dict);
     if (known) return 1;
     lua_pushvalue(L, lua_upvalueindex(1));

@@ -1,5 +1,7 @@
 #include "api/site_lua.h"
 
+#include "isolate/budget.h"
+
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +53,7 @@ static void add_route(lua_State *L, struct site *s) {
     s->takes_response[i] = takes_response(L);
     s->handlers[i] = luaL_ref(L, LUA_REGISTRYINDEX);
     s->sources[i] = strndup(source.at, source.len);
-    if (!s->sources[i]) luaL_error(L, "not enough memory");
+    if (!s->sources[i]) budget_raise(L);
     s->count++;
     if (router_add(s->router, method, pattern, i, &why) != 0)
         luaL_error(L, "%s: route \"%s\": %s", s->sources[i], pattern.at, why);
@@ -74,13 +76,13 @@ void site_load(lua_State *L, struct site *s) {
     s->takes_response = calloc(room, sizeof *s->takes_response);
     s->router = router_new();
     if (!s->handlers || !s->sources || !s->takes_response || !s->router)
-        luaL_error(L, "not enough memory");
+        budget_raise(L);
     for (lua_Integer i = 1; i <= count; i++) {
         lua_geti(L, -1, i);
         add_route(L, s);
         lua_pop(L, 1);
     }
-    if (router_compile(s->router) != 0) luaL_error(L, "not enough memory");
+    if (router_compile(s->router) != 0) budget_raise(L);
     lua_pop(L, 1);
     s->not_found = site_hook(L, "not_found");
     s->on_error = site_hook(L, "error");

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/fd.h"
+#include "isolate/budget.h"
 
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -72,7 +73,7 @@ static int line(lua_State *L) {
         }
         if (c->fd < 0 || !wait_readable(c->fd, until)) return 0;
         char *to = buf_reserve(&c->text, 4096);
-        if (!to) return luaL_error(L, "not enough memory");
+        if (!to) return budget_raise(L);
         ssize_t n = read(c->fd, to, 4096);
         if (n == 0) fd_close(&c->fd);
         if (n < 0) return failure(L, -errno);

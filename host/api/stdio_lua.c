@@ -3,6 +3,7 @@
 #include "api/socket_lua.h"
 #include "base/err.h"
 #include "base/fd.h"
+#include "isolate/budget.h"
 
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -96,7 +97,7 @@ static int push_standard(lua_State *L, int fd) {
     struct sock **box = socket_push(L);
     int own = open_standard(fd, &ops);
     if (own < 0) return luaL_error(L, "standard file %d: %s", fd, err_text(own));
-    if (socket_open(L, box, own) != 0) return luaL_error(L, "not enough memory");
+    if (socket_open(L, box, own) != 0) return budget_raise(L);
     struct sock *s = *box;
     if (ops) s->stream.ops = ops;
     s->patient = true;

@@ -174,10 +174,10 @@ static int start(lua_State *L, const char *name, lua_CFunction first) {
     luaL_checkstack(L, count + 1, NULL);
     for (int i = 1; i <= count + 1; i++) lua_pushvalue(L, i);
     struct fiber *f = fiber_new(g, FIBER_TASK, &owner_ops, t);
-    if (!f) return luaL_error(L, "not enough memory for a fiber");
+    if (!f) return budget_raise(L);
     if (!lua_checkstack(f->co, count + 2)) {
         fiber_kill(f);
-        return luaL_error(L, "not enough memory for a fiber");
+        return budget_raise(L);
     }
     lua_pushcfunction(f->co, first);
     lua_xmove(L, f->co, count + 1);

@@ -198,7 +198,7 @@ static int load(lua_State *L) {
     *handle = NULL;
     luaL_setmetatable(L, HARNESS_NAME);
     struct harness *h = *handle = calloc(1, sizeof *h);
-    if (!h) return luaL_error(L, "not enough memory");
+    if (!h) return budget_raise(L);
     h->magic = HARNESS;
     if (!realpath(directory, h->appdir)) {
         lua_pushnil(L);
@@ -217,7 +217,7 @@ static int load(lua_State *L) {
     h->plan.open = app_open;
     h->plan.data = &h->options;
     h->options.blocking = blocking_site_new(&h->options, &h->plan);
-    if (!h->options.blocking) return luaL_error(L, "not enough memory");
+    if (!h->options.blocking) return budget_raise(L);
     struct generation *g = generation_new(&h->plan, 1, &h->problem);
     if (!g) {
         blocking_site_close(h->options.blocking);
@@ -235,7 +235,7 @@ static int load(lua_State *L) {
     if (front_init(&h->front, &i->loop, &h->crew, &limits, &app, h) != 0) {
         generation_free(g);
         blocking_site_close(h->options.blocking);
-        return luaL_error(L, "not enough memory");
+        return budget_raise(L);
     }
     h->generation = g;
     hook_run(g, HOOK_START, SPAN(""), started, h);
@@ -271,7 +271,7 @@ static int exchange(lua_State *L) {
     lua_toclose(L, 3);
     if (buf_append(&p->in, bytes, len) != 0 ||
         !(p->conn = h1_open_memory(&h->front, &memory)))
-        return luaL_error(L, "not enough memory");
+        return budget_raise(L);
     p->conn->stream.io.data = p;
     loop_defer(p->loop, &p->poke);
     return sched_park(L, &p->closed, p->loop->now + PATIENCE, answered, 0);

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "isolate/budget.h"
 #include "isolate/gate.h"
 #include "isolate/once.h"
 
@@ -172,7 +173,7 @@ static int ticker(lua_State *L) {
     t->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
     if ((name && once && !t->job) ||
         timer_set(&g->isolate->loop, &t->timer, t->due) != 0)
-        return luaL_error(L, "not enough memory");
+        return budget_raise(L);
     return 1;
 }
 

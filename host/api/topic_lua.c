@@ -132,7 +132,7 @@ static int publish(lua_State *L) {
     unsigned count = 0;
     pack_write_cargo(L, 2, &d->bytes, 4, &count);
     d->bulletin = bulletin_new(buf_len(&d->bytes), count);
-    if (!d->bulletin) return luaL_error(L, "not enough memory");
+    if (!d->bulletin) return budget_raise(L);
     memcpy(d->bulletin->bytes, buf_data(&d->bytes), buf_len(&d->bytes));
     add_cargo(L, 4, d->bulletin, count);
     size_t reached = topic_publish(t, d->bulletin);
@@ -174,7 +174,7 @@ static void unpack(lua_State *L, struct held *h) {
     struct bulletin *b = h->bulletin;
     if (b->cargo_count) {
         h->cargo = calloc(b->cargo_count, sizeof *h->cargo);
-        if (!h->cargo) luaL_error(L, "not enough memory");
+        if (!h->cargo) budget_raise(L);
         for (unsigned i = 0; i < b->cargo_count; i++)
             h->cargo[i] = (struct cargo){b->cargo[i].kind,
                                          b->cargo[i].kind->copy(b->cargo[i].core)};
@@ -329,7 +329,7 @@ static int subscribe(lua_State *L) {
     int err = after.at ? topic_resume(t, &i->loop, (unsigned)capacity,
                                       place_of(after, s->epoch), &s->reader)
                        : topic_subscribe(t, &i->loop, (unsigned)capacity, &s->reader);
-    return err ? luaL_error(L, "not enough memory") : 1;
+    return err ? budget_raise(L) : 1;
 }
 
 static int subscription_close(lua_State *L) {
@@ -393,7 +393,7 @@ static int open_topic(lua_State *L) {
     luaL_setmetatable(L, TOPIC);
     h->topic = topic_open(generation_of(L)->plan->commons->topics, name);
     if (!h->topic || (history && topic_keep(h->topic, history) != 0))
-        return luaL_error(L, "not enough memory");
+        return budget_raise(L);
     return 1;
 }
 

@@ -1,5 +1,7 @@
 #include "api/trailers_lua.h"
 
+#include "isolate/budget.h"
+
 #include <lauxlib.h>
 
 void trailers_set(lua_State *L, struct request *r, int index) {
@@ -46,8 +48,7 @@ void trailers_declare(lua_State *L, struct request *r, int status) {
         return;
     lua_pushnil(L);
     while (lua_next(L, -2)) {
-        if (exchange_field(x, SPAN("Trailer"), name_of(L)) != 0)
-            luaL_error(L, "not enough memory");
+        if (exchange_field(x, SPAN("Trailer"), name_of(L)) != 0) budget_raise(L);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -68,7 +69,7 @@ void trailers_send(lua_State *L, struct request *r) {
             int err = exchange_trailer(x, name, value);
             if (err == ERR_SYNTAX)
                 luaL_error(L, "trailer '%s' has a value with a control byte", name.at);
-            if (err) luaL_error(L, "not enough memory");
+            if (err) budget_raise(L);
         }
         lua_pop(L, 1);
     }

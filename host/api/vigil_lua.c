@@ -197,7 +197,7 @@ static int keep(lua_State *L) {
     list_append(&app_of(L)->streams, &v->member);
     timer_init(&v->beat, beat);
     if (v->every && timer_set(l, &v->beat, l->now + v->every) != 0)
-        return luaL_error(L, "not enough memory");
+        return budget_raise(L);
     if (r->x->left)
         tell(v);
     else

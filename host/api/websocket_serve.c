@@ -48,7 +48,7 @@ static void make_request(lua_State *L, int kept, const struct record *record) {
     int keepsake = lua_gettop(L);
     luaL_setmetatable(L, KEEPSAKE);
     struct exchange *x = record_open(record, room);
-    if (!x) luaL_error(L, "not enough memory");
+    if (!x) budget_raise(L);
     struct request *r = request_new(L);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, keepsake, 1);
@@ -134,7 +134,7 @@ static int serve(lua_State *L) {
 
 static void add_field(lua_State *L, struct exchange *x, struct span name,
                       struct span value) {
-    if (http1_field(&x->fields, name, value) != 0) luaL_error(L, "not enough memory");
+    if (http1_field(&x->fields, name, value) != 0) budget_raise(L);
 }
 
 /* The first of the route's that the client offers, or NULL. */

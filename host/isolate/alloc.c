@@ -30,9 +30,15 @@ void alloc_init(struct alloc *a) {
     *a = (struct alloc){.limit = SIZE_MAX, .ceiling = SIZE_MAX};
 }
 
+static void unref(struct alloc_tally *t) {
+    if (atomic_fetch_sub_explicit(&t->references, 1, memory_order_acq_rel) == 1)
+        free(t);
+}
+
 void alloc_done(struct alloc *a) {
     while (a->hold_count) alloc_release(a, a->holds[a->hold_count - 1].block);
     free(a->holds);
+    if (a->tally) unref(a->tally);
     while (a->chunks) {
         struct alloc_chunk *chunk = a->chunks;
         a->chunks = chunk->next;
@@ -172,8 +178,16 @@ void alloc_failed(struct alloc *a) {
     alloc_limit(a, a->limit);
 }
 
+void alloc_sync(struct alloc *a) {
+    if (!a->tally) return;
+    size_t now = atomic_load_explicit(&a->tally->bytes, memory_order_relaxed);
+    a->used += now - a->tallied;
+    a->tallied = now;
+}
+
 /* Above the ceiling. */
 __attribute__((noinline)) static bool refuses(struct alloc *a, size_t more) {
+    alloc_sync(a);
     bool over = a->used + more > a->limit;
     if (a->fault > 1)
         a->fault--;
@@ -194,6 +208,25 @@ void alloc_discharge(struct alloc *a, size_t size) {
     CHECK(size <= a->native);
     a->used -= size;
     a->native -= size;
+}
+
+struct alloc_tally *alloc_charge_tally(struct alloc *a, size_t size) {
+    if (!a->tally) {
+        a->tally = malloc(sizeof *a->tally);
+        if (!a->tally) return NULL;
+        atomic_init(&a->tally->references, 1);
+        atomic_init(&a->tally->bytes, 0);
+    }
+    if (a->used + size > a->ceiling && refuses(a, size)) return NULL;
+    atomic_fetch_add_explicit(&a->tally->references, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&a->tally->bytes, size, memory_order_relaxed);
+    alloc_sync(a);
+    return a->tally;
+}
+
+void alloc_tally_discharge(struct alloc_tally *t, size_t size) {
+    atomic_fetch_sub_explicit(&t->bytes, size, memory_order_relaxed);
+    unref(t);
 }
 
 static void release(struct alloc *a, void *block, size_t size) {
@@ -218,15 +251,14 @@ void *alloc_lua(void *data, void *block, size_t old_size, size_t new_size) {
         a->used += new_size;
         return block;
     }
-    size_t used = a->used - old_size + new_size;
-    if (__builtin_expect(used > a->ceiling, 0) && new_size > old_size &&
-        refuses(a, new_size - old_size))
+    if (__builtin_expect(a->used - old_size + new_size > a->ceiling, 0) &&
+        new_size > old_size && refuses(a, new_size - old_size))
         return NULL;
     void *result = old_size ? resize(a, block, old_size, new_size) : take(a, new_size);
     if (!result) {
         a->refused = new_size - old_size;
         return NULL;
     }
-    a->used = used;
+    a->used += new_size - old_size;
     return result;
 }

@@ -7,6 +7,7 @@
 #ifndef ISOLATE_ALLOC_H
 #define ISOLATE_ALLOC_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -27,15 +28,24 @@ enum { ALLOC_CLASSES = 32, ALLOC_STEP = 16 };
 
 struct alloc_chunk;
 
+/* Bytes of native memory that a state has made and that may outlive it; any thread
+ * gives them back. */
+struct alloc_tally {
+    atomic_uint references; /* one for each piece, and the state's */
+    atomic_size_t bytes;
+};
+
 struct alloc {
     size_t used;     /* bytes that Lua holds, and those of native memory */
     size_t native;   /* of these: see alloc_charge */
+    size_t tallied;  /* and these: tally->bytes, not long ago */
     size_t limit;    /* what used may not exceed; SIZE_MAX for none */
     size_t ceiling;  /* limit, or 0 while each request is looked at */
     size_t refused;  /* the bytes more that were wanted last in vain */
     unsigned fault;  /* the how manieth request from now on fails; 0: none */
     unsigned faults; /* so many times */
     void *spare[ALLOC_CLASSES];
+    struct alloc_tally *tally; /* NULL: there never were any */
     struct alloc_chunk *chunks;
     char *at, *end;
     struct alloc_hold *holds; /* the innermost last */
@@ -54,6 +64,14 @@ void alloc_limit(struct alloc *a, size_t limit);
 /* Counts native memory that belongs to the state; more may be refused: false. */
 bool alloc_charge(struct alloc *a, size_t size);
 void alloc_discharge(struct alloc *a, size_t size);
+
+/* Such memory, when any thread may give it back. NULL when it is refused, or without
+ * memory. */
+struct alloc_tally *alloc_charge_tally(struct alloc *a, size_t size);
+void alloc_tally_discharge(struct alloc_tally *t, size_t size);
+
+/* Looks how much others have given back. */
+void alloc_sync(struct alloc *a);
 
 /* For specs: the n-th request for more memory from now on fails, and all after it until
  * alloc_failed is told that this was noticed; then it is the same again, `times` in

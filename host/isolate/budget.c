@@ -34,8 +34,9 @@ static void note_place(struct budget *b, lua_State *L) {
 
 /* Half of what was free at first has to be free again. Where there is no limit, it is
  * what was in use when the system had no more. */
-static bool has_room(const struct generation *g) {
+static bool has_room(struct generation *g) {
     const struct budget *b = &g->budget;
+    alloc_sync(&g->alloc);
     size_t limit = b->limit ? b->limit : b->used;
     return g->alloc.used <= b->began ||
            g->alloc.used - b->began <= (limit - b->began) / 2;
@@ -45,6 +46,11 @@ static void look(struct deferred *d) {
     struct budget *b = LIST_OF(d, struct budget, look);
     struct generation *g = LIST_OF(b, struct generation, budget);
     int64_t now = g->isolate->loop.now;
+    /* What one that was suspended holds it may be about to let go of. */
+    for (struct link *l = g->fibers.next; l != &g->fibers; l = l->next) {
+        const struct fiber *f = LIST_OF(l, struct fiber, member);
+        if (f->starved && f->queued && f->computed) return;
+    }
     if (g->state >= GEN_DRAINING || (b->told && now - b->looked < REST)) return;
     b->looked = now;
     /* What finalizers let go of is garbage the next time. */
@@ -56,6 +62,11 @@ static void look(struct deferred *d) {
         b->told = true;
         if (g->exhausted) g->exhausted(g);
     }
+}
+
+void budget_look(struct generation *g) {
+    bool looks = g->isolate && g->state < GEN_DRAINING && g->budget.spent;
+    if (looks) loop_defer_last(&g->isolate->loop, &g->budget.look);
 }
 
 /* ---- when memory runs out ---- */
@@ -73,10 +84,9 @@ static void ran_out(lua_State *L, struct generation *g) {
     note_place(b, L);
     b->spent = true;
     if (b->limit) alloc_limit(a, b->limit + reserve_of(b->limit));
-    if (!g->isolate || g->state == GEN_CLOSING) return;
-    struct fiber *f = g->isolate->sched.current;
+    struct fiber *f = g->isolate ? g->isolate->sched.current : NULL;
     if (f && f->generation == g) f->starved = true;
-    loop_defer_last(&g->isolate->loop, &b->look);
+    budget_look(g);
 }
 
 void budget_noticed(lua_State *L) {
@@ -93,19 +103,39 @@ __attribute__((used)) void __wrap_luaD_throw(lua_State *L, int status) {
 
 /* ---- native memory ---- */
 
-void budget_charge(lua_State *L, size_t n) {
-    struct generation *g = generation_of(L);
-    struct budget *b = &g->budget;
+int budget_raise(lua_State *L) {
+    lua_pushliteral(L, "not enough memory"); /* then Lua takes it for its own */
+    return lua_error(L);
+}
+
+void budget_tell(lua_State *L, size_t n) {
+    struct budget *b = &generation_of(L)->budget;
     b->untold += n;
-    if (b->untold >= TELL) {
-        size_t kib = b->untold / 1024;
-        b->untold = 0;
-        lua_gc(L, LUA_GCSTEP, kib < INT32_MAX ? (int)kib : INT32_MAX);
-    }
-    if (alloc_charge(&g->alloc, n)) return;
-    /* Unlike the collection in want of memory, this one runs finalizers. */
+    if (b->untold < TELL) return;
+    size_t kib = b->untold / 1024;
+    b->untold = 0;
+    lua_gc(L, LUA_GCSTEP, kib < INT32_MAX ? (int)kib : INT32_MAX);
+}
+
+/* When there is no room a collection that, unlike the one in want of memory, runs
+ * finalizers may make some. */
+void budget_charge(lua_State *L, size_t n) {
+    struct alloc *a = &generation_of(L)->alloc;
+    budget_tell(L, n);
+    if (alloc_charge(a, n)) return;
     lua_gc(L, LUA_GCCOLLECT);
-    if (!alloc_charge(&g->alloc, n)) luaL_error(L, "not enough memory");
+    if (!alloc_charge(a, n)) budget_raise(L);
+}
+
+struct alloc_tally *budget_charge_tally(lua_State *L, size_t n) {
+    struct alloc *a = &generation_of(L)->alloc;
+    budget_tell(L, n);
+    struct alloc_tally *t = alloc_charge_tally(a, n);
+    if (t) return t;
+    lua_gc(L, LUA_GCCOLLECT);
+    t = alloc_charge_tally(a, n);
+    if (!t) budget_raise(L);
+    return t;
 }
 
 void budget_discharge(struct generation *g, size_t n) {

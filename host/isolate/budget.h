@@ -16,6 +16,7 @@
 #include <lua.h>
 
 struct generation;
+struct alloc_tally;
 
 enum {
     BUDGET_LEAST = 1024 * 1024, /* less is no use: modules alone take half of it */
@@ -44,6 +45,21 @@ void budget_close(struct generation *g);
  * the collector work for them as if they were Lua's. Raises when there is no room. */
 void budget_charge(lua_State *L, size_t n);
 void budget_discharge(struct generation *g, size_t n);
+
+/* The same for memory that other states may come to hold, too: its maker pays. Whoever
+ * lets go of it last calls alloc_tally_discharge, on any thread. */
+struct alloc_tally *budget_charge_tally(lua_State *L, size_t n);
+
+/* n bytes, which somebody has paid for, are reachable from a value of this state: lets
+ * the collector work for them. */
+void budget_tell(lua_State *L, size_t n);
+
+/* Raises "not enough memory" as Lua does; never returns. */
+int budget_raise(lua_State *L);
+
+/* For sched.h: a fiber in which memory ran out waits, gives way to others or ends: if
+ * the state has not been looked at since, that is done at the end of this turn. */
+void budget_look(struct generation *g);
 
 /* Who has caught a memory error says so, for the few places that are not seen. */
 void budget_noticed(lua_State *L);

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "isolate/alloc.h"
+#include "isolate/budget.h"
 
 #include <lauxlib.h>
 
@@ -30,7 +31,7 @@ __attribute__((used)) void __wrap_luaT_tryconcatTM(lua_State *L) {
     char *stack = state->stack;
     int size = (int)((state->stack_last - stack) / SLOT);
     int held = alloc_hold(a, stack, __builtin_frame_address(0));
-    if (held < 0) luaL_error(L, "not enough memory");
+    if (held < 0) budget_raise(L);
     __real_luaT_tryconcatTM(
         L); /* may raise, and may yield: then the hold is forgotten */
     if (state->stack != stack) {

@@ -216,7 +216,7 @@ static int co_close(lua_State *L) {
         return luaL_error(L, "C stack overflow");
     if (marks & CORO_WAITING) { /* whoever resumed it finds it dead */
         struct fiber *f = fiber_waiting_in(generation_of(L), co);
-        if (!f) return luaL_error(L, "not enough memory");
+        if (!f) return budget_raise(L);
         scope_drop(f, co);
         fiber_wake(f, WAKE_CANCEL);
         coro_clear(co, CORO_WAITING);

@@ -172,6 +172,7 @@ void generation_let_go(struct generation_hold *h) {
     isolate_drained(g);
 }
 
-size_t generation_bytes(const struct generation *g) {
+size_t generation_bytes(struct generation *g) {
+    alloc_sync(&g->alloc);
     return g->alloc.used;
 }

@@ -116,6 +116,6 @@ void generation_hold(struct generation *g, struct generation_hold *h);
 void generation_let_go(struct generation_hold *h);
 
 /* Bytes in use now, native ones that belong to its values included. */
-size_t generation_bytes(const struct generation *g);
+size_t generation_bytes(struct generation *g);
 
 #endif

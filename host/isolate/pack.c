@@ -69,7 +69,9 @@ static int fail_at(lua_State *L, const struct writer *w, const struct step *step
 
 static void put(lua_State *L, struct writer *w, const void *at, size_t n) {
     if (buf_len(w->out) + n > PACK_SIZE_MAX) luaL_error(L, "too large to be sent");
-    if (buf_append(w->out, at, n) != 0) luaL_error(L, "not enough memory");
+    if (buf_append(w->out, at, n) == 0) return;
+    lua_pushliteral(L, "not enough memory"); /* as budget_raise, which has a loop */
+    lua_error(L);
 }
 
 static void put_number(lua_State *L, struct writer *w, enum tag tag, uint64_t n) {

@@ -103,7 +103,18 @@ static void woken(struct post *post) {
     port_unref(p);
 }
 
-/* Under the lock. */
+/* Under the lock. A message that is alone may be of any size. */
+static bool has_room(const struct port *p, size_t len) {
+    unsigned count = p->count + p->promised;
+    return count == 0 || (count < p->capacity &&
+                          p->bytes + p->promised_bytes + len <= PORT_BYTES_MAX);
+}
+
+static void count_out(struct port *p, const struct message *m) {
+    p->count--;
+    p->bytes -= m->len;
+}
+
 struct posted {
     struct loop *loop; /* NULL: it knows already */
     bool wake;
@@ -114,6 +125,7 @@ static struct posted append(struct port *p, struct message *m) {
     *p->last = m;
     p->last = &m->next;
     p->count++;
+    p->bytes += m->len;
     if (p->woken) return (struct posted){NULL, false};
     p->woken = true;
     port_ref(p);
@@ -132,10 +144,11 @@ int port_put(struct port *p, struct message *m, struct port_wait *w) {
     if (w && !w->used) {
         w->used = true;
         p->promised--;
+        p->promised_bytes -= w->len;
     }
     if (!p->loop)
         err = ERR_CLOSED;
-    else if (!w && (p->count + p->promised >= p->capacity || !list_empty(&p->waiting)))
+    else if (!w && (!has_room(p, m->len) || !list_empty(&p->waiting)))
         err = -EAGAIN;
     else
         posted = append(p, m);
@@ -157,11 +170,12 @@ int port_put_answer(struct port *p, struct message *m) {
 /* Under the lock: as many who wait are told as there is room. */
 static void tell(struct port *p) {
     struct link *first;
-    while ((!p->loop || p->count + p->promised < p->capacity) &&
-           (first = list_first(&p->waiting))) {
+    while ((first = list_first(&p->waiting))) {
         struct port_wait *w = LIST_OF(first, struct port_wait, link);
+        if (p->loop && !has_room(p, w->len)) return;
         list_unlink(first);
         p->promised++;
+        p->promised_bytes += w->len;
         loop_post(w->loop, &w->post);
     }
 }
@@ -172,7 +186,7 @@ struct message *port_take(struct port *p) {
     if (m) {
         p->first = m->next;
         if (!p->first) p->last = &p->first;
-        p->count--;
+        count_out(p, m);
         tell(p);
     }
     pthread_mutex_unlock(&p->lock);
@@ -187,7 +201,7 @@ struct message *port_withdraw(struct port *p, const struct port *reply, uint64_t
     if (m) {
         *at = m->next;
         if (!m->next) p->last = at;
-        p->count--;
+        count_out(p, m);
         tell(p);
     }
     pthread_mutex_unlock(&p->lock);
@@ -200,6 +214,7 @@ void port_close(struct port *p) {
     p->first = NULL;
     p->last = &p->first;
     p->count = 0;
+    p->bytes = 0;
     p->loop = NULL;
     tell(p);
     pthread_mutex_unlock(&p->lock);
@@ -232,9 +247,10 @@ static void free_wait(struct port_wait *w) {
 }
 
 /* Nobody wants the room any more: the next one may. */
-static void give_back(struct port *p) {
+static void give_back(struct port *p, const struct port_wait *w) {
     pthread_mutex_lock(&p->lock);
     p->promised--;
+    p->promised_bytes -= w->len;
     tell(p);
     pthread_mutex_unlock(&p->lock);
 }
@@ -246,16 +262,20 @@ static void told(struct post *post) {
         w->room(w);
         return;
     }
-    give_back(w->port);
+    give_back(w->port, w);
     free_wait(w);
 }
 
-struct port_wait *port_wait_for_room(struct port *p, struct loop *l,
+struct port_wait *port_wait_for_room(struct port *p, size_t len, struct loop *l,
                                      void (*room)(struct port_wait *w), void *user) {
     struct port_wait *w = malloc(sizeof *w);
     if (!w) return NULL;
-    *w = (struct port_wait){
-        .post.run = told, .port = port_ref(p), .loop = l, .room = room, .user = user};
+    *w = (struct port_wait){.post.run = told,
+                            .port = port_ref(p),
+                            .loop = l,
+                            .len = len,
+                            .room = room,
+                            .user = user};
     list_init(&w->link);
     pthread_mutex_lock(&p->lock);
     list_append(&p->waiting, &w->link);
@@ -267,7 +287,7 @@ struct port_wait *port_wait_for_room(struct port *p, struct loop *l,
 void port_wait_end(struct port_wait *w) {
     struct port *p = w->port;
     if (w->told) {
-        if (!w->used) give_back(p);
+        if (!w->used) give_back(p, w);
         free_wait(w);
         return;
     }

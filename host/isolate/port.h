@@ -1,8 +1,8 @@
 /* Mailboxes between isolates: a port is read by the one isolate that made it and
  * written by anybody who holds a reference. A message is bytes (pack.h) and what
- * travels beside them (cargo.h). The queue is bounded: whoever finds it full waits to
- * be told of room, first come first served, so a message never overtakes one of the
- * same sender.
+ * travels beside them (cargo.h). The queue is bounded, by the number of messages and by
+ * their bytes: whoever finds it full waits to be told of room, first come first served,
+ * so a message never overtakes one of the same sender.
  *
  * A message that comes to nothing brings back what moves: freeing it, whoever does so
  * and for whatever reason, sends it to its `reply` with what is left in it. Freeing it
@@ -21,6 +21,8 @@
 #include <stdatomic.h>
 
 struct port;
+
+enum { PORT_BYTES_MAX = 16 * 1024 * 1024 }; /* in a queue, if it is more than one */
 
 enum message_wants { WANTS_NOTHING, WANTS_RECEIPT, WANTS_ANSWER };
 
@@ -55,6 +57,7 @@ struct port_wait {
     struct post post;
     struct port *port; /* a reference */
     struct loop *loop;
+    size_t len;      /* of the message */
     bool told, used; /* of room; which port_put has taken. The waiting thread's */
     /* There is room, or the port has closed; on the waiting loop's thread. NULL when it
        was called off. */
@@ -67,9 +70,11 @@ struct port {
     pthread_mutex_t lock;
     struct message *first, **last;
     unsigned count, capacity; /* messages */
+    size_t bytes;             /* of these messages */
     unsigned promised;        /* rooms of those told to try again */
-    struct loop *loop;        /* the receiver's; NULL when closed */
-    struct link waiting;      /* port_wait */
+    size_t promised_bytes;
+    struct loop *loop;   /* the receiver's; NULL when closed */
+    struct link waiting; /* port_wait */
     struct post wake;
     bool woken; /* the wake-up is on its way; it holds a reference */
     /* Messages have come; on the receiver's thread, not after port_close. */
@@ -95,8 +100,9 @@ int port_put_answer(struct port *p, struct message *m);
  * has been taken already. */
 struct message *port_withdraw(struct port *p, const struct port *reply, uint64_t call);
 
-/* After -EAGAIN: room is called once. A wait of one's own; NULL without memory. */
-struct port_wait *port_wait_for_room(struct port *p, struct loop *l,
+/* After -EAGAIN, for a message of that length: room is called once. A wait of one's
+ * own; NULL without memory. */
+struct port_wait *port_wait_for_room(struct port *p, size_t len, struct loop *l,
                                      void (*room)(struct port_wait *w), void *user);
 
 /* The waiting loop's thread: calls it off, or frees it after room was called. */

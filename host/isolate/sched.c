@@ -157,6 +157,7 @@ static void recycle(struct sched *s, struct fiber *f) {
     g->request_count -= f->kind == FIBER_REQUEST;
     g->host_count -= f->kind == FIBER_HOST;
     if (lua_gettop(f->co)) lua_settop(f->co, 0);
+    if (__builtin_expect(f->starved, 0)) budget_look(g);
     f->cancelled = f->starved = f->told = false;
     f->computed = 0;
     f->chain_count = 0;
@@ -253,6 +254,7 @@ static void go_on(struct sched *s, struct fiber *f, int arguments) {
             suspend(s, f);
         }
         s->parking = false;
+        if (__builtin_expect(f->starved, 0)) budget_look(f->generation);
     } else {
         int code = ERR_LUA;
         if (status == LUA_ERRMEM) {
@@ -358,7 +360,7 @@ int sched_park(lua_State *L, struct waiter *w, int64_t deadline, lua_KFunction k
     if (w && w->fiber) return luaL_error(L, "another fiber waits here already");
     bool over = deadline && deadline <= s->loop->now; /* only gives way to others */
     if (deadline && !over && timer_set(s->loop, &f->deadline, deadline) != 0)
-        return luaL_error(L, "not enough memory");
+        return budget_raise(L);
     if (w) w->fiber = f;
     f->waiting = w;
     f->k = k;

@@ -17,8 +17,7 @@ void scope_enter(lua_State *L, struct scope *sc, int64_t at) {
     *sc = (struct scope){
         .outer = f->scopes, .co = L, .at = at, .serial = ++i->sched.scopes_made};
     timer_init(&sc->timer, expire);
-    if (at != INT64_MAX && timer_set(&i->loop, &sc->timer, at) != 0)
-        luaL_error(L, "not enough memory");
+    if (at != INT64_MAX && timer_set(&i->loop, &sc->timer, at) != 0) budget_raise(L);
     sc->fiber = f;
     f->scopes = sc;
     coro_set(L, CORO_SCOPED);
