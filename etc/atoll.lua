@@ -30,6 +30,21 @@ return {
   -- user's own.
   -- group = "",
 
+  -- Let programs that the app starts gain privileges by being setuid, setgid
+  -- or having capabilities, as sudo and postdrop do.
+  -- new_privileges = false,
+
+  -- Confine the processes that serve: they read the app, libraries and the
+  -- system's configuration, write temporary files and logs, and start no
+  -- program.
+  -- sandbox = false,
+
+  -- What a sandboxed process may read besides; without blanks in the paths.
+  -- sandbox_read = "",
+
+  -- What a sandboxed process may read and write besides.
+  -- sandbox_write = "",
+
   -- File to keep the supervisor's process id in, locked while it runs.
   -- pid_file = "",
 

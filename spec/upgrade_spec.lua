@@ -84,7 +84,8 @@ describe("an upgrade", function()
     local h = start { app = HELLO }
     replace(h, ('exec %s "$@" --log-level debug'):format(PROGRAM))
     h:write_app [[app:get("/", function() return "newer" end)]]
-    upgrade(h)
+    local old = upgrade(h)
+    events.poll("the end of the old host", function() return is_over(old) end)
     assert.equal("newer", wire.ask(h, "/").body)
   end)
 

@@ -278,6 +278,8 @@ int bequest_take(struct bequest *b, struct problem *p) {
 }
 
 void bequest_done(struct bequest *b) {
+    for (size_t i = 0; i < b->listeners.count; i++) free(b->listeners.at[i].fds);
+    free(b->listeners.at);
     free(b->kept);
     free(b->text);
 }

@@ -53,7 +53,8 @@ void bequest_expose_supervisor(const struct estate *e, bool open);
  * nothing for this process; or -1 with the problem. */
 int bequest_take(struct bequest *b, struct problem *p);
 
-/* Frees the texts; listeners and children are those of who took them. */
+/* Frees the texts, and the listeners unless they were taken, without a word to their
+ * sockets. */
 void bequest_done(struct bequest *b);
 
 #endif

@@ -4,6 +4,7 @@
 #include "process/appdir.h"
 #include "process/host.h"
 #include "process/notify.h"
+#include "process/sandbox.h"
 #include "process/settings_apps.h"
 
 #include <signal.h>
@@ -45,7 +46,8 @@ static void default_signals(void) {
 _Noreturn void hatch(struct heritage *h, const struct identity *who) {
     struct problem p;
     /* 1. Privileges, before anything of the app is looked at. */
-    if (privileges_drop(who, &p) < 0) {
+    if (privileges_drop(who, &p) < 0 || sandbox_privileges(h->settings, &p) < 0 ||
+        sandbox_enter(h, &p) < 0) {
         log_error("%s", p.text);
         _exit(p.code);
     }

@@ -48,6 +48,7 @@ const char *setting_expects(const struct setting *row) {
     case SETTING_CHOICE: return "a word";
     case SETTING_WORDS: return "words";
     case SETTING_ADDRESSES: return "addresses";
+    case SETTING_PATHS: return "paths";
     case SETTING_SERVERS: return "IP addresses";
     }
     return "";
@@ -244,12 +245,13 @@ static int add_address(struct settings *s, const struct setting *row, const char
     if (!kept) return no_memory(p);
     struct addr ignored;
     int err = row->kind == SETTING_SERVERS ? addr_numeric(kept, 0, &ignored, why)
+              : row->kind == SETTING_PATHS ? 0
                                            : addr_check(kept, why);
     if (err < 0)
         return problem_set(p, EX_CONFIG, "%s: '%.200s': %s", row->name, kept, why);
     if ((double)list->count >= row->most)
-        return problem_set(p, EX_CONFIG, "%s has more than %.0f addresses", row->name,
-                           row->most);
+        return problem_set(p, EX_CONFIG, "%s has more than %.0f %s", row->name,
+                           row->most, setting_expects(row));
     const char **at = arena_alloc(&s->texts, (list->count + 1) * sizeof *at);
     if (!at) return no_memory(p);
     if (list->count) memcpy(at, list->at, list->count * sizeof *at);
@@ -300,6 +302,7 @@ int setting_set(struct settings *s, const struct setting *row, const char *text,
     case SETTING_TEXT:
     case SETTING_PATH: err = set_text(s, row, text, field, p); break;
     case SETTING_ADDRESSES:
+    case SETTING_PATHS:
     case SETTING_SERVERS:
         err = set_addresses(s, row, text, s->layer[id] != layer, field, p);
         break;
@@ -362,6 +365,7 @@ char *setting_text(const struct settings *s, const struct setting *row, char *ou
         text_of_words(row->words, *(const unsigned *)field, out, size);
         break;
     case SETTING_ADDRESSES:
+    case SETTING_PATHS:
     case SETTING_SERVERS: text_of_list(field, out, size); break;
     }
     return out;

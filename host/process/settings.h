@@ -26,6 +26,7 @@ enum setting_kind {
     SETTING_CHOICE,    /* the position of the word */
     SETTING_WORDS,     /* any of the words, a bit for each; from here on lists */
     SETTING_ADDRESSES, /* a list; in one text separated by commas or blanks */
+    SETTING_PATHS,     /* likewise */
     SETTING_SERVERS    /* the same of IP addresses, without a port the default one */
 };
 
@@ -43,6 +44,7 @@ struct setting_list {
 #define FIELD_CHOICE int
 #define FIELD_WORDS unsigned
 #define FIELD_ADDRESSES struct setting_list
+#define FIELD_PATHS struct setting_list
 #define FIELD_SERVERS struct setting_list
 
 /* SET_listen and so on: the rows' numbers. */

@@ -33,6 +33,7 @@ static void print_kind(FILE *out, const struct setting *row) {
     case SETTING_CHOICE: fputs(row->words, out); break;
     case SETTING_WORDS: fprintf(out, "any of %s", row->words); break;
     case SETTING_ADDRESSES: fputs("addresses", out); break;
+    case SETTING_PATHS: fputs("paths", out); break;
     case SETTING_SERVERS: fputs("IP addresses", out); break;
     }
 }

@@ -138,6 +138,7 @@ static int take_over(struct hosts *h, const struct supervised *what,
                      struct problem *p) {
     const struct settings *set = h->heritage.settings;
     h->heritage.listeners = what->bequest->listeners;
+    what->bequest->listeners = (struct listeners){0};
     if (hatch_log(set, &h->who, p) < 0) log_error("%s", p->text);
     if (hosts_resolve(h, p) < 0) log_error("%s", p->text);
     if (privileges_find(set, &h->who, p) < 0) return -1;
