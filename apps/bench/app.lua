@@ -17,6 +17,10 @@ end)
 
 app:get("/page", function() return page end)
 
+-- 64k.bin and 1m.bin
+local files = os.getenv "FILES"
+if files then app:static("/files", files) end
+
 -- Another text after each reload.
 app:get("/born", function() return born end)
 

@@ -36,6 +36,8 @@ M.rates = {
   { name = "route", title = "route + header, 10 headers sent", path = "/users/42",
     target = 0.75, load = { "-H" } },
   { name = "page", title = "64 KiB body", path = "/page", target = 0.90 },
+  { name = "file", title = "file of 64 KiB", path = "/files/64k.bin" },
+  { name = "download", title = "file of 1 MiB", path = "/files/1m.bin" },
   { name = "log", title = "hello, access log on", path = "/hello", target = 0.75,
     log = "/dev/null" },
   { name = "upstream", title = "asks itself for hello (to limit's)", path = "/upstream",

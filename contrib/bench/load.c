@@ -34,6 +34,7 @@
 
 enum {
     READ_BYTES = 1 << 18,
+    ANSWER_MAX = 1 << 21,
     EVENTS_MAX = 128,
     STATUS_LEN = 12, /* HTTP/1.1 200 */
     ERRORS_MAX = 1000,
@@ -74,7 +75,7 @@ struct load {
     struct conn *conns;
     uint64_t sent, done, errors, closed;
     struct latency latency;
-    char in[READ_BYTES];
+    char in[ANSWER_MAX];
 };
 
 static void fail(const char *form, ...) {
@@ -140,7 +141,7 @@ static void learn(struct load *l) {
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     if (send(fd, l->request, l->request_len, MSG_NOSIGNAL) < 0)
         fail("send: %s", strerror(errno));
-    size_t len = 0, want = READ_BYTES - 1;
+    size_t len = 0, want = ANSWER_MAX - 1;
     while (len < want) {
         ssize_t n = read(fd, l->in + len, want - len);
         if (n <= 0) fail("the first answer was cut off after %zu bytes", len);
@@ -152,7 +153,7 @@ static void learn(struct load *l) {
         char *field = strcasestr(l->in, "\r\nContent-Length:");
         if (!field || field > end) fail("the first answer has no Content-Length");
         want = l->head_len + strtoul(field + 17, NULL, 10);
-        if (want >= READ_BYTES) fail("the answer is too long for this client");
+        if (want >= ANSWER_MAX) fail("the answer is too long for this client");
     }
     if (len != want) fail("the first answer is longer than it says");
     if (memcmp(l->in, "HTTP/1.1 200", STATUS_LEN) != 0)

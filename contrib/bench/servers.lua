@@ -23,6 +23,7 @@ local function product(port, options)
       "--isolates", "1", "--access-log", log }
   for _, word in ipairs(own) do command[#command + 1] = word end
   return command, { "PORT=" .. port, "ACCESS_LOG=" .. log,
+    "FILES=" .. b.build .. "/files",
     table.unpack(options.env or {}) }
 end
 M.product = product

@@ -20,6 +20,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -45,14 +46,14 @@ struct counter {
     X(send) X(sendto) X(sendmsg) X(recv) X(recvfrom) X(recvmsg) \
     X(read) X(write) X(writev) X(pread) X(pwrite) X(open) X(openat) X(fcntl) \
     X(poll) X(epoll_create1) X(epoll_ctl) X(epoll_wait) \
-    X(eventfd) X(timerfd_create) X(pipe2) X(pthread_create)
+    X(eventfd) X(timerfd_create) X(pipe2) X(pthread_create) X(sendfile) X(stat)
 /* clang-format on */
 
 #define INDEX(name) FAULT_##name,
-enum { NAMES(INDEX) COUNT };
+enum { NAMES(INDEX) FAULT_openat2, COUNT };
 
 #define TEXT(name) #name,
-static const char *const names[COUNT] = {NAMES(TEXT)};
+static const char *const names[COUNT] = {NAMES(TEXT) "openat2"};
 
 static struct counter own[COUNT];
 static struct counter *counters = own;
@@ -161,6 +162,7 @@ SIMPLE(int, epoll_ctl, (int fd, int what, int other, struct epoll_event *event),
        (fd, what, other, event))
 SIMPLE(int, epoll_wait, (int fd, struct epoll_event *list, int n, int ms),
        (fd, list, n, ms))
+SIMPLE(int, stat, (const char *path, struct stat *st), (path, st))
 SIMPLE(int, eventfd, (unsigned int value, int flags), (value, flags))
 SIMPLE(int, timerfd_create, (clockid_t clock, int flags), (clock, flags))
 SIMPLE(int, pipe2, (int ends[2], int flags), (ends, flags))
@@ -180,6 +182,10 @@ SIZED(ssize_t, write, (int fd, const void *data, size_t n), (fd, data, n))
 SIZED(ssize_t, pread, (int fd, void *to, size_t n, off_t at), (fd, to, n, at))
 SIZED(ssize_t, pwrite, (int fd, const void *data, size_t n, off_t at),
       (fd, data, n, at))
+
+ssize_t sendfile(int fd, int file, off_t *at, size_t n) {
+    return allows(FAULT_sendfile, fd, &n) ? real_sendfile(fd, file, at, n) : -1;
+}
 
 ssize_t writev(int fd, const struct iovec *pieces, int count) {
     size_t n = SIZE_MAX;
@@ -244,6 +250,12 @@ long syscall(long number, ...) {
         if (!allows(FAULT_write, (int)a[0], &n)) return -1;
         a[2] = (long)n;
         break;
+    case SYS_openat2: {
+        int error = fault(FAULT_openat2);
+        if (error <= 0) break;
+        errno = error;
+        return -1;
+    }
     case SYS_writev: return writev((int)a[0], (const struct iovec *)a[1], (int)a[2]);
     default:;
     }
