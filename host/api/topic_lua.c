@@ -381,12 +381,27 @@ static unsigned check_history(lua_State *L, int options) {
     return (unsigned)count;
 }
 
+static struct span check_name(lua_State *L, int index) {
+    struct span name;
+    name.at = luaL_checklstring(L, index, &name.len);
+    luaL_argcheck(L, name.len >= 1 && name.len <= NAME_MAX_LEN, index,
+                  "1 to 255 bytes expected");
+    return name;
+}
+
+struct topic *topic_of_argument(lua_State *L, int index) {
+    const struct handle *h = luaL_testudata(L, index, TOPIC);
+    if (h) return topic_ref(h->topic);
+    struct span name = check_name(L, index);
+    struct commons *commons = generation_of(L)->plan->commons;
+    struct topic *t = commons ? topic_open(commons->topics, name) : NULL;
+    if (!t) luaL_error(L, commons ? "not enough memory" : "there are no topics here");
+    return t;
+}
+
 /* topic(name[, { history = n }]) */
 static int open_topic(lua_State *L) {
-    struct span name;
-    name.at = luaL_checklstring(L, 1, &name.len);
-    luaL_argcheck(L, name.len >= 1 && name.len <= NAME_MAX_LEN, 1,
-                  "1 to 255 bytes expected");
+    struct span name = check_name(L, 1);
     unsigned history = check_history(L, 2);
     struct handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     h->topic = NULL;

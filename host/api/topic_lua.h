@@ -7,6 +7,11 @@
 
 #include <lua.h>
 
+struct topic;
+
+/* A reference to the topic that the argument is, or names. */
+struct topic *topic_of_argument(lua_State *L, int index);
+
 /* A table: topic(name) -> topic. */
 int luaopen_atoll_core_topic(lua_State *L);
 

@@ -247,16 +247,13 @@ static int handle_close(lua_State *L) {
 
 /* ---- what it is ---- */
 
-enum field { F_CODE = 1, F_REASON, F_PROTOCOL, F_REQ, F_RESUMED };
+enum field { F_CODE = 1, F_REASON, F_PROTOCOL, F_REQ, F_RESUMED, F_MISSED };
 
 static const struct {
     const char *name;
     enum field field;
-} fields[] = {{"code", F_CODE},
-              {"reason", F_REASON},
-              {"protocol", F_PROTOCOL},
-              {"req", F_REQ},
-              {"resumed", F_RESUMED}};
+} fields[] = {{"code", F_CODE},         {"missed", F_MISSED}, {"reason", F_REASON},
+              {"protocol", F_PROTOCOL}, {"req", F_REQ},       {"resumed", F_RESUMED}};
 
 static int get(lua_State *L) {
     struct websocket_handle *h = lua_touserdata(L, 1);
@@ -278,6 +275,9 @@ static int get(lua_State *L) {
     case F_PROTOCOL: lua_pushstring(L, w ? w->protocol : NULL); return 1;
     case F_REQ: websocket_push_request(L, 1); return 1;
     case F_RESUMED: lua_pushboolean(L, h->resumed); return 1;
+    case F_MISSED:
+        lua_pushinteger(L, w ? (lua_Integer)websocket_missed(w) : 0);
+        return 1;
     default: return 0;
     }
 }
@@ -294,9 +294,14 @@ static int describe(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"close", ws_close}, {"messages", ws_messages},
-    {"ping", ws_ping},   {"receive", ws_receive},
-    {"send", ws_send},   {"transfer", sender_transfer},
+    {"close", ws_close},
+    {"messages", ws_messages},
+    {"ping", ws_ping},
+    {"receive", ws_receive},
+    {"send", ws_send},
+    {"subscribe", websocket_subscribe},
+    {"transfer", sender_transfer},
+    {"unsubscribe", websocket_unsubscribe},
     {NULL, NULL},
 };
 

@@ -49,6 +49,12 @@ extern const char websocket_away[];
 
 extern const struct cargo_kind websocket_cargo;
 
+/* ws:subscribe(topic[, options]), ws:unsubscribe(topic), and how many messages did not
+ * reach it that way. */
+int websocket_subscribe(lua_State *L);
+int websocket_unsubscribe(lua_State *L);
+uint64_t websocket_missed(const struct websocket *w);
+
 /* ---- a server's ---- */
 
 /* Answers the request at index 1 with 101, and then runs the handler. route is a table:

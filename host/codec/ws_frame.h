@@ -34,6 +34,7 @@ enum ws_code {
     WS_TOO_BIG = 1009,
     WS_INTERNAL = 1011,
     WS_RESTART = 1012,
+    WS_TRY_LATER = 1013,
 };
 
 /* Whether the code may stand in a close frame. */

@@ -58,9 +58,20 @@ static void free_buried(struct grave *g) {
     free_one(LIST_OF(g, struct websocket, grave));
 }
 
+/* They are told all at once, and none of them begins anything. */
+static void end_sources(struct websocket *w) {
+    struct link *first;
+    while ((first = list_first(&w->sources))) {
+        struct websocket_source *s = LIST_OF(first, struct websocket_source, link);
+        list_unlink(first);
+        s->ops->ended(s, loop_of(w));
+    }
+}
+
 /* Nothing is done with its stream any more. */
 static void end_stream(struct websocket *w) {
     struct loop *l = loop_of(w);
+    end_sources(w);
     list_unlink(&w->debt.link);
     list_unlink(&w->flush.link);
     if (l) timer_clear(l, &w->timer);
@@ -113,6 +124,7 @@ void websocket_send_close(struct websocket *w, unsigned code, struct span reason
     bool late = stream_full(&w->stream);
     int err = websocket_send(w, WS_CLOSE, span_of(payload, n));
     w->state = WEBSOCKET_CLOSING;
+    end_sources(w);
     w->since = loop_of(w)->now;
     if (err) stream_shutdown(&w->stream);
     if (late && w->user) w->ops->drained(w); /* they wait in vain */
@@ -326,7 +338,15 @@ static void readable(struct stream *s) {
 
 static void drained(struct stream *s) {
     struct websocket *w = LIST_OF(s, struct websocket, stream);
+    struct link *next;
     if (w->state == WEBSOCKET_OPEN && w->user) w->ops->drained(w);
+    /* What one of them does may end them all. */
+    for (struct link *at = w->sources.next; at != &w->sources; at = next) {
+        struct websocket_source *source = LIST_OF(at, struct websocket_source, link);
+        next = at->next;
+        source->ops->drained(source);
+        if (list_empty(&w->sources)) break;
+    }
     /* Later: the stream looks for input next. */
     websocket_soon(w);
 }
@@ -351,6 +371,7 @@ struct websocket *websocket_new(bool client, const struct websocket_limits *limi
     ws_reader_init(&w->reader, client, false);
     timer_init(&w->timer, late);
     list_init(&w->flush.link);
+    list_init(&w->sources);
     w->flush.run = flush_last;
     list_init(&w->debt.link);
     w->debt.give_up = give_up;
@@ -425,6 +446,10 @@ void websocket_leave(struct websocket *w) {
     MAGIC_CHECK(w, MAGIC);
     if (!list_empty(&w->flush.link)) flush(w);
     list_unlink(&w->debt.link);
+    for (struct link *at = w->sources.next; at != &w->sources; at = at->next) {
+        struct websocket_source *source = LIST_OF(at, struct websocket_source, link);
+        source->ops->left(source);
+    }
     timer_clear(loop_of(w), &w->timer);
     stream_detach(&w->stream);
     if (w->front) front_closed(w->front);
@@ -449,5 +474,9 @@ void websocket_enter(struct websocket *w, struct loop *l, struct front *f, void 
     stream_attach(&w->stream, l);
     w->since = l->now;
     w->pinged = false;
+    for (struct link *at = w->sources.next; at != &w->sources; at = at->next) {
+        struct websocket_source *source = LIST_OF(at, struct websocket_source, link);
+        source->ops->entered(source, l);
+    }
     websocket_soon(w);
 }

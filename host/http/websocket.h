@@ -42,6 +42,23 @@ struct websocket_user {
     void (*drained)(struct websocket *w); /* output is below the low mark, or lost */
 };
 
+/* Somebody else who sends to it, such as a subscription. It goes along to other loops;
+ * then, and when nothing can be sent any more, it is told. On the thread of the loop;
+ * without one, ended may be called on any. */
+struct websocket_source {
+    struct link link;
+    const struct websocket_source_ops *ops;
+};
+
+struct websocket_source_ops {
+    void (*drained)(struct websocket_source *s); /* as the user's */
+    void (*left)(struct websocket_source *s);
+    void (*entered)(struct websocket_source *s, struct loop *l);
+    /* It is not the websocket's any more, and gone at the end of the turn at the
+       earliest. */
+    void (*ended)(struct websocket_source *s, struct loop *l);
+};
+
 /* A whole one. */
 struct websocket_message {
     struct websocket_message *next;
@@ -68,6 +85,7 @@ struct websocket {
     char *protocol;        /* that was agreed on, or NULL; both are its own */
     const struct websocket_user *ops;
     void *user; /* NULL when nobody is to be told */
+    struct link sources;
     struct stream stream;
     struct ws_reader reader;
     struct packing *packing; /* of permessage-deflate; NULL: it was not agreed on */
@@ -106,8 +124,10 @@ void websocket_drop(struct websocket *w, unsigned code);
  * not open, ERR_MEMORY. */
 int websocket_send(struct websocket *w, enum ws_kind kind, struct span bytes);
 
-/* The same for a whole frame of a server, as ws_append makes it. */
+/* The same for a whole frame of a server, as ws_append makes it. packed ones only where
+ * that is how they are agreed on: without takeover, with the largest window. */
 int websocket_send_frame(struct websocket *w, struct span frame);
+bool websocket_takes_packed(const struct websocket *w);
 
 /* True when a sender should wait for drained. */
 static inline bool websocket_is_full(struct websocket *w) {

@@ -42,6 +42,11 @@ bool websocket_pack(struct websocket *w, struct span *bytes) {
     return true;
 }
 
+bool websocket_takes_packed(const struct websocket *w) {
+    const struct packing *p = w->packing;
+    return p && !p->packer.takeover && p->packer.bits == WS_BITS_MOST;
+}
+
 void websocket_packed(struct websocket *w) {
     buf_reset(&w->packing->out);
     ws_pool_drain(&w->packing->own);

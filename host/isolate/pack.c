@@ -318,6 +318,20 @@ int pack_read(lua_State *L, struct span bytes) {
     return pack_read_cargo(L, bytes, NULL, 0, NULL);
 }
 
+bool pack_is_string(struct span bytes, struct span *text) {
+    uint64_t n = 0;
+    size_t at = 1;
+    if (!bytes.len || *bytes.at != T_STRING) return false;
+    for (unsigned shift = 0; shift < 63 && at < bytes.len; shift += 7) {
+        unsigned char byte = (unsigned char)bytes.at[at++];
+        n |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte >= 0x80) continue;
+        *text = span_of(bytes.at + at, bytes.len - at);
+        return n == text->len;
+    }
+    return false;
+}
+
 static void fill(lua_State *L, const struct reader *r, struct loop *l) {
     if (!lua_istable(L, r->seen)) return; /* it is neither table nor cargo */
     for (unsigned i = 0; i < r->cargo_count; i++) {

@@ -27,6 +27,9 @@ int pack_write_named(lua_State *L, int index, const char *name, struct buf *out)
 int pack_write_cargo(lua_State *L, int index, struct buf *out, int list,
                      unsigned *count);
 
+/* True when bytes hold a string: *text is it, within them. */
+bool pack_is_string(struct span bytes, struct span *text);
+
 /* Pushes the value that bytes hold, exactly; returns 1 or raises. */
 int pack_read(lua_State *L, struct span bytes);
 

@@ -6,6 +6,7 @@
 ---@field code integer?  why it has ended; 1005 when the peer named no code, 1006 when it was cut off
 ---@field reason string?
 ---@field req atoll.request?  as what it began; its body and its answer are over
+---@field missed integer  messages of topics that did not reach it, see subscribe
 ---@field resumed boolean  it came from the code before a reload
 local websocket = {}
 
@@ -45,3 +46,19 @@ function websocket:close(code, reason) end
 ---@param timeout? number
 ---@return true?, string?, string?
 function websocket:transfer(to, timeout) end
+
+---What is published to the topic goes to the peer from now on, without a handler being
+---asked: strings as they are (text; binary if they are not UTF-8), other values as JSON.
+---Who has more than `capacity` (1000) messages to come is closed with 1013, or, lagging
+---= "skip", misses the oldest. Twice is once.
+---@param topic string|atoll.topic
+---@param options? { binary?: boolean, capacity?: integer, lagging?: "close"|"skip" }
+---@return true?
+---@return string? message
+---@return string? code
+function websocket:subscribe(topic, options) end
+
+---Whether it was subscribed.
+---@param topic string|atoll.topic
+---@return boolean
+function websocket:unsubscribe(topic) end
