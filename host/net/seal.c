@@ -7,7 +7,7 @@
 #include <limits.h>
 #include <sys/random.h>
 
-enum { VERSION = 1, SALT = 16, TAG = 16, KEY = 32, NONCE = 12 };
+enum { VERSION = 1, RANDOM = 16, TAG = 16, KEY = 32 };
 
 int seal_random(unsigned char *out, size_t n) {
     while (n > 0) {
@@ -27,34 +27,25 @@ bool seal_equal(struct span a, struct span b) {
     return !differs;
 }
 
-/* RFC 5869 with one salt for extracting and one context for expanding, to two blocks:
- * the key, and the nonce. */
-struct keys {
-    unsigned char block[2][DIGEST_MAX];
-};
-
-static bool derive(struct span secret, const unsigned char salt[SALT],
-                   struct keys *keys) {
-    static const char info[] = "atoll seal 1";
-    unsigned char fixed[DIGEST_MAX], input[KEY + sizeof info];
-    struct span salted = span_of((const char *)salt, SALT);
-    if (digest_hmac(DIGEST_SHA256, salted, secret, fixed) != KEY) return false;
-    struct span extracted = span_of((const char *)fixed, KEY);
-    size_t n = sizeof info - 1;
-    memcpy(input, info, n);
-    input[n] = 1;
-    bool good = digest_hmac(DIGEST_SHA256, extracted,
-                            span_of((const char *)input, n + 1), keys->block[0]) == KEY;
-    memcpy(input, keys->block[0], KEY);
-    memcpy(input + KEY, info, n);
-    input[KEY + n] = 2;
-    good = good && digest_hmac(DIGEST_SHA256, extracted,
-                               span_of((const char *)input, KEY + n + 1),
-                               keys->block[1]) == KEY;
-    openssl.OPENSSL_cleanse(fixed, sizeof fixed);
-    openssl.OPENSSL_cleanse(input, sizeof input);
+/* RFC 5869, without a salt, for one block: the random bytes are in the info. */
+static bool derive(struct span secret, const unsigned char random[RANDOM],
+                   unsigned char key[DIGEST_MAX]) {
+    static const char info[] = "atoll seal 1", zeros[KEY];
+    unsigned char extracted[DIGEST_MAX], input[sizeof info + RANDOM];
+    memcpy(input, info, sizeof info - 1);
+    memcpy(input + sizeof info - 1, random, RANDOM);
+    input[sizeof input - 1] = 1;
+    struct span text = span_of((const char *)input, sizeof input);
+    bool good =
+        digest_hmac(DIGEST_SHA256, span_of(zeros, KEY), secret, extracted) == KEY &&
+        digest_hmac(DIGEST_SHA256, span_of((const char *)extracted, KEY), text, key) ==
+            KEY;
+    openssl.OPENSSL_cleanse(extracted, sizeof extracted);
     return good;
 }
+
+/* Each key is used once. */
+static const unsigned char nonce[12];
 
 static const unsigned char *bytes_of(struct span s) {
     return (const unsigned char *)s.at;
@@ -62,18 +53,18 @@ static const unsigned char *bytes_of(struct span s) {
 
 int seal(struct span secret, struct span context, struct span bytes,
          unsigned char *out) {
-    struct keys keys;
-    int n, rest, err = seal_random(out + 1, SALT);
-    unsigned char *to = out + 1 + SALT;
+    unsigned char key[DIGEST_MAX];
+    int n, rest, err = seal_random(out + 1, RANDOM);
+    unsigned char *to = out + 1 + RANDOM;
     if (err) return err;
     if (bytes.len > INT_MAX || context.len > INT_MAX) return ERR_TOO_LARGE;
-    if (openssl_load() || !derive(secret, out + 1, &keys)) return -EOPNOTSUPP;
+    if (openssl_load() || !derive(secret, out + 1, key)) return -EOPNOTSUPP;
     out[0] = VERSION;
     EVP_CIPHER_CTX *c = openssl.EVP_CIPHER_CTX_new();
     bool good =
         c &&
-        openssl.EVP_EncryptInit_ex(c, openssl.EVP_aes_256_gcm(), NULL, keys.block[0],
-                                   keys.block[1]) == 1 &&
+        openssl.EVP_EncryptInit_ex(c, openssl.EVP_aes_256_gcm(), NULL, key, nonce) ==
+            1 &&
         openssl.EVP_EncryptUpdate(c, NULL, &n, out, 1) == 1 &&
         openssl.EVP_EncryptUpdate(c, NULL, &n, bytes_of(context), (int)context.len) ==
             1 &&
@@ -81,31 +72,31 @@ int seal(struct span secret, struct span context, struct span bytes,
         openssl.EVP_EncryptFinal_ex(c, to + n, &rest) == 1 &&
         openssl.EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_GCM_GET_TAG, TAG, to + bytes.len) == 1;
     openssl.EVP_CIPHER_CTX_free(c);
-    openssl.OPENSSL_cleanse(&keys, sizeof keys);
+    openssl.OPENSSL_cleanse(key, sizeof key);
     return good ? 0 : -EOPNOTSUPP;
 }
 
 int seal_open(struct span secret, struct span context, struct span sealed,
               unsigned char *out) {
-    struct keys keys;
+    unsigned char key[DIGEST_MAX];
     int n, rest;
     if (sealed.len < SEAL_OVERHEAD || sealed.at[0] != VERSION) return ERR_SYNTAX;
     if (sealed.len > INT_MAX || context.len > INT_MAX) return ERR_SYNTAX;
     const unsigned char *in = bytes_of(sealed);
-    if (openssl_load() || !derive(secret, in + 1, &keys)) return -EOPNOTSUPP;
+    if (openssl_load() || !derive(secret, in + 1, key)) return -EOPNOTSUPP;
     int length = (int)(sealed.len - SEAL_OVERHEAD);
     unsigned char tag[TAG];
     memcpy(tag, in + sealed.len - TAG, TAG);
     EVP_CIPHER_CTX *c = openssl.EVP_CIPHER_CTX_new();
-    bool made = c && openssl.EVP_DecryptInit_ex(c, openssl.EVP_aes_256_gcm(), NULL,
-                                                keys.block[0], keys.block[1]) == 1;
+    bool made = c && openssl.EVP_DecryptInit_ex(c, openssl.EVP_aes_256_gcm(), NULL, key,
+                                                nonce) == 1;
     bool good = made && openssl.EVP_DecryptUpdate(c, NULL, &n, in, 1) == 1 &&
                 openssl.EVP_DecryptUpdate(c, NULL, &n, bytes_of(context),
                                           (int)context.len) == 1 &&
-                openssl.EVP_DecryptUpdate(c, out, &n, in + 1 + SALT, length) == 1 &&
+                openssl.EVP_DecryptUpdate(c, out, &n, in + 1 + RANDOM, length) == 1 &&
                 openssl.EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_GCM_SET_TAG, TAG, tag) == 1 &&
                 openssl.EVP_DecryptFinal_ex(c, out + n, &rest) == 1;
     openssl.EVP_CIPHER_CTX_free(c);
-    openssl.OPENSSL_cleanse(&keys, sizeof keys);
+    openssl.OPENSSL_cleanse(key, sizeof key);
     return good ? 0 : made ? ERR_SYNTAX : -EOPNOTSUPP;
 }

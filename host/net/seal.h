@@ -1,7 +1,7 @@
 /* Bytes sealed for somebody who must neither read nor change them, such as a browser
  * that keeps a session: AES-256-GCM, each message under a key of its own that HKDF
- * (RFC 5869, SHA-256) makes of the secret and 16 random bytes, so no pair of key and
- * nonce comes twice, however many are sealed. By OpenSSL.
+ * (RFC 5869, SHA-256) makes of the secret and 16 random bytes, so that no nonce is used
+ * twice with a key, however many are sealed. By OpenSSL.
  *
  * A sealed message is a version byte, those 16 bytes, as many bytes as were sealed, and
  * 16 that prove them; the context, what it is for, is proved with it. Any thread. */

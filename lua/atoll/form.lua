@@ -67,7 +67,7 @@ end
 function state_methods:keep(bytes)
   self.memory = self.memory + bytes
   if self.memory > self.memory_max then
-    refuse(413, "the form has more than %d bytes that are no files", self.memory_max)
+    refuse(413, "the form has more than %d bytes to keep in memory", self.memory_max)
   end
 end
 

@@ -26,63 +26,71 @@ local function before(a, b)
   return a < b
 end
 
-local encoders = {}
-
-local function encode(out, value, path)
-  local encoder = encoders[type(value)]
-  if not encoder then
-    error(("session%s is a %s, which a session cannot hold"):format(path_of(path),
-      type(value)), 0)
+local function number(value)
+  if math.type(value) == "float" then return pack("<c1d", "d", value) end
+  if value >= -128 and value <= 127 then return pack("<c1i1", "b", value) end
+  if value >= -2147483648 and value <= 2147483647 then
+    return pack("<c1i4", "i", value)
   end
-  encoder(out, value, path)
+  return pack("<c1i8", "j", value)
 end
 
-function encoders.boolean(out, value) out[#out + 1] = value and "t" or "f" end
-
-function encoders.number(out, value)
-  if math.type(value) == "float" then
-    out[#out + 1] = pack("<c1d", "d", value)
-  elseif value >= -128 and value <= 127 then
-    out[#out + 1] = pack("<c1i1", "b", value)
-  elseif value >= -2147483648 and value <= 2147483647 then
-    out[#out + 1] = pack("<c1i4", "i", value)
-  else
-    out[#out + 1] = pack("<c1i8", "j", value)
-  end
-end
-
-function encoders.string(out, value)
-  local short = #value < 256
-  out[#out + 1] = pack(short and "<c1s1" or "<c1s4", short and "s" or "S", value)
-end
-
-function encoders.table(out, value, path)
-  if #path >= DEPTH then
-    error("session" .. path_of(path) .. " is nested too deep, or holds itself", 0)
-  end
-  local keys = {}
+-- The keys of a table in their order.
+local function keys_of(value, path)
+  local keys, n, strings = {}, 0, true
   for key in next, value do
-    if not ranks[type(key)] then
+    local rank = ranks[type(key)]
+    if not rank then
       error(("session%s has a key that is a %s, which a session cannot hold"):format(
         path_of(path), type(key)), 0)
     end
-    keys[#keys + 1] = key
+    n = n + 1
+    keys[n] = key
+    strings = strings and rank == 3
   end
-  table.sort(keys, before)
-  out[#out + 1] = "{"
-  for _, key in ipairs(keys) do
-    encode(out, key, path)
-    path[#path + 1] = key
-    encode(out, rawget(value, key), path)
-    path[#path] = nil
+  if n > 1 then
+    if strings then table.sort(keys) else table.sort(keys, before) end
   end
-  out[#out + 1] = "}"
+  return keys, n
+end
+
+-- Puts the bytes of the value behind those that are there; how many pieces there are.
+local function put(out, n, value, path, depth)
+  local kind = type(value)
+  n = n + 1
+  if kind == "string" then
+    out[n] = pack(#value < 256 and "<c1s1" or "<c1s4", #value < 256 and "s" or "S",
+      value)
+  elseif kind == "number" then
+    out[n] = number(value)
+  elseif kind == "boolean" then
+    out[n] = value and "t" or "f"
+  elseif kind ~= "table" then
+    error(("session%s is a %s, which a session cannot hold"):format(path_of(path),
+      kind), 0)
+  else
+    if depth > DEPTH then
+      error("session" .. path_of(path) .. " is nested too deep, or holds itself", 0)
+    end
+    out[n] = "{"
+    local keys, count = keys_of(value, path)
+    for i = 1, count do
+      local key = keys[i]
+      path[depth] = key
+      n = put(out, n, key, path, depth)
+      n = put(out, n, rawget(value, key), path, depth + 1)
+    end
+    path[depth] = nil
+    n = n + 1
+    out[n] = "}"
+  end
+  return n
 end
 
 -- Raises what cannot be held, and where it is.
 function M.encode(value)
   local out = {}
-  encode(out, value, {})
+  put(out, 0, value, {}, 1)
   return table.concat(out)
 end
 
