@@ -107,6 +107,11 @@ describe("types", function()
     assert.same(functions_of(atoll.password, {}), declared("password", "password%."))
   end)
 
+  it("have all of templates", function()
+    assert.same(functions_of(atoll.template, { load = true }),
+      declared("template", "template%."))
+  end)
+
   it("have all of testing", function()
     assert.same(functions_of(testing, {}), declared("testing", "testing%."))
   end)

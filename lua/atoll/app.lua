@@ -149,6 +149,12 @@ function methods:static(prefix, directory, options)
   })
 end
 
+-- A view of the app as a page: atoll.render.
+function methods:render(...)
+  check_self(self, "render")
+  return require("atoll.response").render(...)
+end
+
 -- GET pattern is answered with server-sent events: fn(send, req), as in atoll.events.
 function methods:events(path, fn, options)
   check_self(self, "events")

@@ -98,6 +98,8 @@ function M.load(appdir, prefix)
     error(("%s: no app.lua, no routes/ and no public/ there"):format(appdir), 0)
   end
   files.set_directory(appdir)
+  local views = appdir .. "/views"
+  if host.is_directory(views) then require("atoll.template").load(views) end
   local root = has_main and as_app(run(main), main, prefix) or app.new()
   local more = has_tree and routes.read(tree) or {}
   local serve = has_public and files.public("public", prefix) or nil

@@ -52,6 +52,13 @@ function json_meta.__call(_, ...)
 end
 setmetatable(json, json_meta)
 
+-- A view of the app as a page.
+function M.render(name, values, status, headers)
+  check(status, headers, "render")
+  return new("render", HTML, require("atoll.template").render(name, values), status,
+    headers)
+end
+
 local redirects = {
   [301] = true, [302] = true, [303] = true, [307] = true, [308] = true,
 }

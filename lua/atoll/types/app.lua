@@ -93,6 +93,15 @@ function app:handle(req) end
 ---@return atoll.app
 function app:static(prefix, directory, options) end
 
+---A view of the app as a page: atoll.render.
+---@param name string
+---@param values? table<string, any>
+---@param status? integer
+---@param headers? atoll.headers
+---@return atoll.response
+---@nodiscard
+function app:render(name, values, status, headers) end
+
 ---Server-sent events at a pattern.
 ---@param pattern string
 ---@param fn fun(send: atoll.send, req: atoll.request)

@@ -125,6 +125,15 @@ function atoll.file(path, options) end
 ---@nodiscard
 function atoll.stream(fn, status, headers, trailers) end
 
+---A view of the app as a page.
+---@param name string
+---@param values? table<string, any>
+---@param status? integer
+---@param headers? atoll.headers
+---@return atoll.response
+---@nodiscard
+function atoll.render(name, values, status, headers) end
+
 ---@class atoll.event
 ---@field data? any    text, or what JSON can hold
 ---@field event? string
