@@ -9,8 +9,10 @@ local function escape(text)
   return (tostring(text):gsub("[&<>\"']", entities))
 end
 
--- The template with {{name}} replaced by the escaped value.
-local function fill(template, values)
+-- The template with {{name}} replaced by the escaped value, and with {{{name}}} by
+-- markup of our own.
+local function fill(template, values, markup)
+  template = template:gsub("{{{(%w+)}}}", markup or {})
   return (template:gsub("{{(%w+)}}", function(name)
     return escape(values[name] or "")
   end))
@@ -41,7 +43,8 @@ small { font-weight: normal; }
 ]]
 
 local FORM = [[
-<form method="post" action="/entries">
+<form method="post" action="/">
+{{{token}}}
 <p><label>Name <input name="name" maxlength="60" required value="{{name}}"></label>
 <p><label>Message
 <textarea name="message" maxlength="2000" required rows="4">
@@ -50,16 +53,18 @@ local FORM = [[
 </form>
 ]]
 
--- entries, newest first; input and problems of a form that was not accepted, if any.
-function M.render(entries, input, problems)
-  local parts = { HEAD }
+-- entries, newest first; options: token, the form's hidden field; input, what is in its
+-- fields; problems, of one that was not accepted; note, something to say.
+function M.render(entries, options)
+  local parts, problems = { HEAD }, options.problems
+  if options.note then parts[2] = fill("<p>{{note}}\n", options) end
   for _, name in ipairs { "name", "message" } do
     if problems and problems[name] then
       parts[#parts + 1] = fill("<p class=\"problem\">The {{field}} {{problem}}.\n",
         { field = name, problem = problems[name] })
     end
   end
-  parts[#parts + 1] = fill(FORM, input or {})
+  parts[#parts + 1] = fill(FORM, options.input, { token = options.token })
   for _, entry in ipairs(entries) do parts[#parts + 1] = fill(ENTRY, entry) end
   if #entries == 0 then parts[#parts + 1] = "<p>Nobody has signed yet.\n" end
   return table.concat(parts)

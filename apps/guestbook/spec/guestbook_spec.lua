@@ -30,6 +30,22 @@ describe("guestbook", function()
     })
   end
 
+  -- The page as it is seen with a cookie; the cookie, and the token in the form.
+  local function visit(cookie)
+    local res = app:request("GET", "/", { headers = { Cookie = cookie } })
+    local set = res:values "set-cookie" [1]
+    return res.body, set and set:match "^[^;]*" or cookie,
+      res.body:match "name=\"csrf_token\" value=\"([^\"]+)\""
+  end
+
+  -- The form sent from the page; the answer, and the cookie.
+  local function send(form)
+    local _, cookie, token = visit()
+    form.csrf_token = token
+    return app:request("POST", "/", { form = form, headers = { Cookie = cookie } }),
+      cookie
+  end
+
   it("is empty at first", function()
     assert.same({ entries = {} }, app:request("GET", "/entries"):json())
     assert.same("{\"entries\":[]}", app:request("GET", "/entries").body)
@@ -48,14 +64,32 @@ describe("guestbook", function()
   end)
 
   it("takes an entry from its form and leads back to the page", function()
-    local res = app:request("POST", "/entries", {
-      form = { name = "Bob & Co", message = "ü = u umlaut" },
-    })
+    local res, cookie = send { name = "Bob & Co", message = "ü = u umlaut" }
     assert.same(303, res.status)
     assert.same("/", res.headers.location)
-    local page = app:request("GET", "/").body
-    assert.truthy(page:find("Bob &amp; Co", 1, true))
+    local page = visit(cookie)
+    assert.truthy(page:find("<h2>Bob &amp; Co", 1, true))
     assert.truthy(page:find("ü = u umlaut", 1, true))
+    -- Who has signed is thanked once and known from then on.
+    assert.truthy(page:find("Thank you", 1, true))
+    assert.truthy(page:find("value=\"Bob &amp; Co\"", 1, true))
+    page = visit(cookie)
+    assert.is_nil(page:find("Thank you", 1, true))
+    assert.truthy(page:find("value=\"Bob &amp; Co\"", 1, true))
+    assert.is_nil(visit():find("value=\"Bob", 1, true))
+  end)
+
+  it("takes no form from another site", function()
+    local _, cookie, token = visit()
+    local form = { name = "Eve", message = "x" }
+    for _, headers in ipairs {
+      {}, { Cookie = cookie }, { Cookie = cookie, ["X-CSRF-Token"] = token:reverse() },
+      { Cookie = cookie, ["X-CSRF-Token"] = token, Origin = "https://evil.example" },
+    } do
+      local res = app:request("POST", "/", { form = form, headers = headers })
+      assert.same(403, res.status)
+    end
+    assert.same({ entries = {} }, app:request("GET", "/entries"):json())
   end)
 
   it("shows the newest first", function()
@@ -74,9 +108,7 @@ describe("guestbook", function()
     assert.is_nil(page:find("<img", 1, true))
     assert.truthy(page:find("&lt;script&gt;alert(1)&lt;/script&gt;", 1, true))
     assert.truthy(page:find("{{name}}", 1, true))
-    local again = app:request("POST", "/entries", {
-      form = { name = "\"><b>", message = "" },
-    })
+    local again = send { name = "\"><b>", message = "" }
     assert.is_nil(again.body:find("<b>", 1, true))
     assert.truthy(again.headers["content-security-policy"])
   end)
@@ -90,16 +122,14 @@ describe("guestbook", function()
     assert.same("is missing", sign({}, "x"):json().errors.name)
     assert.same("is more than one line", sign("a\nb", "x"):json().errors.name)
     assert.same("has control characters", sign("a\27[2J", "x"):json().errors.name)
-    local page = app:request("POST", "/entries", {
-      form = { name = "Ann", message = "" },
-    })
+    local page = send { name = "Ann", message = "" }
     assert.same(422, page.status)
     assert.truthy(page.body:find("The message is missing", 1, true))
     assert.truthy(page.body:find("value=\"Ann\"", 1, true))
     assert.same({ entries = {} }, app:request("GET", "/entries"):json())
   end)
 
-  it("refuses what is neither a form nor JSON", function()
+  it("refuses what is not JSON", function()
     local function status(headers, body)
       return app:request("POST", "/entries", { headers = headers, body = body }).status
     end
@@ -107,9 +137,10 @@ describe("guestbook", function()
     assert.same(422, status({ ["Content-Type"] = "application/json" }, "null"))
     assert.same(415, status({ ["Content-Type"] = "text/plain" }, "name=Ann"))
     assert.same(415, status({}, "name=Ann"))
-    assert.same(422, status({
+    assert.same(415, status({
       ["Content-Type"] = "application/x-www-form-urlencoded",
-    }, "name=%FF&message=x"))
+    }, "name=Ann&message=x"))
+    assert.same(422, send({ name = "\xff", message = "x" }).status)
   end)
 
   it("answers 404 for entries and pages that are not there", function()
