@@ -89,6 +89,23 @@ describe("a file, when a system call fails,", function()
     assert.is_true(get("/s/big.bin").body == BIG)
   end)
 
+  it("is 403 when it may not be read", function()
+    shim:arm("openat2", "EACCES", 1)
+    assert.same(403, get("/s/a.txt").status)
+    assert.same(200, get("/s/a.txt").status)
+    shim:arm("stat", "EACCES", 1)
+    assert.same(403, get("/s/a.txt").status)
+  end)
+
+  it("is 503 when there are no descriptors, which is logged", function()
+    assert.same("below", get("/s/sub/b.txt").body)
+    shim:arm("openat2", "EMFILE", 1, 1)
+    assert.same(503, get("/s/a.txt").status)
+    h:log_wait "data/a.txt: Too many open files"
+    shim:disarm "openat2"
+    assert.same(200, get("/s/a.txt").status)
+  end)
+
   for _, code in ipairs { "ENOSYS", "EPERM" } do
     it("is found, and nothing else, without openat2: " .. code, function()
       shim:arm("openat2", code, 1, 1)

@@ -43,22 +43,29 @@ static struct span keep(lua_State *L, int argument, int value) {
     return s;
 }
 
+static const char *const rules[] = {[LINKS_INSIDE] = "inside",
+                                    [LINKS_NONE] = "none",
+                                    [LINKS_ANYWHERE] = "anywhere",
+                                    NULL};
+
+/* links(): the setting's. */
+static int links(lua_State *L) {
+    lua_pushstring(L, rules[app_of(L)->options->links]);
+    return 1;
+}
+
 /* place(root, links, twins, index, cache, headers): root "" is anywhere; links nil is
  * the setting's; index has a zero byte behind each name. */
 static int place(lua_State *L) {
-    static const char *const rules[] = {[LINKS_INSIDE] = "inside",
-                                        [LINKS_NONE] = "none",
-                                        [LINKS_ANYWHERE] = "anywhere",
-                                        NULL};
     luaL_checkstring(L, 1);
-    int links = lua_isnoneornil(L, 2) ? app_of(L)->options->links
-                                      : luaL_checkoption(L, 2, NULL, rules);
+    int rule = lua_isnoneornil(L, 2) ? app_of(L)->options->links
+                                     : luaL_checkoption(L, 2, NULL, rules);
     lua_settop(L, 6);
     struct place *p = lua_newuserdatauv(L, sizeof *p, HEADERS);
     *p = (struct place){.magic = PLACE_MAGIC};
     luaL_setmetatable(L, PLACE);
     p->site.root.path = keep(L, 1, ROOT).at;
-    p->site.root.links = (enum shelf_links)links;
+    p->site.root.links = (enum shelf_links)rule;
     p->site.twins = lua_toboolean(L, 3);
     p->site.index = keep(L, 4, INDEX).at;
     p->cache = keep(L, 5, CACHE);
@@ -184,8 +191,11 @@ bool files_send(lua_State *L, struct request *r, struct answer *a, int index,
 }
 
 int luaopen_atoll_core_files(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"place", place}, {"find", find}, {"file", file}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"place", place},
+                                         {"find", find},
+                                         {"file", file},
+                                         {"links", links},
+                                         {NULL, NULL}};
     luaL_newmetatable(L, PLACE);
     luaL_newmetatable(L, WANTED);
     lua_pushcfunction(L, wanted_gc);

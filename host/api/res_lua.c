@@ -137,6 +137,8 @@ static int res_get(lua_State *L) {
         return get_fields(L, "trailers_out");
     } else if (key && strcmp(key, "request") == 0) {
         lua_pushvalue(L, 1);
+    } else if (key && strcmp(key, "compress") == 0) {
+        lua_pushboolean(L, !r->x->plain);
     } else {
         lua_pushnil(L);
     }

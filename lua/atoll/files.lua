@@ -62,9 +62,10 @@ local function links_of(value, what)
     tostring(value))
 end
 
-local function twins_of(value, what)
-  if value == nil or type(value) == "boolean" then return value ~= false end
-  fail(what, "precompressed = %s: it is true or false", tostring(value))
+local function flag_of(value, default, name, what)
+  if value == nil then return default end
+  if type(value) == "boolean" then return value end
+  fail(what, "%s = %s: it is true or false", name, tostring(value))
 end
 
 local function check_keys(options, known, what)
@@ -81,11 +82,12 @@ local function check_keys(options, known, what)
 end
 
 local static_options = {
-  cache = true, headers = true, index = true, precompressed = true, symlinks = true,
+  cache = true, headers = true, index = true, listing = true, precompressed = true,
+  symlinks = true,
 }
 
--- Of app:static: cache (Cache-Control), index (a name, a list of names, false),
--- symlinks, precompressed (true) and headers, a table.
+-- Of app:static: cache (Cache-Control), index (a name, a list of names, false), listing
+-- (false), symlinks, precompressed (true) and headers, a table.
 function M.check_options(options, what)
   options = options or {}
   check_keys(options, static_options, what)
@@ -93,9 +95,11 @@ function M.check_options(options, what)
     misuse.expect("table", options.headers, "headers of " .. what)
   end
   return {
-    links = links_of(options.symlinks, what), twins = twins_of(options.precompressed,
-      what), index = index_of(options.index, what),
-    cache = cache_of(options.cache, what), headers = options.headers,
+    links = links_of(options.symlinks, what),
+    twins = flag_of(options.precompressed, true, "precompressed", what),
+    index = index_of(options.index, what), cache = cache_of(options.cache, what),
+    headers = options.headers,
+    listing = flag_of(options.listing, false, "listing", what),
   }
 end
 
@@ -121,11 +125,17 @@ end
 local function server(directory, prefix, options)
   local here = place(directory, options)
   local _, depth = prefix:gsub("/[^/]+", "")
-  local find = core.find
+  local find, skip = core.find, "^" .. ("/[^/]+"):rep(depth)
   return function(req)
     local answer, has_index = find(here, req, depth)
-    if answer == false then return has_index and to_slash(req) or nil end
-    if answer == true then return nil end
+    if answer == false then
+      return (has_index or options.listing) and to_slash(req) or nil
+    elseif answer == true then
+      if not options.listing then return nil end
+      local path = req.path:gsub(skip, "", 1):gsub("%%25", "%%")
+      return require("atoll.listing").answer(req, directory, path,
+        options.links or core.links())
+    end
     return answer
   end
 end

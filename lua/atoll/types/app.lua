@@ -82,6 +82,7 @@ function app:handle(req) end
 ---@class atoll.static_options
 ---@field cache? number|"immutable"|string|false  Cache-Control: seconds, a year, or a text
 ---@field index? string|string[]|false  what a directory is; "index.html"
+---@field listing? boolean  a page that lists a directory without an index; false
 ---@field symlinks? "inside"|"none"|"anywhere"  which are followed; as the setting says
 ---@field precompressed? boolean  send name.br, name.zst, name.gz in place of name; true
 ---@field headers? table<string, string|string[]>
