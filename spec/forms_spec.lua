@@ -296,6 +296,26 @@ describe("a form", function()
   end)
 end)
 
+describe("an upload that stalls", function()
+  after_each(function()
+    wire.finish()
+    host.finish()
+  end)
+
+  it("is ended, and leaves no file", function()
+    local dir = host.directory()
+    local h = host.start {
+      dir = "spec/apps/forms", set = { form_directory = dir, body_timeout = 0.3 },
+    }
+    local c = wire.connect(h)
+    c:send(post("/save", file("f", "x", ("y"):rep(1000)), nil, 5000))
+    assert.equal(408, c:receive().status)
+    c:wait_end()
+    assert.truthy(wire.ask(h, "/events").body:find "saving f$")
+    events.poll("the file to be removed", function() return files_in(dir) == "" end)
+  end)
+end)
+
 describe("an upload to a full disk", function()
   after_each(function()
     wire.finish()
