@@ -318,14 +318,6 @@ describe("app", function()
       assert.same(415, post { json = { a = 1 } }.status)
       assert.same(415, post { body = "a=1" }.status)
     end)
-
-    it("say that multipart is not there yet", function()
-      load [[
-        app:post("/", function(req) return select(2, pcall(req.parts, req)) end)
-      ]]
-      assert.truthy(app:request("POST", "/", { body = "x" }).body:find(
-        "app.lua:1: req:parts() is not available in this version", 1, true))
-    end)
   end)
 
   describe("hooks", function()
