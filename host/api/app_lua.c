@@ -5,6 +5,7 @@
 #include "api/res_lua.h"
 #include "api/response_lua.h"
 #include "api/vigil_lua.h"
+#include "api/websocket_lua.h"
 #include "base/check.h"
 #include "base/embedded.h"
 #include "base/log.h"
@@ -32,6 +33,7 @@ static void app_free(struct generation *g) {
     site_free(&app->site);
     const struct app_options *o = app->options;
     while (list_first(&app->listeners)) list_unlink(list_first(&app->listeners));
+    while (list_first(&app->sockets)) list_unlink(list_first(&app->sockets));
     while (list_first(&app->streams)) list_unlink(list_first(&app->streams));
     free(app);
     g->app = NULL;
@@ -95,12 +97,18 @@ static void load_app(lua_State *L, struct app *app) {
     lua_pop(L, 2);
 }
 
+static void replaced(struct generation *g) {
+    websocket_retire(&((struct app *)g->app)->sockets);
+}
+
 int app_open(lua_State *L, struct generation *g, void *data) {
     struct app *app = calloc(1, sizeof *app);
     if (!app) return budget_raise(L);
     app->magic = MAGIC;
     app->options = data;
     list_init(&app->listeners);
+    list_init(&app->sockets);
+    g->replaced = replaced;
     list_init(&app->streams);
     app->start = app->reload = app->stop = LUA_NOREF;
     site_init(&app->site);

@@ -61,6 +61,7 @@ struct app {
     int request_metatable;
     int code;              /* with which a script has ended */
     struct link listeners; /* a script's, for signals */
+    struct link sockets;   /* websocket_handle, those that want to know of new code */
     struct link streams;   /* of events: struct vigil */
     const struct app_options *options;
 };

@@ -21,6 +21,7 @@ static void *take(void *userdata) {
     h->front = w->front;
     h->w = NULL;
     h->away = true;
+    list_unlink(&h->member);
     websocket_leave(w);
     return w;
 }

@@ -29,6 +29,7 @@ struct websocket_handle *websocket_push(lua_State *L) {
     struct websocket_handle *h = lua_newuserdatauv(L, sizeof *h, 1);
     *h = (struct websocket_handle){.magic = MAGIC, .code = WS_ABNORMAL};
     list_init(&h->writers);
+    list_init(&h->member);
     luaL_setmetatable(L, NAME);
     return h;
 }
@@ -44,6 +45,25 @@ struct websocket_handle *websocket_check(lua_State *L, int index) {
     MAGIC_CHECK(h, MAGIC);
     if (h->away) luaL_error(L, "%s", websocket_away);
     return h;
+}
+
+void websocket_keep(lua_State *L, int index, enum websocket_kept what) {
+    index = lua_absindex(L, index);
+    if (lua_getiuservalue(L, index, 1) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, index, 1);
+    }
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, what);
+    lua_pop(L, 1);
+}
+
+void websocket_push_kept(lua_State *L, int index, enum websocket_kept what) {
+    if (lua_getiuservalue(L, index, 1) != LUA_TTABLE) return; /* nil */
+    lua_rawgeti(L, -1, what);
+    lua_remove(L, -2);
 }
 
 bool websocket_is_awaited(const struct websocket_handle *h) {
@@ -86,6 +106,7 @@ const struct websocket_user websocket_ops = {opened, arrived, drained};
 
 void websocket_let_go(struct websocket_handle *h, unsigned code) {
     struct websocket *w = h->w;
+    list_unlink(&h->member);
     if (!w) return;
     websocket_close(w, code, SPAN(""), false);
     h->w = NULL;
@@ -100,6 +121,7 @@ void websocket_let_go(struct websocket_handle *h, unsigned code) {
 static int handle_gc(lua_State *L) {
     struct websocket_handle *h = luaL_checkudata(L, 1, NAME);
     bool closing = generation_of(L)->state == GEN_CLOSING;
+    list_unlink(&h->member);
     if (!h->away) websocket_let_go(h, closing ? WS_GOING_AWAY : WS_NORMAL);
     free(h->reason);
     h->reason = NULL;
@@ -120,10 +142,11 @@ static int give(lua_State *L, struct websocket_handle *h) {
     return 2;
 }
 
-static int receiving(lua_State *L, int status, lua_KContext deadline) {
+int websocket_receiving(lua_State *L, int status, lua_KContext deadline) {
     bool late = sched_is_late(L, status, deadline);
     struct websocket_handle *h = lua_touserdata(L, 1);
-    if (h->away) return luaL_error(L, "%s", websocket_away);
+    if (h->away && !h->moved) return luaL_error(L, "%s", websocket_away);
+    if (h->asked && h->w && !h->w->ended) return websocket_ask(L, deadline);
     if (h->w && h->w->first) return give(L, h);
     if (!h->w || h->w->ended) {
         if (h->w) websocket_answer(h->w);
@@ -133,23 +156,29 @@ static int receiving(lua_State *L, int status, lua_KContext deadline) {
     if (late || deadline == 1) return socket_timed_out(L);
     if (waiter_is_set(&h->reader))
         return luaL_error(L, "another fiber is already receiving from this WebSocket");
-    return sched_park(L, &h->reader, deadline, receiving, deadline);
+    return sched_park(L, &h->reader, deadline, websocket_receiving, deadline);
 }
 
 static int begin_receive(lua_State *L, int64_t deadline) {
     lua_settop(L, 1);
     if (sched_overstays(L))
-        return sched_park(L, NULL, 1, receiving, (lua_KContext)deadline);
-    return receiving(L, LUA_OK, (lua_KContext)deadline);
+        return sched_park(L, NULL, 1, websocket_receiving, (lua_KContext)deadline);
+    return websocket_receiving(L, LUA_OK, (lua_KContext)deadline);
+}
+
+/* To a handler whose socket has moved to new code it has ended. */
+static void check_receiver(lua_State *L) {
+    const struct websocket_handle *h = luaL_checkudata(L, 1, NAME);
+    if (!h->moved) websocket_check(L, 1);
 }
 
 static int ws_receive(lua_State *L) {
-    websocket_check(L, 1);
+    check_receiver(L);
     return begin_receive(L, timer_opt_deadline(L, 2));
 }
 
 static int next_message(lua_State *L) {
-    websocket_check(L, 1);
+    check_receiver(L);
     return begin_receive(L, 0);
 }
 
@@ -163,9 +192,12 @@ static int ws_messages(lua_State *L) {
 /* ---- sending ---- */
 
 static int sent(lua_State *L, int status, lua_KContext context) {
-    (void)status, (void)context;
+    (void)context;
     struct websocket_handle *h = lua_touserdata(L, 1);
-    if (h->away) return luaL_error(L, "%s", websocket_away);
+    if (h->away && status == LUA_YIELD) { /* what was sent goes along */
+        lua_pushboolean(L, 1);
+        return 1;
+    }
     if (!h->w || h->w->state != WEBSOCKET_OPEN) return socket_failure(L, ERR_CLOSED);
     if (websocket_is_full(h->w)) {
         sched_check_waitable(L);
@@ -247,13 +279,14 @@ static int handle_close(lua_State *L) {
 
 /* ---- what it is ---- */
 
-enum field { F_CODE = 1, F_REASON, F_PROTOCOL, F_REQ, F_RESUMED, F_MISSED };
+enum field { F_CODE = 1, F_REASON, F_PROTOCOL, F_REQ, F_RESUMED, F_STATE, F_MISSED };
 
 static const struct {
     const char *name;
     enum field field;
 } fields[] = {{"code", F_CODE},         {"missed", F_MISSED}, {"reason", F_REASON},
-              {"protocol", F_PROTOCOL}, {"req", F_REQ},       {"resumed", F_RESUMED}};
+              {"protocol", F_PROTOCOL}, {"req", F_REQ},       {"resumed", F_RESUMED},
+              {"state", F_STATE}};
 
 static int get(lua_State *L) {
     struct websocket_handle *h = lua_touserdata(L, 1);
@@ -274,6 +307,7 @@ static int get(lua_State *L) {
         return 1;
     case F_PROTOCOL: lua_pushstring(L, w ? w->protocol : NULL); return 1;
     case F_REQ: websocket_push_request(L, 1); return 1;
+    case F_STATE: websocket_push_kept(L, 1, WEBSOCKET_STATE); return 1;
     case F_RESUMED: lua_pushboolean(L, h->resumed); return 1;
     case F_MISSED:
         lua_pushinteger(L, w ? (lua_Integer)websocket_missed(w) : 0);
@@ -296,6 +330,7 @@ static int describe(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"close", ws_close},
     {"messages", ws_messages},
+    {"on", websocket_on},
     {"ping", ws_ping},
     {"receive", ws_receive},
     {"send", ws_send},
@@ -311,6 +346,8 @@ static const luaL_Reg metamethods[] = {{"__close", handle_close},
                                        {NULL, NULL}};
 
 int luaopen_atoll_core_websocket(lua_State *L) {
+    generation_lets_through(generation_of(L), ws_receive);
+    generation_lets_through(generation_of(L), next_message);
     luaL_newmetatable(L, WRITER);
     lua_pushcfunction(L, writer_gc);
     lua_setfield(L, -2, "__gc");

@@ -23,6 +23,9 @@ struct websocket_handle {
     struct fiber *fiber; /* the handler's, or NULL */
     int arguments;       /* with which that is to be begun; 0 once it was */
     bool served;         /* a handler was begun for it, perhaps it has ended */
+    bool asked;          /* new code is there: its function is to be called */
+    bool moved;          /* away, to new code */
+    struct link member;  /* of the app's sockets that want to know of new code */
     struct waiter reader;
     struct link writers; /* struct writer */
 };
@@ -40,6 +43,21 @@ struct websocket_handle *websocket_check(lua_State *L, int index);
 /* The handle lets go of its socket, closing it if it is open, and keeps how it ended.
  */
 void websocket_let_go(struct websocket_handle *h, unsigned code);
+
+/* What a handle keeps beside itself. */
+enum websocket_kept {
+    WEBSOCKET_CACHE = 1, /* what the request had made of itself */
+    WEBSOCKET_REQUEST,
+    WEBSOCKET_RELOAD, /* a function */
+    WEBSOCKET_STATE,
+};
+
+/* Takes the value on top; pushes it, or nil. The handle is at index. */
+void websocket_keep(lua_State *L, int index, enum websocket_kept what);
+void websocket_push_kept(lua_State *L, int index, enum websocket_kept what);
+
+/* receive's continuation: index 1 is the handle. */
+int websocket_receiving(lua_State *L, int status, lua_KContext deadline);
 
 /* Whether a fiber waits to send. */
 bool websocket_is_awaited(const struct websocket_handle *h);
@@ -64,6 +82,26 @@ int websocket_accept(lua_State *L, struct request *r, int route);
 
 /* Pushes the request that the socket of the handle at index began as, or nil. */
 void websocket_push_request(lua_State *L, int index);
+
+/* The handler begins: index 1 to 3 are the handle, the handler and whether it takes a
+ * request. f is its fiber. */
+int websocket_serve(lua_State *L);
+void websocket_serve_with(struct websocket_handle *h, struct fiber *f);
+
+/* The front's, and what the route at index says. */
+struct websocket_limits websocket_route_limits(lua_State *L, const struct front *f,
+                                               int route);
+
+/* ---- new code ---- */
+
+/* on("reload", fn) */
+int websocket_on(lua_State *L);
+
+/* Asks the function, in a receive, and goes on with that. */
+int websocket_ask(lua_State *L, lua_KContext deadline);
+
+/* New code is there: all of these are to be asked. */
+void websocket_retire(struct link *handles);
 
 /* Adds the functions of servers to the module on top. */
 void websocket_open_serving(lua_State *L);

@@ -27,20 +27,8 @@ static int keepsake_gc(lua_State *L) {
     return 0;
 }
 
-/* Pushes the table of what is kept for the handle at index; its first value is what the
- * request had, its second the request. */
-static void push_kept(lua_State *L, int index) {
-    index = lua_absindex(L, index);
-    if (lua_getiuservalue(L, index, 1) == LUA_TTABLE) return;
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, index, 1);
-}
-
-enum { CACHE = 1, REQUEST };
-
-static void make_request(lua_State *L, int kept, const struct record *record) {
+/* Pushes it. */
+static void make_request(lua_State *L, int handle, const struct record *record) {
     lua_getglobal(L, "require"); /* the methods that are written in Lua */
     lua_pushliteral(L, "atoll.request");
     lua_call(L, 1, 0);
@@ -53,7 +41,8 @@ static void make_request(lua_State *L, int kept, const struct record *record) {
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, keepsake, 1);
     r->came_with_fiber = true;
-    if (lua_rawgeti(L, kept, CACHE) != LUA_TTABLE) {
+    websocket_push_kept(L, handle, WEBSOCKET_CACHE);
+    if (!lua_istable(L, -1)) {
         lua_pop(L, 1);
         lua_newtable(L);
     }
@@ -62,19 +51,17 @@ static void make_request(lua_State *L, int kept, const struct record *record) {
     lua_setiuservalue(L, keepsake + 1, REQUEST_CACHE);
     request_join(r, x);
     lua_pushvalue(L, -1);
-    lua_rawseti(L, kept, REQUEST);
+    websocket_keep(L, handle, WEBSOCKET_REQUEST);
     lua_remove(L, keepsake);
 }
 
 void websocket_push_request(lua_State *L, int index) {
     const struct websocket_handle *h = lua_touserdata(L, index);
-    push_kept(L, index);
-    int kept = lua_gettop(L);
-    if (lua_rawgeti(L, kept, REQUEST) == LUA_TNIL && h->w && h->w->record) {
-        lua_pop(L, 1);
-        make_request(L, kept, h->w->record);
-    }
-    lua_remove(L, kept);
+    index = lua_absindex(L, index);
+    websocket_push_kept(L, index, WEBSOCKET_REQUEST);
+    if (!lua_isnil(L, -1) || !h->w || !h->w->record) return;
+    lua_pop(L, 1);
+    make_request(L, index, h->w->record);
 }
 
 /* ---- the handler ---- */
@@ -95,6 +82,12 @@ static void log_failure(const struct websocket_handle *h, lua_State *co) {
     buf_reset(&text);
 }
 
+/* What had begun before the socket went to new code cannot go on: that is no news. */
+static bool used_what_moved(const struct websocket_handle *h, lua_State *co) {
+    const char *text = lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1) : NULL;
+    return h->moved && text && strstr(text, websocket_away);
+}
+
 /* Its end is the socket's, unless that has gone elsewhere. */
 static void ended(struct fiber *f, void *owner, int status, lua_State *co, int count) {
     struct websocket_handle *h = owner;
@@ -104,7 +97,7 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
     if (status == ERR_CANCELLED) {
         code = g->isolate->current != g ? WS_RESTART : WS_GOING_AWAY;
     } else if (status) {
-        log_failure(h, co);
+        if (!used_what_moved(h, co)) log_failure(h, co);
         code = WS_INTERNAL;
     }
     h->fiber = NULL;
@@ -119,9 +112,14 @@ static int served(lua_State *L, int status, lua_KContext context) {
     return 0;
 }
 
-/* The first function of a handler's fiber: handle, handler, whether it takes a request.
- */
-static int serve(lua_State *L) {
+void websocket_serve_with(struct websocket_handle *h, struct fiber *f) {
+    f->owner_ops = &owner;
+    f->owner = h;
+    h->fiber = f;
+    h->served = true;
+}
+
+int websocket_serve(lua_State *L) {
     bool takes = lua_toboolean(L, 3);
     lua_settop(L, 2);
     lua_pushvalue(L, 1);
@@ -180,9 +178,10 @@ static void choose_terms(lua_State *L, struct exchange *x, int route,
     }
 }
 
-static struct websocket_limits limits_of(lua_State *L, struct exchange *x, int route) {
-    struct websocket_limits limits = x->front->limits.websocket;
-    limits.write_timeout = x->front->limits.write_timeout;
+struct websocket_limits websocket_route_limits(lua_State *L, const struct front *f,
+                                               int route) {
+    struct websocket_limits limits = f->limits.websocket;
+    limits.write_timeout = f->limits.write_timeout;
     if (lua_getfield(L, route, "message_max") == LUA_TNUMBER)
         limits.message_max = (uint32_t)lua_tointeger(L, -1);
     if (lua_getfield(L, route, "ping") == LUA_TNUMBER)
@@ -200,10 +199,7 @@ static void keep_cache(lua_State *L, int handle) {
         return;
     }
     lua_pop(L, 2);
-    push_kept(L, handle);
-    lua_insert(L, -2);
-    lua_rawseti(L, -2, CACHE);
-    lua_pop(L, 1);
+    websocket_keep(L, handle, WEBSOCKET_CACHE);
 }
 
 /* Everything that may raise has been done. */
@@ -220,9 +216,8 @@ static int begin(struct websocket_handle *h, struct exchange *x, lua_State *L,
     err = exchange_upgrade(x, w);
     if (err) goto fail;
     websocket_hold(h, w);
-    h->fiber = f;
-    h->served = true;
-    lua_pushcfunction(f->co, serve);
+    websocket_serve_with(h, f);
+    lua_pushcfunction(f->co, websocket_serve);
     lua_xmove(L, f->co, 3);
     h->arguments = 3;
     return 0;
@@ -249,7 +244,7 @@ int websocket_accept(lua_State *L, struct request *r, int route) {
     ws_accept(key, accept);
     add_field(L, x, SPAN("Sec-WebSocket-Accept"), span_of(accept, sizeof accept));
     const char *protocol = choose_protocol(L, x, route);
-    struct websocket_limits limits = limits_of(L, x, route);
+    struct websocket_limits limits = websocket_route_limits(L, x->front, route);
     struct ws_terms terms;
     choose_terms(L, x, route, &terms);
     struct websocket_handle *h = websocket_push(L);

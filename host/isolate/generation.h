@@ -81,6 +81,8 @@ struct generation {
     struct link member; /* of the isolate's generations */
     void *app;
     void (*app_free)(struct generation *g);
+    /* Another one is current now, and this one drains; outside Lua. */
+    void (*replaced)(struct generation *g);
     /* Memory has run out and does not come back; outside Lua, on the isolate's thread.
        Once, unless there was room in between. */
     void (*exhausted)(struct generation *g);

@@ -137,6 +137,7 @@ void isolate_switch(struct isolate *i) {
     if (!old) return;
     old->state = GEN_DRAINING;
     old->retired = clock_ns();
+    if (old->replaced) old->replaced(old);
     if (is_done(old))
         retire(old);
     else if (timer_set(&i->loop, &old->drain, old->retired + old->plan->drain_timeout))

@@ -76,12 +76,13 @@ end
 
 -- Adds a route for each of the methods. where is what messages begin with, as in
 -- "app.lua:7"; nil for the line of the caller.
-function M.add_route(self, names, path, fn, where)
+function M.add_route(self, names, path, fn, where, websocket)
   local why = route_problem(names, path, fn)
   if why then error((where or misuse.where()) .. ": " .. why, 0) end
   for _, method in ipairs(names) do
     add(self, {
       kind = "route", method = method, pattern = path, handler = fn, where = where,
+      websocket = websocket,
     })
   end
   return self
@@ -168,8 +169,9 @@ end
 function methods:websocket(path, fn, options)
   check_self(self, "websocket")
   check_handler(fn, "app:websocket()")
-  local handler = require("atoll.upgrade").handler(fn, options, "app:websocket()")
-  return M.add_route(self, { "GET" }, path, handler)
+  local upgrade = require "atoll.upgrade"
+  local handler, route = upgrade.handler(fn, options, "app:websocket()")
+  return M.add_route(self, { "GET" }, path, handler, nil, route)
 end
 
 function methods:on(event, fn)

@@ -100,6 +100,7 @@ local function add_route(out, route, error_hook)
   end
   out.seen[key] = route
   out.routes[#out.routes + 1] = route
+  if route.websocket then out.sockets[route.pattern] = route.websocket end
   if error_hook then
     out.error_hooks[route.method .. " " .. route.pattern] = error_hook
   end
@@ -121,6 +122,7 @@ function entry_kinds.route(out, scope, entry)
     return {
       method = entry.method, pattern = at, where = entry.where,
       handler = wrap(entry.handler, scope.uses, always_or(at)),
+      websocket = entry.websocket,
     }
   end
   add_route(out, route(path), scope.error_hook)
@@ -278,7 +280,7 @@ end
 function M.compile(app, more, files, public, prefix)
   local out = {
     routes = {}, seen = {}, late = {}, scopes = {}, within = {}, error_hooks = {},
-    start = {}, stop = {}, reload = nil, files = files, timers = {},
+    sockets = {}, start = {}, stop = {}, reload = nil, files = files, timers = {},
     place = (prefix or ""):gsub("/$", ""),
   }
   local root = walk(out, nil, app, prefix or "")
@@ -292,6 +294,7 @@ function M.compile(app, more, files, public, prefix)
   if #out.timers > 0 then table.insert(out.start, timers.starter(out.timers)) end
   return {
     routes = out.routes,
+    sockets = out.sockets,
     not_found = not_found(out.scopes, public),
     error = error_hook(out, root),
     start = out.start,

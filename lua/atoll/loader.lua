@@ -106,7 +106,11 @@ function M.load(appdir, prefix)
   local compiled = compile.compile(root, more, files, serve, prefix)
   for _, route in ipairs(compiled.routes) do
     local inside = route.where:sub(1, #appdir + 1) == appdir .. "/"
-    route.source = inside and route.where:sub(#appdir + 2) or route.where
+    route.source = (inside and route.where:sub(#appdir + 2) or route.where)
+      .. (route.websocket and " (WebSocket)" or "")
+  end
+  if next(compiled.sockets) then
+    require("atoll.upgrade").routes = compiled.sockets
   end
   compiled.name = appdir
   require("atoll.strict").seal()

@@ -4,7 +4,9 @@ local core = require "atoll.core.websocket"
 local misuse = require "atoll.misuse"
 local response = require "atoll.core.response"
 
-local M = {}
+local M = {
+  routes = {}, -- pattern -> what handler() gives second, of the app that is served
+}
 
 local options_known = {
   compress = true, message_max = "number", origin = true, ping = "number",
@@ -77,7 +79,8 @@ local function check_options(options, what)
   end
 end
 
--- The handler of a route that is a WebSocket: fn(ws, req) runs once it is one.
+-- The handler of a route that is a WebSocket: fn(ws, req) runs once it is one. And what
+-- the host needs for that.
 function M.handler(fn, options, what)
   options = options or {}
   check_options(options, what)
@@ -91,7 +94,7 @@ function M.handler(fn, options, what)
     protocols = options.protocols,
   }
   local origin = options.origin
-  return function(req)
+  local function answer(req)
     local status, why = core.check(req)
     if status then return refuse(status, why) end
     if not origin_fits(origin, req) then
@@ -99,6 +102,7 @@ function M.handler(fn, options, what)
     end
     return setmetatable({ websocket = route }, response.metatable)
   end
+  return answer, route
 end
 
 return M

@@ -8,6 +8,7 @@
 ---@field req atoll.request?  as what it began; its body and its answer are over
 ---@field missed integer  messages of topics that did not reach it, see subscribe
 ---@field resumed boolean  it came from the code before a reload
+---@field state any  what that code's on("reload") gave for it
 local websocket = {}
 
 ---The next message and its kind; nil when the socket has ended; nil, a message and a
@@ -62,3 +63,10 @@ function websocket:subscribe(topic, options) end
 ---@param topic string|atoll.topic
 ---@return boolean
 function websocket:unsubscribe(topic) end
+
+---Calls fn when new code serves, between two messages: what it returns goes with the
+---socket to the new code's handler as ws.state; false closes it with 1012; nil leaves it
+---here.
+---@param event "reload"
+---@param fn fun(ws: atoll.websocket): any
+function websocket:on(event, fn) end
