@@ -184,6 +184,10 @@ return {
   -- Open connections; 0 for as many as file descriptors allow.
   -- connections_max = 0,
 
+  -- Open connections of one client, an IPv6 client being its /64; further ones
+  -- are turned away with 503. 0 for no limit, as behind a proxy.
+  -- connections_per_address = 0,
+
   -- Requests that one connection may send before it is closed; 0 for no limit.
   -- requests_per_connection = 0,
 

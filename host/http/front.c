@@ -8,9 +8,11 @@
 #include "http/loan.h"
 #include "http/packing.h"
 #include "http/shelf.h"
+#include "net/addr.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { MAGIC = 0x66726e74, SPARE_MAX = 64 };
@@ -19,21 +21,25 @@ enum { MAGIC = 0x66726e74, SPARE_MAX = 64 };
 static const int64_t LOOK_AGAIN = 20 * 1000000; /* for a surplus */
 static const int64_t PROMPT = 1000000; /* awake for less: it will soon look around */
 
+static const int64_t TELL_AGAIN = 10000000000; /* the same trouble */
+
 /* A connection that was accepted by one front for another. */
 struct handover {
     struct post post;
     struct front *to;
     int fd;
     struct sockaddr_storage peer;
+    struct guest *guest;
 };
 
 static void take_over(struct post *p) {
     struct handover *h = (struct handover *)(void *)p;
     if (h->to->over) { /* no code is left to answer it */
         close(h->fd);
+        guest_leave(h->guest);
         front_closed(h->to);
     } else {
-        h1_open(h->to, h->fd, &h->peer);
+        h1_open(h->to, h->fd, &h->peer, h->guest);
     }
     free(h);
 }
@@ -97,18 +103,19 @@ struct front *front_lightest(struct crew *crew, int64_t patience) {
     return best;
 }
 
-static void welcome(struct front *f, int fd, const struct sockaddr_storage *peer) {
+static void welcome(struct front *f, int fd, const struct sockaddr_storage *peer,
+                    struct guest *guest) {
     struct front *to = lighter(f, HAND_OVER_LEAD, 0);
     struct handover *h = to ? malloc(sizeof *h) : NULL;
     if (h) {
-        *h =
-            (struct handover){.post.run = take_over, .to = to, .fd = fd, .peer = *peer};
+        *h = (struct handover){
+            .post.run = take_over, .to = to, .fd = fd, .peer = *peer, .guest = guest};
         atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
         loop_post(to->loop, &h->post);
         return;
     }
     atomic_fetch_add_explicit(&f->load, 1, memory_order_relaxed);
-    h1_open(f, fd, peer);
+    h1_open(f, fd, peer, guest);
 }
 
 static bool full(struct front *f) {
@@ -119,6 +126,31 @@ static bool full(struct front *f) {
         if (other) total += load_of(other);
     }
     return total >= f->limits.connections_max;
+}
+
+static bool is_greedy(struct front *f, const struct sockaddr_storage *peer,
+                      struct guest **guest) {
+    unsigned most = f->limits.connections_per_address;
+    return most && f->crew->census && !census_enter(f->crew->census, peer, most, guest);
+}
+
+/* With an answer, where it can be read. */
+static void turn_away(struct acceptor *l, int fd, const struct sockaddr_storage *peer) {
+    struct front *f = l->user;
+    f->greedy++;
+    if (f->loop->now >= f->greedy_told) {
+        struct addr who = {.at = *peer, .len = sizeof *peer};
+        char text[ADDR_TEXT];
+        f->greedy_told = f->loop->now + TELL_AGAIN;
+        log_warn("connections_per_address is reached by %s, whose further connections "
+                 "are turned away (%u since this was last said)",
+                 addr_host(&who, text), f->greedy);
+        f->greedy = 0;
+    }
+    if (!f->tls &&
+        send(fd, l->farewell.at, l->farewell.len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+        shutdown(fd, SHUT_WR);
+    close(fd);
 }
 
 static void mark_backlog(struct crew *crew, unsigned value) {
@@ -132,7 +164,7 @@ static void acceptable(struct acceptor *l) {
     for (int i = 0; i < ACCEPT_BATCH && f->accepting; i++) {
         if (full(f)) {
             if (f->loop->now >= f->full_told) {
-                f->full_told = f->loop->now + 10000000000;
+                f->full_told = f->loop->now + TELL_AGAIN;
                 log_warn("connections_max is reached: further clients wait");
             }
             acceptor_pause(l, 10 * 1000000);
@@ -147,7 +179,11 @@ static void acceptable(struct acceptor *l) {
         /* While this one is served others may be waiting: whoever is about to sleep
            looks for itself. */
         if (!alone) mark_backlog(f->crew, 1);
-        welcome(f, fd, &peer);
+        struct guest *guest = NULL;
+        if (is_greedy(f, &peer, &guest))
+            turn_away(l, fd, &peer);
+        else
+            welcome(f, fd, &peer, guest);
     }
 }
 
@@ -268,7 +304,7 @@ void front_drain(struct front *f, int64_t grace) {
         int fd;
         while ((fd = acceptor_accept(&f->listeners[i], &peer)) >= 0) {
             atomic_fetch_add_explicit(&f->load, 1, memory_order_relaxed);
-            h1_open(f, fd, &peer);
+            h1_open(f, fd, &peer, NULL);
         }
     }
     stop_listening(f);

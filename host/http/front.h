@@ -16,6 +16,7 @@
 #include "http/access.h"
 #include "http/exchange.h"
 #include "http/websocket.h"
+#include "net/census.h"
 #include "net/listen.h"
 #include "net/loop.h"
 #include "net/stream.h"
@@ -33,8 +34,9 @@ struct front_limits {
     uint64_t body_max;                                               /* bytes */
     int64_t head_timeout, body_timeout, idle_timeout, write_timeout; /* ns */
     uint32_t requests_per_connection;                                /* 0: no limit */
-    uint32_t connections_max; /* of the whole crew; 0: no limit */
-    uint32_t open_files;      /* kept open to be sent again; 0: none */
+    uint32_t connections_max;         /* of the whole crew; 0: no limit */
+    uint32_t connections_per_address; /* the same of one client */
+    uint32_t open_files;              /* kept open to be sent again; 0: none */
     struct websocket_limits websocket;
     bool compress; /* answers of these types, from so many bytes on */
     uint64_t compress_min;
@@ -48,8 +50,9 @@ struct crew {
     _Atomic(struct front *) fronts[CREW_MAX]; /* that accept; others are NULL */
     bool taken[CREW_MAX];                     /* places; of who makes the fronts */
     atomic_uint count;                        /* places in use, holes included */
-    atomic_uint backlog; /* some front has left connections in a queue */
-    bool exclusive;      /* one listening socket for all, EPOLLEXCLUSIVE */
+    atomic_uint backlog;   /* some front has left connections in a queue */
+    bool exclusive;        /* one listening socket for all, EPOLLEXCLUSIVE */
+    struct census *census; /* of clients; NULL: there is no limit for each */
 };
 
 struct front {
@@ -85,7 +88,8 @@ struct front {
     bool over;                        /* cut: nothing can be served any more */
     unsigned surplus;                 /* connections to give away when they are idle */
     int64_t look_again;               /* at the surplus, ns */
-    int64_t full_told;                /* ns; not before then again */
+    int64_t full_told, greedy_told;   /* ns; not before then again */
+    unsigned greedy;                  /* turned away since then */
     int64_t drain_since, drain_grace; /* ns */
     _Alignas(64) atomic_uint load;    /* connections, and those on their way here */
     atomic_uint expected;             /* requests on their way here (usher.h) */

@@ -445,10 +445,13 @@ static struct h1 *make(struct front *f, int fd, const struct stream_ops *ops,
     return c;
 }
 
-void h1_open(struct front *f, int fd, const struct sockaddr_storage *peer) {
+void h1_open(struct front *f, int fd, const struct sockaddr_storage *peer,
+             struct guest *guest) {
     struct h1 *c = make(f, fd, &stream_plain, peer);
+    if (c) c->stream.guest = guest;
     if (!c) {
         close(fd);
+        guest_leave(guest);
         front_closed(f);
     } else if (f->tls && stream_tls_start(&c->stream, f->tls, NULL) != 0) {
         close_now(c);

@@ -55,7 +55,8 @@ struct h1 {
 };
 
 /* Takes fd and reads at once. */
-void h1_open(struct front *f, int fd, const struct sockaddr_storage *peer);
+void h1_open(struct front *f, int fd, const struct sockaddr_storage *peer,
+             struct guest *guest);
 
 /* The connection of a stream of one's own making, for specs; NULL without memory. */
 struct h1 *h1_open_memory(struct front *f, const struct stream_ops *ops);

@@ -32,6 +32,7 @@ void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_o
     s->unwatched = false;
     s->read_needs_write = s->write_needs_read = false;
     s->error = 0;
+    s->guest = NULL;
 }
 
 /* Most streams of a loop need an output queue only for the moment of one answer. */
@@ -68,6 +69,8 @@ void stream_done(struct stream *s) {
     drop_out(s);
     s->ops->close(s);
     s->io.fd = -1;
+    guest_leave(s->guest);
+    s->guest = NULL;
 }
 
 static void close_nothing(struct stream *s) {

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "net/census.h"
 #include "net/loop.h"
 
 #include <sys/uio.h>
@@ -69,6 +70,7 @@ struct stream {
     bool unwatched; /* the kernel had no memory to watch it: it is over both ways */
     bool read_needs_write, write_needs_read; /* the transport's crossed waits */
     int error;                               /* why it is broken: an errno */
+    struct guest *guest; /* counts it (census.h) until it is closed; or NULL */
 };
 
 extern const struct stream_ops stream_plain;

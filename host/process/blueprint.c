@@ -86,6 +86,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .write_timeout = ns(s->write_timeout),
         .requests_per_connection = s->requests_per_connection,
         .connections_max = s->connections_max,
+        .connections_per_address = s->connections_per_address,
         .open_files = s->open_files,
         .websocket = {.message_max = bounded(s->websocket_message_max),
                       .queue_max = bounded(s->websocket_queue),

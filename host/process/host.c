@@ -34,6 +34,7 @@ struct host {
     size_t count;
     bool shared; /* the listeners, by several apps, so that ushers accept */
     struct ushers ushers;
+    struct census *census; /* of clients; NULL without memory, and then without limit */
     struct timer delay, deadline, heartbeat;
     ev_io signals;
     int descriptors; /* before anything was opened */
@@ -350,6 +351,8 @@ static int init_apps(struct host *h) {
     size_t count = h->shared ? s->app_count : 1;
     CHECK(h->apps = calloc(count, sizeof *h->apps));
     if (h->shared) ushers_init(&h->ushers, &h->loop, s, serving, ushers_over, h);
+    h->census = census_new();
+    h->ushers.place.crew.census = h->census;
     for (size_t i = 0; i < count && !err; i++) {
         struct served *a = &h->apps[i];
         a->host = h;
@@ -358,6 +361,7 @@ static int init_apps(struct host *h) {
                         h->shared ? &none : &from->listeners, &user, a);
         if (err) break;
         h->count++;
+        a->jobs.place.crew.census = h->census;
         if (!h->shared) continue;
         a->jobs.place.name = s->apps[i].name;
         ushers_app(&h->ushers, &s->apps[i], &a->jobs.place.crew);
@@ -420,6 +424,7 @@ int host_main(struct heritage *heritage) {
     if (h.shared) ushers_done(&h.ushers, &h.left);
     for (size_t i = 0; i < h.count; i++) jobs_done(&h.apps[i].jobs, &h.left);
     free(h.apps);
+    census_free(h.census);
     ev_io_stop(h.loop.ev, &h.signals);
     fd_close(&h.signals.fd);
     sockets_close(&heritage->listeners);

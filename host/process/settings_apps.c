@@ -30,6 +30,7 @@ static const enum setting_id of_host[] = {
     SET_head_timeout,
     SET_idle_timeout,
     SET_connections_max,
+    SET_connections_per_address,
     SET_upgrade_timeout,
     SET_drain_delay,
     SET_requests_per_connection,
