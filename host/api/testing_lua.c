@@ -277,7 +277,15 @@ static int exchange(lua_State *L) {
     return sched_park(L, &p->closed, p->loop->now + PATIENCE, answered, 0);
 }
 
-static const luaL_Reg functions[] = {{"load", load}, {NULL, NULL}};
+/* suspend_always(on): at each instruction from now on. */
+static int suspend_always(lua_State *L) {
+    struct sched *s = sched_of(L);
+    if (s) preempt_always(s, lua_toboolean(L, 1));
+    return 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"load", load}, {"suspend_always", suspend_always}, {NULL, NULL}};
 static const luaL_Reg methods[] = {
     {"exchange", exchange}, {"close", harness_close}, {NULL, NULL}};
 

@@ -63,11 +63,10 @@ static struct lengthy *prepare(lua_State *L, lua_State *of) {
     return l;
 }
 
-/* Calls Lua's own function, the upvalue, with its count arguments. */
-static int call(lua_State *L, int count) {
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    return lua_pcall(L, count, LUA_MULTRET, 0);
+/* Calls Lua's own function, the upvalue, without a frame of its own: hooks for calls
+ * would see it. */
+static int call(lua_State *L) {
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
 static lua_State *thread_at(lua_State *L, int *first) {
@@ -76,22 +75,21 @@ static lua_State *thread_at(lua_State *L, int *first) {
 }
 
 static int sethook(lua_State *L) {
-    int first, count = lua_gettop(L);
+    int first;
     lua_State *of = thread_at(L, &first);
     struct sched *s = sched_of(L);
-    if (!lua_isnoneornil(L, first)) { /* the call below would not know its name */
+    if (!lua_isnoneornil(L, first)) { /* what is called raises no more */
         luaL_checkstring(L, first + 1);
         luaL_checktype(L, first, LUA_TFUNCTION);
         luaL_optinteger(L, first + 2, 0);
     }
     struct lengthy *l = prepare(L, of);
     if (s) preempt_hold(s, of);
-    int status = call(L, count);
-    if (status == LUA_OK && lua_gethookmask(of) & LUA_MASKCOUNT &&
-        lua_gethookcount(of) > PREEMPT_SHARED)
+    int count = call(L);
+    if (lua_gethookmask(of) & LUA_MASKCOUNT && lua_gethookcount(of) > PREEMPT_SHARED)
         lengthen(l, of);
     if (s) preempt_let(s);
-    return status == LUA_OK ? 0 : lua_error(L);
+    return count;
 }
 
 static int gethook(lua_State *L) {
@@ -104,10 +102,10 @@ static int gethook(lua_State *L) {
     if (lua_gethook(of) == counted) l = find(of);
     int mask = lua_gethookmask(of), count = lua_gethookcount(of);
     if (l) lua_sethook(of, l->hook, mask, l->count);
-    int status = call(L, lua_gettop(L));
+    int results = call(L);
     if (l) lua_sethook(of, counted, mask, count);
     if (s) preempt_let(s);
-    return status == LUA_OK ? lua_gettop(L) : lua_error(L);
+    return results;
 }
 
 int luaopen_atoll_hooks(lua_State *L) {

@@ -62,7 +62,11 @@ void preempt_let(struct sched *s) {
 void preempt_arm(struct sched *s) {
     struct preempt *p = &s->preempt;
     lua_State *L = s->running;
-    if (p->busy || !L || p->armed == L) return;
+    if (!L || p->armed == L) return;
+    /* A memory error may have left it so: nothing is busy for two signals. */
+    if (p->busy && p->put_off++ < 2) return;
+    p->busy = false;
+    p->put_off = 0;
     if (p->armed) disarm(p);
     arm(p, L);
 }
@@ -166,4 +170,20 @@ void preempt_move(struct sched *s, lua_State *L) {
     if (warn && ran >= warn)
         log_warn("a handler has run for %lld ms without waiting, inside a C function",
                  (long long)(ran / CLOCK_MS));
+}
+
+/* ---- for specs ---- */
+
+static void always(lua_State *L, lua_Debug *ar) {
+    (void)ar;
+    struct sched *s = sched_of(L);
+    if (s->end != always)
+        lua_sethook(L, NULL, 0, 0);
+    else if (can_suspend(s, L))
+        sched_suspend(L);
+}
+
+void preempt_always(struct sched *s, bool on) {
+    s->end = on ? always : NULL;
+    if (on && s->running) lua_sethook(s->running, always, LUA_MASKCOUNT, 1);
 }

@@ -12,6 +12,7 @@
 
 #include <lua.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct sched;
 
@@ -23,6 +24,7 @@ enum { PREEMPT_SHARED = 10000 };
 struct preempt {
     lua_State *volatile armed; /* has our hook, or NULL */
     volatile bool busy;        /* a hook is being changed: no signal may */
+    uint8_t put_off;           /* signals that came while it was busy */
     lua_Hook theirs;           /* the program's on the armed one, or NULL */
     int mask, count;           /* of theirs */
     int patience;              /* instructions between two tries */
@@ -35,6 +37,9 @@ void preempt_arm(struct sched *s);
 
 /* The armed coroutine has stopped to run and L, if not NULL, goes on. */
 void preempt_move(struct sched *s, lua_State *L);
+
+/* For specs: every fiber is suspended at each of its instructions, or none any more. */
+void preempt_always(struct sched *s, bool on);
 
 /* While of's hook is changed or looked at: it is the program's, and stays so. */
 void preempt_hold(struct sched *s, lua_State *of);

@@ -89,7 +89,7 @@ struct sched {
     /* Its innermost coroutine, or NULL; read by a signal handler on this thread. */
     lua_State *volatile running;
     struct preempt preempt;
-    volatile lua_Hook end; /* ends whatever runs next, or NULL; see sched_runs */
+    volatile lua_Hook end; /* a hook on whatever runs next, or NULL; see sched_runs */
     lua_State *barrier;    /* has resumed a coroutine of the program where it could
                               not be suspended itself: parks must fail beyond it */
     bool paused;           /* the run queue is left as it is */
