@@ -243,7 +243,18 @@ static void over(struct exchange *x) {
 
 /* Whoever has caught that there is no memory may have failed for it all the same. */
 static int status_of(const struct fiber *f, int failure) {
+    if (failure == ERR_LUA && f->late) return 504;
     return failure == ERR_LUA && !f->starved ? 500 : 503;
+}
+
+/* An answer that has begun may take any time: streams do. While it is the client who
+ * keeps the handler waiting, with the request's body, that has limits of its own. */
+static enum late late(struct fiber *f, void *owner) {
+    (void)f;
+    const struct exchange *x = owner;
+    const struct request *r = x->handle;
+    if (x->phase != X_HEAD) return LATE_NEVER;
+    return r && waiter_is_set(&r->body) ? LATE_AGAIN : LATE_END;
 }
 
 /* The end of a rescue. */
@@ -267,7 +278,7 @@ static void rescued(struct fiber *f, void *owner, int status, lua_State *co,
     over(x);
 }
 
-static const struct fiber_owner rescue_owner = {rescued};
+static const struct fiber_owner rescue_owner = {rescued, late};
 
 /* Starts the fiber that answers for the one that has failed; false when the host has
  * to. */
@@ -322,7 +333,7 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
     over(x);
 }
 
-static const struct fiber_owner request_owner = {ended};
+static const struct fiber_owner request_owner = {ended, late};
 
 void app_take_back(struct fiber *f, struct exchange *x) {
     f->owner_ops = &request_owner;

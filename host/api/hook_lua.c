@@ -117,7 +117,7 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
     free(c);
 }
 
-static const struct fiber_owner owner = {ended};
+static const struct fiber_owner owner = {.ended = ended};
 
 void hook_run(struct generation *g, enum hook hook, struct span state, hook_done done,
               void *data) {

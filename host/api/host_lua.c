@@ -199,7 +199,7 @@ static int fiber(lua_State *L) {
     app_push_request(L);
     if (!lua_isnil(L, -1)) return 1;
     if (!lua_checkstack(f->co, 1)) return budget_raise(L);
-    f->exposed = true;
+    f->traits |= FIBER_EXPOSED;
     lua_pushthread(f->co);
     if (f->co != L) lua_xmove(f->co, L, 1);
     return 2;

@@ -81,7 +81,7 @@ static void over(struct fiber *f, void *owner, int status, lua_State *co, int co
     buf_reset(&text);
 }
 
-static const struct fiber_owner owner = {over};
+static const struct fiber_owner owner = {.ended = over};
 
 /* All that the main function has returned is on the stack above the child. */
 static int returned(lua_State *L, int status, lua_KContext context) {
@@ -170,7 +170,7 @@ static void exit_failed(struct fiber *f, void *data, int status, lua_State *co,
     buf_reset(&text);
 }
 
-static const struct fiber_owner exit_owner = {exit_failed};
+static const struct fiber_owner exit_owner = {.ended = exit_failed};
 
 static int push_outcome(lua_State *L, const struct handle *h) {
     struct message *m = h->words;

@@ -150,7 +150,7 @@ static void left(struct fiber *f, void *owner, int status, lua_State *co, int co
     }
 }
 
-static const struct fiber_owner left_owner = {left};
+static const struct fiber_owner left_owner = {.ended = left};
 
 /* Whoever ran for r runs on, for nobody. */
 static struct exchange *leave(struct request *r, enum request_end how) {

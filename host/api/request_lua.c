@@ -7,6 +7,7 @@
 #include "api/vigil_lua.h"
 #include "base/check.h"
 #include "http/front.h"
+#include "isolate/limit.h"
 
 #include <lauxlib.h>
 

@@ -122,11 +122,14 @@ static int finish(lua_State *L, int status, lua_KContext context) {
         ended(t, CANCELLED);
         return 0;
     }
-    if (lua_type(L, -1) != LUA_TTABLE) { /* without memory no handler has run */
+    if (lua_type(L, -1) != LUA_TTABLE) { /* no message handler has run */
         char text[BUDGET_TEXT];
-        budget_noticed(L);
+        if (status == LUA_ERRMEM) {
+            budget_noticed(L);
+            lua_pushlstring(L, text, budget_text(generation_of(L), text));
+        } /* else it was ended while it computed */
         lua_createtable(L, 2, 0);
-        lua_pushlstring(L, text, budget_text(generation_of(L), text));
+        lua_insert(L, -2);
         lua_rawseti(L, -2, 1);
         lua_pushliteral(L, "");
         lua_rawseti(L, -2, 2);
@@ -154,7 +157,7 @@ static void fiber_ended(struct fiber *f, void *owner, int status, lua_State *co,
     ended(t, status == ERR_CANCELLED ? CANCELLED : FAILED);
 }
 
-static const struct fiber_owner owner_ops = {fiber_ended};
+static const struct fiber_owner owner_ops = {.ended = fiber_ended};
 
 /* Starts the program's function at 1 in a fiber whose own is first. */
 static int start(lua_State *L, const char *name, lua_CFunction first) {

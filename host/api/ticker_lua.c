@@ -64,7 +64,7 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
     if (t->over) stop(t);
 }
 
-static const struct fiber_owner owner_ops = {ended};
+static const struct fiber_owner owner_ops = {.ended = ended};
 
 static void begin(struct ticker *t) {
     if (t->job && !once_claim(t->job, t->due)) return;

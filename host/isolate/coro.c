@@ -199,7 +199,7 @@ static int co_running(lua_State *L) {
     bool is_main = lua_pushthread(L);
     if (coro_marks(L) & CORO_BASE) {
         is_main = true;
-        fiber_of(L)->exposed = true;
+        fiber_of(L)->traits |= FIBER_EXPOSED;
     }
     lua_pushboolean(L, is_main);
     return 2;

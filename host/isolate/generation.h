@@ -48,6 +48,9 @@ struct generation_plan {
     bool generational;       /* collector mode; incremental otherwise */
     size_t memory;           /* bytes that the state may have in use; 0: any */
     int64_t drain_timeout;   /* ns */
+    int64_t handler_timeout; /* ns in which a request's answer must begin; 0: any */
+    int64_t stuck_timeout;   /* ns for which no fiber may be where it cannot be
+                                suspended; 0: any */
     struct commons *commons; /* NULL where there are none */
     struct dns_options names;
 };

@@ -4,16 +4,40 @@
 #include "base/log.h"
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
+#include "isolate/limit.h"
+#include "isolate/scope.h"
 #include "isolate/slice.h"
 
+#include <assert.h>
 #include <lauxlib.h>
 
 /* Instructions between two tries, at most. */
 enum { PATIENCE_MAX = 256 };
 
-static const struct preempt NOTHING;
+#define GRACE (20 * CLOCK_MS)
+
+/* From when on hooks are called even where Lua calls none: in finalizers and hooks. */
+#define UNMASK_AFTER (500 * CLOCK_MS)
+
+/* How lua_State begins in all of 5.4 (its lstate.h). */
+struct state {
+    void *next;
+    unsigned char tt, marked, status, allowhook;
+};
+
+static_assert(LUA_VERSION_NUM == 504, "look at how lua_State begins");
+
+void preempt_unmask(lua_State *L) {
+    struct state *state = (struct state *)(void *)L;
+    state->allowhook = 1;
+}
 
 /* ---- arming ---- */
+
+static int64_t elapsed(struct sched *s, int64_t now) {
+    int64_t since = atomic_load_explicit(&s->slice_since, memory_order_relaxed);
+    return now - since;
+}
 
 static void hook(lua_State *L, lua_Debug *ar);
 
@@ -29,7 +53,7 @@ static void set(struct preempt *p, lua_State *L) {
 static void arm(struct preempt *p, lua_State *L) {
     lua_Hook theirs = lua_gethook(L);
     bool inherited = theirs == hook;
-    *p = NOTHING;
+    *p = (struct preempt){.unmasked = p->unmasked};
     if (theirs && !inherited) {
         p->theirs = theirs;
         p->mask = lua_gethookmask(L);
@@ -62,7 +86,12 @@ void preempt_let(struct sched *s) {
 void preempt_arm(struct sched *s) {
     struct preempt *p = &s->preempt;
     lua_State *L = s->running;
-    if (!L || p->armed == L) return;
+    if (!L) return;
+    if (elapsed(s, clock_ns()) > UNMASK_AFTER) {
+        preempt_unmask(L);
+        p->unmasked = true;
+    }
+    if (p->armed == L) return;
     /* A memory error may have left it so: nothing is busy for two signals. */
     if (p->busy && p->put_off++ < 2) return;
     p->busy = false;
@@ -72,11 +101,6 @@ void preempt_arm(struct sched *s) {
 }
 
 /* ---- the hook ---- */
-
-static int64_t elapsed(struct sched *s, int64_t now) {
-    int64_t since = atomic_load_explicit(&s->slice_since, memory_order_relaxed);
-    return now - since;
-}
 
 static void tell(lua_State *L, lua_Debug *ar, int64_t ran) {
     long long ms = ran / CLOCK_MS;
@@ -103,18 +127,64 @@ static void returned(struct preempt *p, lua_State *L, lua_Debug *ar) {
     set(p, L);
 }
 
+/* Ends what runs with the value on top; no message handler is called, as it might be
+ * what does not end. */
+static _Noreturn void throw(lua_State * L) {
+    preempt_unmask(L); /* who is left does not do it where the coroutine ends */
+    luaD_throw(L, LUA_ERRRUN);
+}
+
+/* The first time whoever catches it, or closes something, has a while to clean up; from
+ * then on each instruction is the last. */
+static bool insists(struct preempt *p, lua_State *L, int64_t *ending, int64_t now) {
+    if (*ending == 0) {
+        *ending = now;
+        disarm(p);
+        return true;
+    }
+    if (now - *ending < GRACE) return false;
+    p->theirs = NULL;
+    p->mask = p->count = 0;
+    p->sharing = false;
+    p->patience = 1;
+    set(p, L);
+    return true;
+}
+
+static void end_if_over(struct sched *s, lua_State *L, int64_t now, int64_t ran) {
+    struct preempt *p = &s->preempt;
+    struct fiber *f = s->current;
+    if (s->closing) { /* in a fiber that was killed */
+        f->ending = f->ending ? f->ending : now - ran;
+        if (!insists(p, L, &f->ending, now)) return;
+        sched_push_cancelled(L);
+        throw(L);
+    }
+    if (limit_is_over(f, now, ran)) {
+        if (!insists(p, L, &f->ending, now)) return;
+        limit_push(L, f);
+        throw(L);
+    }
+    struct scope *over = f->scopes ? scope_over(f) : NULL;
+    if (over && insists(p, L, &over->ending, now)) {
+        scope_push(L, over);
+        throw(L);
+    }
+}
+
 static void overrun(struct sched *s, lua_State *L, lua_Debug *ar) {
     struct preempt *p = &s->preempt;
     struct fiber *f = s->current;
-    int64_t now = clock_ns(), ran = elapsed(s, now) + (f ? f->computed : 0);
+    int64_t now = clock_ns(), run = elapsed(s, now), all = run + (f ? f->computed : 0);
     int64_t warn = s->watchdog ? s->watchdog->warn : 0;
-    if (warn && ran >= warn && !(f && f->told)) {
+    if (warn && all >= warn && !(f && f->told)) {
         if (f) f->told = true;
-        tell(L, ar, ran);
+        tell(L, ar, all);
     }
-    if (can_suspend(s, L)) {
+    if (f) end_if_over(s, L, now, run);
+    if (p->armed == L && can_suspend(s, L)) {
         disarm(p);
-        f->computed = ran;
+        f->computed = all;
         sched_suspend(L);
         return;
     }
@@ -127,7 +197,7 @@ static void overrun(struct sched *s, lua_State *L, lua_Debug *ar) {
 static void pass_on(struct preempt *p, lua_State *L, lua_Debug *ar) {
     int wanted = ar->event == LUA_HOOKTAILCALL ? LUA_MASKCALL : 1 << ar->event;
     bool is_ours = ar->event == LUA_HOOKCOUNT && !p->sharing;
-    if (p->mask & wanted && !is_ours) p->theirs(L, ar);
+    if (p->mask & wanted && !is_ours && !p->unmasked) p->theirs(L, ar);
 }
 
 static void hook(lua_State *L, lua_Debug *ar) {
@@ -139,6 +209,7 @@ static void hook(lua_State *L, lua_Debug *ar) {
         p->busy = false;
         return;
     }
+    p->called = true;
     if (p->theirs) {
         pass_on(p, L, ar);
         if (p->armed != L) return;
@@ -159,6 +230,7 @@ static void hook(lua_State *L, lua_Debug *ar) {
 
 void preempt_move(struct sched *s, lua_State *L) {
     struct preempt *p = &s->preempt;
+    bool called = p->called;
     disarm(p);
     if (L) {
         p->busy = true;
@@ -166,8 +238,9 @@ void preempt_move(struct sched *s, lua_State *L) {
         p->busy = false;
         return;
     }
+    p->unmasked = false;
     int64_t warn = s->watchdog ? s->watchdog->warn : 0, ran = elapsed(s, clock_ns());
-    if (warn && ran >= warn)
+    if (!called && warn && ran >= warn)
         log_warn("a handler has run for %lld ms without waiting, inside a C function",
                  (long long)(ran / CLOCK_MS));
 }

@@ -2,7 +2,8 @@
  * signal (slice.h) arms a hook on the coroutine that runs; at the next instruction the
  * hook yields it, as a wait would, through all coroutines of the program's own, and
  * sched lets the loop turn before the fiber goes on. Where Lua cannot be suspended (a
- * comparator of table.sort) the hook stays and tries again.
+ * comparator of table.sort) the hook stays and tries again. A fiber, or an
+ * atoll.timeout, whose time is over is ended there, too.
  *
  * A hook that the program has set by itself is kept: its events are passed on while
  * ours is armed, and debug.gethook never tells of ours. Nothing is armed, and nothing
@@ -15,6 +16,10 @@
 #include <stdint.h>
 
 struct sched;
+
+/* Inside Lua; hidden, but linked statically. Raises the value on top without asking a
+ * message handler (lua_error of a hook would run one where no hook is called). */
+__attribute__((noreturn)) void luaD_throw(lua_State *L, int status);
 
 /* A hook of the program's that counts no more instructions than these is waited for: it
  * could not be put aside without losing count. */
@@ -29,6 +34,8 @@ struct preempt {
     int mask, count;           /* of theirs */
     int patience;              /* instructions between two tries */
     bool sharing;              /* the events that we try at are theirs as well */
+    bool called;               /* ours has been, since it was armed */
+    bool unmasked;             /* hooks are called in hooks: none is passed on */
     bool entered;              /* a function was: its first instruction comes next */
 };
 
@@ -37,6 +44,10 @@ void preempt_arm(struct sched *s);
 
 /* The armed coroutine has stopped to run and L, if not NULL, goes on. */
 void preempt_move(struct sched *s, lua_State *L);
+
+/* Hooks are called in L again: Lua does not see to that where an error that left a hook
+ * ends the coroutine. */
+void preempt_unmask(lua_State *L);
 
 /* For specs: every fiber is suspended at each of its instructions, or none any more. */
 void preempt_always(struct sched *s, bool on);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "isolate/gate.h"
 #include "isolate/isolate.h"
+#include "isolate/limit.h"
 #include "isolate/place.h"
 #include "isolate/scope.h"
 #include "isolate/slice.h"
@@ -32,14 +33,6 @@ static void enqueue(struct sched *s, struct fiber *f) {
     f->queued = true;
     list_append(&s->runnable, &f->run);
     loop_defer(s->loop, &s->turn);
-}
-
-static void suspend(struct sched *s, struct fiber *f) {
-    f->queued = true;
-    f->arguments = 0;
-    list_append(&s->suspended, &f->run);
-    loop_defer(s->loop, &s->turn);
-    s->overrun = s->loop->now;
 }
 
 static inline struct sched *sched_for(struct fiber *f) {
@@ -80,6 +73,15 @@ void fiber_cancel(struct fiber *f) {
     fiber_wake(f, WAKE_CANCEL);
 }
 
+static void suspend(struct sched *s, struct fiber *f) {
+    f->queued = true;
+    f->arguments = 0;
+    limit_settle(f);
+    list_append(&s->suspended, &f->run);
+    loop_defer(s->loop, &s->turn);
+    s->overrun = s->loop->now;
+}
+
 /* Birth. */
 
 struct birth {
@@ -111,6 +113,7 @@ static struct fiber *make(struct generation *g) {
     list_init(&f->member);
     list_init(&f->run);
     timer_init(&f->deadline, deadline_over);
+    limit_init(f);
     return f;
 fail:
     free(f);
@@ -158,11 +161,11 @@ static void recycle(struct sched *s, struct fiber *f) {
     g->host_count -= f->kind == FIBER_HOST;
     if (lua_gettop(f->co)) lua_settop(f->co, 0);
     if (__builtin_expect(f->starved, 0)) budget_look(g);
-    f->cancelled = f->starved = f->told = false;
-    f->computed = 0;
+    if (__builtin_expect(f->traits, 0)) limit_forget(f);
+    f->cancelled = f->starved = false;
     f->chain_count = 0;
     f->owner_ops = NULL;
-    if (__builtin_expect(g->spare_count < SPARE_MAX && !f->exposed &&
+    if (__builtin_expect(g->spare_count < SPARE_MAX && !f->traits &&
                              !lua_gethook(f->co) && g->state < GEN_DRAINING,
                          1)) {
         list_prepend(&g->spare, &f->member);
@@ -187,6 +190,7 @@ static void reset(struct sched *s, struct fiber *f, lua_State *co) {
     s->current = f;
     sched_runs(s, co);
     s->closing = true;
+    preempt_unmask(co);
     coro_reset(co, f->generation->L);
     s->closing = false;
     s->running = running;
@@ -361,6 +365,7 @@ int sched_park(lua_State *L, struct waiter *w, int64_t deadline, lua_KFunction k
     bool over = deadline && deadline <= s->loop->now; /* only gives way to others */
     if (deadline && !over && timer_set(s->loop, &f->deadline, deadline) != 0)
         return budget_raise(L);
+    limit_settle(f);
     if (w) w->fiber = f;
     f->waiting = w;
     f->k = k;

@@ -39,13 +39,29 @@ enum fiber_kind {
     FIBER_HOST,    /* start and reload hooks, scripts */
 };
 
+/* What becomes of a fiber whose time is over. */
+enum late {
+    LATE_END,
+    LATE_AGAIN, /* it has as much time once more */
+    LATE_NEVER, /* there is no limit any more */
+};
+
 /* Told when a fiber ends, on the isolate's thread and outside Lua; the fiber and its
  * coroutine are still whole during the call and recycled after it. status is 0 with the
  * results of the first function on co's stack (count of them), or ERR_LUA, ERR_MEMORY
  * or ERR_CANCELLED with the error value on top of co's stack and co as the error left
- * it, so that a traceback can be taken. May start fibers; must not resume any. */
+ * it, so that a traceback can be taken. May start fibers; must not resume any.
+ *
+ * late is asked when the fiber has gone on for handler_timeout; without it there is no
+ * such limit. */
 struct fiber_owner {
     void (*ended)(struct fiber *f, void *owner, int status, lua_State *co, int count);
+    enum late (*late)(struct fiber *f, void *owner);
+};
+
+enum {
+    FIBER_EXPOSED = 1, /* the program has co's name: it is not used again */
+    FIBER_LIMITED = 2, /* it did not end at once: whether it has a limit is settled */
 };
 
 struct fiber {
@@ -65,13 +81,17 @@ struct fiber {
     lua_State **chain;
     uint16_t chain_count, chain_capacity;
     bool parked, queued, cancelled;
+    bool late;        /* its time is over: it is being ended */
     bool told;        /* the log has its place already */
     int64_t computed; /* ns without a wait before it was last suspended */
-    bool starved;     /* memory ran out in it */
-    bool exposed;     /* the program has co's name: it is not used again */
-    int registry;     /* reference that keeps co alive */
-    uint8_t woke;     /* enum wake */
-    int arguments;    /* on co, for when it is first run */
+    int64_t ending;   /* when it was first told to end, monotonic ns; 0 */
+    struct timer limit;
+    int64_t limited_by; /* ns */
+    bool starved;       /* memory ran out in it */
+    uint8_t traits;     /* what is not so with most: FIBER_... */
+    int registry;       /* reference that keeps co alive */
+    uint8_t woke;       /* enum wake */
+    int arguments;      /* on co, for when it is first run */
     lua_KFunction k;
     lua_KContext context;
 };

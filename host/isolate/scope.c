@@ -1,6 +1,7 @@
 #include "isolate/scope.h"
 
 #include "isolate/isolate.h"
+#include "isolate/limit.h"
 
 /* The error value: a userdata with the serial of the scope that is over. */
 static const char METATABLE[] = "atoll.timedout";
@@ -49,23 +50,37 @@ bool scope_is_mine(lua_State *L, int index, const struct scope *sc) {
     return serial && *serial == sc->serial;
 }
 
-void scope_check(lua_State *L, struct fiber *f) {
-    if (f->cancelled) {
-        luaL_checkstack(L, 2, NULL);
-        sched_push_cancelled(L);
-        lua_error(L);
-    }
-    const struct scope *over = NULL;
+struct scope *scope_over(struct fiber *f) {
+    struct scope *over = NULL;
     int64_t now = f->scopes ? clock_ns() : 0;
     for (struct scope *sc = f->scopes; sc; sc = sc->outer) {
         if (sc->at <= now) sc->expired = true;
         if (sc->expired) over = sc;
     }
-    if (!over) return;
+    return over;
+}
+
+void scope_push(lua_State *L, const struct scope *sc) {
     luaL_checkstack(L, 3, NULL);
     uint64_t *serial = lua_newuserdatauv(L, sizeof *serial, 0);
-    *serial = over->serial;
+    *serial = sc->serial;
     luaL_setmetatable(L, METATABLE);
+}
+
+void scope_check(lua_State *L, struct fiber *f) {
+    luaL_checkstack(L, 2, NULL);
+    if (f->late) {
+        if (f->ending == 0) f->ending = clock_ns();
+        limit_push(L, f);
+        lua_error(L);
+    }
+    if (f->cancelled) {
+        sched_push_cancelled(L);
+        lua_error(L);
+    }
+    const struct scope *over = scope_over(f);
+    if (!over) return;
+    scope_push(L, over);
     lua_error(L);
 }
 

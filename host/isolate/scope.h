@@ -16,6 +16,7 @@ struct scope {
     struct timer timer;
     int64_t at; /* monotonic ns; INT64_MAX for never */
     uint64_t serial;
+    int64_t ending; /* when it was first ended while it computed, monotonic ns; 0 */
     bool expired;
 };
 
@@ -34,6 +35,11 @@ void scope_drop(struct fiber *f, lua_State *co);
 
 /* Raises what ends the present wait of f: its cancel or a scope that is over. */
 void scope_check(lua_State *L, struct fiber *f);
+
+/* The scope of f that is over, of several the outermost, or NULL; and pushes what ends
+ * it. */
+struct scope *scope_over(struct fiber *f);
+void scope_push(lua_State *L, const struct scope *sc);
 
 int luaopen_atoll_scope(lua_State *L);
 

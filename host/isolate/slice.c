@@ -33,7 +33,8 @@ struct slice_watch {
 static void end(lua_State *L, lua_Debug *ar) {
     (void)ar;
     sched_push_cancelled(L);
-    lua_error(L);
+    preempt_unmask(L);
+    luaD_throw(L, LUA_ERRRUN);
 }
 
 static void signalled(int signal, siginfo_t *info, void *context) {
@@ -45,6 +46,7 @@ static void signalled(int signal, siginfo_t *info, void *context) {
     lua_State *L = s->running;
     if (atomic_load_explicit(&i->killed, memory_order_relaxed)) {
         s->end = end;
+        if (L) preempt_unmask(L);
         if (L) lua_sethook(L, end, LUA_MASKCOUNT, 1);
     } else {
         preempt_arm(s);

@@ -41,6 +41,11 @@ function request:read(n) end
 ---@nodiscard
 function request:chunks() end
 
+---In place of `handler_timeout`: the answer must begin within so many seconds from now;
+---without a number, or with 0, there is no limit.
+---@param seconds? number
+function request:deadline(seconds) end
+
 ---The body as a value; what is not JSON is answered with 400.
 ---@async
 ---@return any, string?, string?

@@ -1,0 +1,174 @@
+-- Handlers that take too long are ended, whether they wait or compute.
+local atoll = require "atoll"
+local host = require "support.host"
+local wire = require "support.wire"
+
+local function get(path) return "GET " .. path .. " HTTP/1.1\r\nHost: x\r\n\r\n" end
+
+local APP = [[
+  local function spin() while true do end end
+  local seen = {}
+  app:get("/seen", function() return seen.text or "nothing" end)
+  app:get("/spin", spin)
+  app:get("/sleep", function() atoll.sleep(1000) end)
+  app:get("/pcall", function() while true do pcall(spin) end end)
+  app:get("/handler", function() while true do xpcall(spin, spin) end end)
+  app:get("/coroutine", function()
+    while true do
+      pcall(coroutine.wrap(function() while true do pcall(spin) end end))
+    end
+  end)
+  app:get("/swallowed-wait", function() while true do pcall(atoll.sleep, 1000) end end)
+  app:get("/comparator", function() table.sort({ 1, 2, 3 }, spin) end)
+  app:get("/close", function()
+    local _ <close> = setmetatable({}, { __close = spin })
+    spin()
+  end)
+  app:get("/finalizer", function()
+    setmetatable({}, { __gc = spin })
+    collectgarbage()
+    return "collected"
+  end)
+  app:get("/hook", function()
+    debug.sethook(spin, "l")
+    local x = 1
+    return x
+  end)
+  app:get("/tidy", function()
+    local _ <close> = setmetatable({}, { __close = function() seen.text = "closed" end })
+    local _, err = pcall(spin)
+    return 503, err
+  end)
+  app:get("/stream", function()
+    return atoll.stream(function(write)
+      for i = 1, 4 do write(tostring(i)) atoll.sleep(0.2) end
+    end)
+  end)
+  app:get("/longer", function(req) req:deadline(60) atoll.sleep(0.5) return "in time" end)
+  app:get("/unlimited", function(req) req:deadline() atoll.sleep(0.5) return "in time" end)
+  app:get("/shorter", function(req) req:deadline(0.01) atoll.sleep(1000) end)
+  app:post("/body", function(req) return #req:text() .. " bytes" end)
+  app:get("/task", function()
+    atoll.spawn(function() table.sort({ 1, 2, 3 }, spin) end)
+    return "begun"
+  end)
+  app:get("/background", function()
+    atoll.spawn(function() atoll.sleep(0.5) seen.text = "done" end)
+    return "begun"
+  end)
+]]
+
+describe("handler_timeout", function()
+  after_each(function()
+    wire.finish()
+    host.finish()
+  end)
+
+  local function start(extra)
+    return host.start {
+      app = APP .. (extra or ""),
+      set = { handler_timeout = 0.3, drain_timeout = 0.2 },
+    }
+  end
+
+  local function ask(h, path) return wire.ask(h, get(path)) end
+
+  it("ends a handler with an error that names its line; the answer is 504", function()
+    local h = start()
+    for _, path in ipairs { "/spin", "/sleep" } do
+      local answer = ask(h, path)
+      assert.equal(504, answer.status)
+      assert.equal("504 Gateway Timeout\n", answer.body)
+      h:log_wait("GET " .. path .. ": %S+app.lua:%d+: handler_timeout: 0.3 s are over")
+      h:log_wait "stack traceback:[^\r]-app.lua:%d+: in function"
+    end
+    h:stop()
+  end)
+
+  for _, place in ipairs { "pcall", "handler", "coroutine", "swallowed-wait",
+    "comparator", "close", "hook" } do
+    it("is not held up by " .. place, function()
+      local h = start()
+      assert.equal(504, ask(h, "/" .. place).status)
+      assert.equal("nothing", ask(h, "/seen").body)
+      h:stop()
+    end)
+  end
+
+  it("ends a finalizer, which nobody else hears of", function()
+    local h = start()
+    assert.equal("collected", ask(h, "/finalizer").body)
+    h:stop()
+  end)
+
+  it("leaves time to tidy up and to answer", function()
+    local h = start()
+    local answer = ask(h, "/tidy")
+    assert.equal(503, answer.status)
+    assert.matches("app.lua:%d+: handler_timeout: 0.3 s are over", answer.body)
+    assert.equal("closed", ask(h, "/seen").body)
+    h:stop()
+  end)
+
+  it("is for the answer to begin: streams go on", function()
+    local h = start()
+    assert.equal("1234", ask(h, "/stream").body)
+    h:stop()
+  end)
+
+  it("can be another one for a request", function()
+    local h = start()
+    assert.equal("in time", ask(h, "/longer").body)
+    assert.equal("in time", ask(h, "/unlimited").body)
+    assert.equal(504, ask(h, "/shorter").status)
+    h:stop()
+  end)
+
+  it("does not count while the client keeps the handler waiting", function()
+    local h = start()
+    local c = wire.connect(h)
+    c:send "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc"
+    atoll.sleep(0.8)
+    c:send "def"
+    assert.equal("6 bytes", c:receive().body)
+    h:stop()
+  end)
+
+  it("is told to on(\"error\"), which may answer", function()
+    local h = start [[
+      app:on("error", function(_, err) return 500, "sorry: " .. err end)
+    ]]
+    local answer = ask(h, "/spin")
+    assert.equal(500, answer.status)
+    assert.matches("^sorry: .*app.lua:%d+: handler_timeout", answer.body)
+    h:stop()
+  end)
+
+  it("is not for tasks, but where they cannot be suspended", function()
+    local h = start()
+    assert.equal("begun", ask(h, "/background").body)
+    atoll.sleep(0.7)
+    assert.equal("done", ask(h, "/seen").body)
+    assert.equal("begun", ask(h, "/task").body)
+    assert.equal("done", ask(h, "/seen").body)
+    h:log_wait "a task failed: %S+app.lua:%d+: for 0.3 s it could not be suspended"
+    h:stop()
+  end)
+end)
+
+describe("atoll.timeout", function()
+  local function spin() while true do end end -- luacheck: ignore
+
+  it("ends what computes as well", function()
+    assert.same({ nil, "timed out", "ETIMEDOUT" }, { atoll.timeout(0.03, spin) })
+    assert.same({ nil, "timed out", "ETIMEDOUT" }, { atoll.timeout(0.03, function()
+      while true do pcall(spin) end
+    end) })
+    assert.same({ nil, "timed out", "ETIMEDOUT" }, { atoll.timeout(0.03, function()
+      return coroutine.wrap(function() table.sort({ 1, 2, 3 }, spin) end)()
+    end) })
+    assert.equal("fast", (atoll.timeout(10, function()
+      return select(2, atoll.timeout(0.01, spin)) and "fast"
+    end)))
+  end)
+end)
