@@ -10,8 +10,14 @@ return {
   -- listen = { "127.0.0.1:8080" },
 
   -- Threads that serve, each with a Lua state of its own; auto is the number
-  -- of CPUs that affinity and cgroup quota leave to the process.
+  -- of CPUs that affinity and cgroup quota leave, shared out among the
+  -- processes.
   -- isolates = "auto",
+
+  -- Processes that serve side by side, each with all its isolates, so that a
+  -- crash of C code costs one of them. What isolates share they share within a
+  -- process.
+  -- processes = 1,
 
   -- Give every isolate a listening socket of its own (SO_REUSEPORT) in place
   -- of a clone of one.
@@ -116,6 +122,16 @@ return {
   -- without it in $TMPDIR or /tmp.
   -- form_directory = "",
 
+  -- Compress answers (gzip, br) for clients that accept it.
+  -- compression = false,
+
+  -- Bytes of a body from which on it is compressed.
+  -- compress_min = "1K",
+
+  -- Types that are compressed, separated by blanks; one may begin or end with
+  -- a star.
+  -- compress_types = "text/* *+json *+xml application/json application/jsonl application/javascript application/xml application/yaml application/wasm application/x-ndjson image/svg+xml image/x-icon image/bmp font/ttf font/otf",
+
   -- Which symlinks are followed among the files of public/ and app:static:
   -- those that lead to what is in the same directory, none, or all.
   -- One of inside|none|anywhere.
@@ -178,6 +194,24 @@ return {
 
   -- Requests that one connection may send before it is closed; 0 for no limit.
   -- requests_per_connection = 0,
+
+  -- The longest message that a WebSocket takes; a longer one closes it with
+  -- 1009.
+  -- websocket_message_max = "1M",
+
+  -- Bytes of messages that wait for a WebSocket's handler before no more is
+  -- read.
+  -- websocket_queue = "64K",
+
+  -- Silence after which a WebSocket is sent a ping; 0 for none.
+  -- websocket_ping = 30,
+
+  -- Time that a WebSocket's peer has to answer a ping or a close before it is
+  -- cut off.
+  -- websocket_timeout = 10,
+
+  -- Time that a new program file has, after USR2, to serve.
+  -- upgrade_timeout = 60,
 
   -- Time that a stopping host goes on accepting, for load balancers to notice.
   -- drain_delay = 0,

@@ -35,7 +35,9 @@ local APP = [[
     return x
   end)
   app:get("/tidy", function()
-    local _ <close> = setmetatable({}, { __close = function() seen.text = "closed" end })
+    local _ <close> = setmetatable({}, {
+      __close = function() seen.text = "closed" end,
+    })
     local _, err = pcall(spin)
     return 503, err
   end)
@@ -44,8 +46,9 @@ local APP = [[
       for i = 1, 4 do write(tostring(i)) atoll.sleep(0.2) end
     end)
   end)
-  app:get("/longer", function(req) req:deadline(60) atoll.sleep(0.5) return "in time" end)
-  app:get("/unlimited", function(req) req:deadline() atoll.sleep(0.5) return "in time" end)
+  local function slow() atoll.sleep(0.5) return "in time" end
+  app:get("/longer", function(req) req:deadline(60) return slow() end)
+  app:get("/unlimited", function(req) req:deadline() return slow() end)
   app:get("/shorter", function(req) req:deadline(0.01) atoll.sleep(1000) end)
   app:post("/body", function(req) return #req:text() .. " bytes" end)
   app:get("/task", function()

@@ -374,12 +374,25 @@ static int describe(lua_State *L) {
     return 1;
 }
 
+/* deadline(seconds): so much from now on in place of handler_timeout; none for any. */
+static int deadline(lua_State *L) {
+    const struct request *r = request_check(L, 1, true);
+    lua_Number seconds = luaL_optnumber(L, 2, 0);
+    luaL_argcheck(L, seconds >= 0 && seconds <= 86400 * 366, 2,
+                  "a number of seconds, 0 for no limit");
+    int64_t ns = (int64_t)(seconds * (lua_Number)CLOCK_SECOND);
+    if (r->fiber) limit_set(r->fiber, seconds > 0 && ns == 0 ? 1 : ns);
+    return 0;
+}
+
 int luaopen_atoll_core_request(lua_State *L) {
     static const luaL_Reg header_meta[] = {{"__index", header_index},
                                            {"__newindex", header_newindex},
                                            {"__pairs", header_pairs},
                                            {NULL, NULL}};
     lua_newtable(L);
+    lua_pushcfunction(L, deadline);
+    lua_setfield(L, -2, "deadline");
     body_open(L);
     vigil_open(L);
     luaL_newmetatable(L, NAME);

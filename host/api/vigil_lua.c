@@ -95,7 +95,7 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
     buf_reset(&text);
 }
 
-static const struct fiber_owner owner_ops = {ended};
+static const struct fiber_owner owner_ops = {.ended = ended};
 
 /* Each in a fiber of its own, at the end of the turn; outside Lua. */
 static void tell(struct vigil *v) {

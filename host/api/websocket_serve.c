@@ -105,7 +105,7 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
     websocket_let_go(h, code);
 }
 
-static const struct fiber_owner owner = {ended};
+static const struct fiber_owner owner = {.ended = ended};
 
 static int served(lua_State *L, int status, lua_KContext context) {
     (void)L, (void)status, (void)context;
