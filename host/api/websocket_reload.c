@@ -49,7 +49,7 @@ static void arrival_ended(struct fiber *f, void *owner, int status, lua_State *c
     arrival_over(owner);
 }
 
-static const struct fiber_owner arrival_owner = {arrival_ended};
+static const struct fiber_owner arrival_owner = {.ended = arrival_ended};
 
 /* Pushes the route of that pattern, a table, or nil. */
 static void push_route(lua_State *L, struct span pattern) {
