@@ -90,6 +90,9 @@ unit: $(B)/unit-tests ## run the unit tests of the pure rooms (UNIT=name)
 spec: $(ATOLL) $(B)/faults.so $(B)/crash.so ## run the specs in the program (SPECS=spec/some_spec.lua)
 	ATOLL=$(abspath $(ATOLL)) $(BUSTED) $(SPECS)
 
+browser: $(ATOLL) ## run the specs of pages in chromium (SCREENSHOTS=directory)
+	ATOLL=$(abspath $(ATOLL)) $(BUSTED) --pattern=_browser $(SPECS)
+
 check: lint $(ATOLL) ## lint, headers alone, luacheck, clang-format, generated files
 	@CC='$(CC)' contrib/lint/headers -std=c11 $(INCLUDES) $(WARNINGS)
 	@contrib/lint/generated $(ATOLL)
