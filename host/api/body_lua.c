@@ -136,7 +136,7 @@ int body_trailers(lua_State *L) {
     lua_pop(L, 1);
     lua_pushnil(L); /* 4 is the table */
     lua_newtable(L);
-    while (answer_field(&rest, &name, &value)) {
+    while (rest.len && answer_field(&rest, &name, &value)) {
         if (!http1_may_trail(name)) continue;
         push_lower(L, name);
         lua_pushvalue(L, -1);

@@ -1,0 +1,4 @@
+return {
+  body_max = "64G",
+  form_part_max = "64G",
+}
