@@ -190,8 +190,10 @@ static const struct front_limits limits = {
     .open_files = 16,
 };
 
+/* load(directory[, n]): the n-th allocation of its state fails. */
 static int load(lua_State *L) {
     const char *directory = luaL_checkstring(L, 1);
+    lua_Integer fault = luaL_optinteger(L, 2, 0);
     struct generation *mine = generation_of(L);
     sched_check_waitable(L);
     struct harness **handle = lua_newuserdatauv(L, sizeof *handle, 0);
@@ -216,6 +218,7 @@ static int load(lua_State *L) {
     h->plan = *mine->plan;
     h->plan.open = app_open;
     h->plan.data = &h->options;
+    h->plan.fault = (unsigned)fault;
     h->options.blocking = blocking_site_new(&h->options, &h->plan);
     if (!h->options.blocking) return budget_raise(L);
     struct generation *g = generation_new(&h->plan, 1, &h->problem);
@@ -284,10 +287,30 @@ static int suspend_always(lua_State *L) {
     return 0;
 }
 
+/* fault(n): the n-th allocation of this state from now on fails, as Lua sees it; or, as
+ * a method, of the app's. fault() ends that: whether it has failed. */
+static int fault_of(lua_State *L, struct generation *g, int index) {
+    lua_Integer n = luaL_optinteger(L, index, 0);
+    bool failed = alloc_has_failed(&g->alloc);
+    alloc_fail(&g->alloc, (unsigned)n);
+    lua_pushboolean(L, failed);
+    return 1;
+}
+
+static int fault(lua_State *L) {
+    return fault_of(L, generation_of(L), 1);
+}
+
+static int harness_fault(lua_State *L) {
+    return fault_of(L, check(L)->generation, 2);
+}
+
 static const luaL_Reg functions[] = {
-    {"load", load}, {"suspend_always", suspend_always}, {NULL, NULL}};
-static const luaL_Reg methods[] = {
-    {"exchange", exchange}, {"close", harness_close}, {NULL, NULL}};
+    {"load", load}, {"suspend_always", suspend_always}, {"fault", fault}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"exchange", exchange},
+                                   {"close", harness_close},
+                                   {"fault", harness_fault},
+                                   {NULL, NULL}};
 
 int luaopen_atoll_core_testing(lua_State *L) {
     luaL_newmetatable(L, PIPE_NAME);

@@ -165,16 +165,8 @@ void alloc_limit(struct alloc *a, size_t limit) {
     a->ceiling = a->fault ? 0 : limit;
 }
 
-void alloc_fail(struct alloc *a, unsigned n, unsigned times) {
-    a->fault = n;
-    a->faults = n ? times : 0;
-    alloc_limit(a, a->limit);
-}
-
-void alloc_failed(struct alloc *a) {
-    if (a->fault != 1) return;
-    a->fault = a->faults > 1 ? 1 : 0;
-    a->faults--;
+void alloc_fail(struct alloc *a, unsigned n) {
+    a->fault = n ? n + 1 : 0;
     alloc_limit(a, a->limit);
 }
 
@@ -189,10 +181,10 @@ void alloc_sync(struct alloc *a) {
 __attribute__((noinline)) static bool refuses(struct alloc *a, size_t more) {
     alloc_sync(a);
     bool over = a->used + more > a->limit;
-    if (a->fault > 1)
-        a->fault--;
-    else if (a->fault)
-        over = true;
+    if (a->fault) {
+        if (--a->fault <= 1) over = true;
+        alloc_limit(a, a->limit);
+    }
     if (over) a->refused = more;
     return over;
 }

@@ -36,14 +36,13 @@ struct alloc_tally {
 };
 
 struct alloc {
-    size_t used;     /* bytes that Lua holds, and those of native memory */
-    size_t native;   /* of these: see alloc_charge */
-    size_t tallied;  /* and these: tally->bytes, not long ago */
-    size_t limit;    /* what used may not exceed; SIZE_MAX for none */
-    size_t ceiling;  /* limit, or 0 while each request is looked at */
-    size_t refused;  /* the bytes more that were wanted last in vain */
-    unsigned fault;  /* the how manieth request from now on fails; 0: none */
-    unsigned faults; /* so many times */
+    size_t used;    /* bytes that Lua holds, and those of native memory */
+    size_t native;  /* of these: see alloc_charge */
+    size_t tallied; /* and these: tally->bytes, not long ago */
+    size_t limit;   /* what used may not exceed; SIZE_MAX for none */
+    size_t ceiling; /* limit, or 0 while each request is looked at */
+    size_t refused; /* the bytes more that were wanted last in vain */
+    unsigned fault; /* for specs: so many requests until the second that fails */
     void *spare[ALLOC_CLASSES];
     struct alloc_tally *tally; /* NULL: there never were any */
     struct alloc_chunk *chunks;
@@ -73,11 +72,12 @@ void alloc_tally_discharge(struct alloc_tally *t, size_t size);
 /* Looks how much others have given back. */
 void alloc_sync(struct alloc *a);
 
-/* For specs: the n-th request for more memory from now on fails, and all after it until
- * alloc_failed is told that this was noticed; then it is the same again, `times` in
- * all. */
-void alloc_fail(struct alloc *a, unsigned n, unsigned times);
-void alloc_failed(struct alloc *a);
+/* For specs: the n-th request for more memory from now on fails, and so does the next,
+ * which is Lua's second try. 0: none. */
+void alloc_fail(struct alloc *a, unsigned n);
+static inline bool alloc_has_failed(const struct alloc *a) {
+    return a->fault <= 1;
+}
 
 /* Until alloc_release the block is not given away, even when Lua frees it: its owner
  * may want it back. frame is the caller's: holds of frames that Lua has jumped out of

@@ -76,7 +76,6 @@ static void ran_out(lua_State *L, struct generation *g) {
     struct alloc *a = &g->alloc;
     struct budget *b = &g->budget;
     if (b->spent && !a->refused) return; /* caught, and raised again */
-    alloc_failed(a);
     b->used = a->used;
     b->wanted = a->refused;
     a->refused = 0;

@@ -95,6 +95,7 @@ struct generation *generation_new(const struct generation_plan *plan, uint64_t n
     CHECK(((uintptr_t)g & CORO_MARKS) == 0);
     alloc_init(&g->alloc);
     budget_open(g, plan->memory);
+    alloc_fail(&g->alloc, plan->fault);
     list_init(&g->fibers);
     list_init(&g->holds);
     list_init(&g->spare);

@@ -47,6 +47,7 @@ struct generation_plan {
     void *data;
     bool generational;       /* collector mode; incremental otherwise */
     size_t memory;           /* bytes that the state may have in use; 0: any */
+    unsigned fault;          /* for specs: alloc_fail; 0: none */
     int64_t drain_timeout;   /* ns */
     int64_t handler_timeout; /* ns in which a request's answer must begin; 0: any */
     int64_t stuck_timeout;   /* ns for which no fiber may be where it cannot be
