@@ -166,9 +166,9 @@ static void choose_terms(lua_State *L, struct exchange *x, int route,
     *terms = (struct ws_terms){0};
     if (lua_getfield(L, route, "compress") == LUA_TBOOLEAN)
         wish.on = lua_toboolean(L, -1);
-    else if (!lua_isnil(L, -1)) /* "takeover" */
-        wish.server_takeover = wish.client_takeover = true;
-    lua_pop(L, 1);
+    lua_getfield(L, route, "takeover");
+    wish.server_takeover = wish.client_takeover = lua_toboolean(L, -1);
+    lua_pop(L, 2);
     while (!terms->on &&
            head_find(&x->head, SPAN("Sec-WebSocket-Extensions"), &from, &offers)) {
         if (ws_extension_choose(offers, &wish, terms, answer, &n) != 0)

@@ -27,28 +27,61 @@ static char *put(char *to, struct span s) {
     return to + s.len;
 }
 
+/* What the handshake alone needed is not worth its place: much of a small head. */
+static bool is_worth_it(struct span name) {
+    static const char *const not [] = {"connection",
+                                       "upgrade",
+                                       "sec-websocket-key",
+                                       "sec-websocket-version",
+                                       "sec-websocket-extensions",
+                                       "accept-encoding",
+                                       "cache-control",
+                                       "pragma"};
+    for (size_t i = 0; i < sizeof not / sizeof *not ; i++)
+        if (span_case_eq(name, span_str(not [i]))) return false;
+    return true;
+}
+
+/* The head without those at `to`, or only its length. */
+static size_t put_head(const struct head *h, char *to) {
+    static const struct span end = {"\r\n", 2}, colon = {": ", 2};
+    size_t n = h->target + h->target_len + sizeof " HTTP/1.1\r\n" - 1;
+    if (to) to = put(to, span_of(h->base, n));
+    for (unsigned i = 0; i < h->field_count; i++) {
+        struct span name = head_name(h, &h->fields[i]);
+        struct span value = head_value(h, &h->fields[i]);
+        if (!is_worth_it(name)) continue;
+        n += name.len + colon.len + value.len + end.len;
+        if (to) to = put(put(put(put(to, name), colon), value), end);
+    }
+    if (to) put(to, end);
+    return n + end.len;
+}
+
 struct record *record_new(const struct exchange *x) {
     char remote[REMOTE_MAX];
     size_t remote_len = exchange_remote(x, remote, sizeof remote), names = 0;
-    if (x->route.len > UINT16_MAX || x->head.len > UINT16_MAX * 16) return NULL;
+    size_t head_len = put_head(&x->head, NULL);
+    if (x->route.len > UINT16_MAX || head_len > UINT16_MAX) return NULL;
     for (unsigned i = 0; i < x->param_count; i++) names += x->params[i].name.len;
     size_t size = sizeof(struct record) + x->param_count * sizeof *x->params +
-                  x->head.len + x->route.len + remote_len + names;
+                  head_len + x->route.len + remote_len + names;
     struct record *r = malloc(size);
     if (!r) return NULL;
     *r = (struct record){.size = (uint32_t)size,
                          .number = x->number,
                          .started = x->started,
-                         .head_len = x->head.len,
+                         .head_len = (uint16_t)head_len,
                          .target = (uint16_t)x->head.target,
                          .target_len = (uint16_t)x->head.target_len,
-                         .method_len = (uint16_t)x->head.method_len,
+                         .method_len = (uint8_t)x->head.method_len,
                          .route_len = (uint16_t)x->route.len,
                          .remote_len = (uint8_t)remote_len,
                          .param_count = x->param_count,
                          .secure = x->secure};
     char *at = (char *)(r->params + r->param_count);
-    at = put(at, span_of(x->head.base, x->head.len));
+    put_head(&x->head, at);
+    at += head_len;
     at = put(at, x->route);
     at = put(at, span_of(remote, remote_len));
     for (unsigned i = 0; i < r->param_count; i++) {

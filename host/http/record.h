@@ -1,7 +1,8 @@
 /* What is kept of a request whose connection has become something else: its head, whose
  * it was, its route. Small, plain memory of no front and no router, so it goes where
  * its socket goes; whoever wants to look at the request again gets an exchange made of
- * it that has ended, and is of nobody.
+ * it that has ended, and is of nobody. Fields that only the handshake needed are left
+ * out.
  *
  * Any thread, one at a time. */
 #ifndef HTTP_RECORD_H
@@ -12,10 +13,9 @@
 struct record {
     uint64_t number; /* the request's, from which its id is made */
     int64_t started;
-    uint32_t size, head_len; /* bytes; of all of this, and of the head */
-    uint16_t target, target_len, method_len; /* in the head */
-    uint16_t route_len;
-    uint8_t remote_len, param_count;
+    uint32_t size; /* bytes of all of this */
+    uint16_t head_len, target, target_len, route_len;
+    uint8_t method_len, remote_len, param_count;
     bool secure;
     struct exchange_param params[]; /* behind them: head, route, remote, names */
 };

@@ -96,9 +96,11 @@ struct websocket {
     struct websocket_limits limits;
     int64_t since; /* it last heard something, pinged, or began to close; ns */
     struct timer timer;
-    struct deferred flush;
     struct debt debt; /* its link: the front's sockets, or the loop's debts */
-    struct grave grave;
+    union {
+        struct deferred flush;
+        struct grave grave; /* in the end */
+    };
 };
 
 /* Without a stream. NULL without memory. */

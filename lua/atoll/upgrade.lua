@@ -9,7 +9,7 @@ local M = {
 }
 
 local options_known = {
-  compress = true, message_max = "number", origin = true, ping = "number",
+  compress = true, message_max = "number", origin = true, ping = true,
   protocols = "table",
 }
 
@@ -65,12 +65,12 @@ local function check_options(options, what)
   if max and not (math.type(max) == "integer" and max > 0 and max <= 0x7fffffff) then
     misuse.raise("message_max of %s is a number of bytes", what)
   end
-  if ping and not (ping >= 0 and ping < 1e9) then
-    misuse.raise("ping of %s is a number of seconds, 0 for none", what)
+  if ping and not (type(ping) == "number" and ping > 0 and ping < 1e9) then
+    misuse.raise("ping of %s is a number of seconds, or false", what)
   end
   local compress = options.compress
-  if compress ~= nil and compress ~= "takeover" and type(compress) ~= "boolean" then
-    misuse.raise("compress of %s is true, false or \"takeover\"", what)
+  if compress ~= nil and type(compress) ~= "table" and type(compress) ~= "boolean" then
+    misuse.raise("compress of %s is true, false or { takeover = true }", what)
   end
   for _, name in ipairs(options.protocols or {}) do
     if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
@@ -89,8 +89,9 @@ function M.handler(fn, options, what)
     handler = fn,
     takes = info.isvararg or info.nparams >= 2,
     compress = options.compress,
+    takeover = type(options.compress) == "table" and options.compress.takeover,
     message_max = options.message_max,
-    ping = options.ping,
+    ping = options.ping == false and 0 or options.ping,
     protocols = options.protocols,
   }
   local origin = options.origin

@@ -114,8 +114,8 @@ function app:events(pattern, fn, options) end
 ---@field protocols? string[]  that this side speaks, the most wanted first
 ---@field origin? string|string[]|fun(origin: string?, req: atoll.request): boolean  of the pages that may open it; "*" for all, otherwise those of this host
 ---@field message_max? integer  bytes
----@field ping? number  seconds of silence before it is sent one; 0 for none
----@field compress? boolean|"takeover"  whether to agree on permessage-deflate; "takeover" lets messages refer to earlier ones, which takes some 340 KiB for each socket
+---@field ping? number|false  seconds of silence before it is sent one; false for never
+---@field compress? boolean|{ takeover: boolean }  whether to agree on permessage-deflate; takeover lets messages refer to earlier ones, which takes some 340 KiB for each socket
 
 ---A WebSocket at a pattern: fn has it, and it is closed when fn returns.
 ---@param pattern string
