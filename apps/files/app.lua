@@ -31,7 +31,7 @@ app:get("/*path", function(req)
     local options = { root = store.root, name = store.download_name(path) }
     return atoll.file(path, options), nil, { ["X-Content-Type-Options"] = "nosniff" }
   end
-  if req.path:sub(-1) ~= "/" then return atoll.redirect(store.url(path) .. "/", 301) end
+  if req.path:sub(-1) ~= "/" then return atoll.redirect(store.url(path, true), 301) end
   return atoll.render("list", { path = path, entries = entries, store = store,
     sort = req.query.sort or "name" }, 200, page_headers)
 end)
@@ -51,7 +51,7 @@ app:post("/*path", function(req)
   if (req.headers.accept or ""):find("application/json", 1, true) then
     return 201, { saved = atoll.json.array(saved) }
   end
-  return atoll.redirect(store.url(path) .. "/", 303)
+  return atoll.redirect(store.url(path, true), 303)
 end)
 
 return app

@@ -117,10 +117,12 @@ function M.download_name(path)
   return path:match("[^/]*$")
 end
 
-function M.url(path)
-  return "/" .. path:gsub("[^%w%-._~/]", function(c)
+-- Of a path; of a directory with its slash, never "//", which would be a host's name.
+function M.url(path, directory)
+  local escaped = path:gsub("[^%w%-._~/]", function(c)
     return ("%%%02X"):format(c:byte())
   end)
+  return "/" .. escaped .. (directory and path ~= "" and "/" or "")
 end
 
 -- The path's own directories, from the top: { name =, url = }.
@@ -128,7 +130,7 @@ function M.crumbs(path)
   local list, at = { { name = "Files", url = "/" } }, ""
   for name in path:gmatch("[^/]+") do
     at = at .. "/" .. name
-    list[#list + 1] = { name = name, url = M.url(at:sub(2)) .. "/" }
+    list[#list + 1] = { name = name, url = M.url(at:sub(2), true) }
   end
   return list
 end

@@ -95,7 +95,9 @@ describe("files", function()
 
   it("makes folders, and deletes", function()
     local form = "application/x-www-form-urlencoded"
-    assert.equal(303, post("/?folder", form, "name=new+one").status)
+    local answer = post("/?folder", form, "name=new+one")
+    assert.equal(303, answer.status)
+    assert.equal("/", answer.fields.location)
     assert.equal(409, post("/?folder", form, "name=new+one").status)
     assert.equal(409, post("/?delete=a%20folder", form, "").status)
     assert.equal(303, post("/?delete=new%20one", form, "").status)
