@@ -180,8 +180,6 @@ describe("a websocket client", function()
     fails("twice", with("Sec-WebSocket-Extensions: permessage-deflate; "
       .. "server_no_context_takeover, permessage-deflate\r\n"))
     fails("malformed", with "Sec-WebSocket-Extensions: permessage-deflate; x=\"\r\n")
-    fails("keep to server_no_context_takeover",
-      with "Sec-WebSocket-Extensions: permessage-deflate\r\n")
   end)
 
   it("takes what comes right behind the answer", function()

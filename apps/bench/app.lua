@@ -24,6 +24,14 @@ if files then app:static("/files", files) end
 -- Another text after each reload.
 app:get("/born", function() return born end)
 
+-- All who are here get 1 KB when one of them says so.
+local kilobyte = ("x"):rep(1024)
+app:websocket("/news", function(ws)
+  ws:subscribe "bench news"
+  ws:send "subscribed"
+  for _ in ws:messages() do atoll.topic("bench news"):publish(kilobyte) end
+end)
+
 -- What a call of another server costs, which here is this one.
 local upstream = "http://127.0.0.1:" .. (os.getenv "PORT" or "8080") .. "/hello"
 app:get("/upstream", function() return assert(atoll.http.get(upstream)).body end)

@@ -296,6 +296,28 @@ function M.together()
   })
 end
 
+-- The server has one CPU, the clients the other.
+function M.broadcast()
+  local b = servers.b
+  local r = row { kind = "figure", name = "broadcast", unit = "ms", most = true,
+    title = "1 KB published to 10000 WebSockets in two isolates, all have read it",
+    target = 200 }
+  local port = proc.free_port()
+  local server
+  server, r.why = launch({ b.program, "serve", b.here .. "/../../apps/bench", "-n", "2",
+    "-l", "127.0.0.1:" .. port, "--set", "access_log=off" }, port)
+  if not server then return { r } end
+  local clients = proc.start({ b.program, "run", b.here .. "/broadcast.lua",
+    "ws://127.0.0.1:" .. port .. "/news" },
+    { cpu = b.cpu_client, output = true, log = b.build .. "/servers.log" })
+  local told = proc.wait_output(clients, "websockets %S+ ms", 120)
+  proc.stop(clients)
+  proc.stop(server)
+  r.value = told and tonumber(clients.out:match "websockets (%S+) ms")
+  if not r.value then r.why = "did not run" end
+  return { r }
+end
+
 -- Beside a call stands what two threads in C take that wake each other.
 function M.ports()
   local rows = printed("ports", {
@@ -416,7 +438,7 @@ function M.counter(options)
   return app_row("counter", title, redis, { "REDIS=127.0.0.1:" .. port }, options)
 end
 
-M.names = { "echo", "crowd", "sleepers", "fibers", "isolates", "together", "ports",
-  "spread", "push", "proxy", "first", "counter" }
+M.names = { "echo", "crowd", "sleepers", "fibers", "isolates", "together",
+  "broadcast", "ports", "spread", "push", "proxy", "first", "counter" }
 
 return M

@@ -36,7 +36,7 @@ end
 local function echo()
   for _, how in ipairs { false, true, "takeover" } do
     local ws <close> = assert(atoll.websocket.connect(url, {
-      message_max = options.message_max, protocols = { "none", "echo" },
+      message_max = options.message_max, protocols = { "echo" },
       compress = how == "takeover" and { takeover = true } or how,
     }))
     assert(ws.protocol == nil or ws.protocol == "echo")

@@ -184,8 +184,6 @@ size_t ws_extension_offer(const struct ws_terms *wish, char offer[WS_EXTENSION_M
 static const char *judge(const struct offer *o, const struct ws_terms *wish) {
     if (!o->valid || (o->has_client_bits && !o->client_bits))
         return "the terms of permessage-deflate are malformed";
-    if (!wish->server_takeover && !o->server_no_takeover)
-        return "the server does not keep to server_no_context_takeover";
     if (wish->server_bits < WS_BITS_MOST &&
         (!o->has_server_bits || o->server_bits > wish->server_bits))
         return "the server does not keep to server_max_window_bits";

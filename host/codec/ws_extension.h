@@ -39,9 +39,10 @@ int ws_extension_choose(struct span offers, const struct ws_terms *wish,
 size_t ws_extension_offer(const struct ws_terms *wish, char offer[WS_EXTENSION_MAX]);
 
 /* Judges the value that a server answered to that offer. 0 and the terms, or ERR_SYNTAX
- * and a short static sentence: what was not offered, malformed, or not kept to; the
- * connection must be given up (RFC 7692 7.1). A client that offered nothing passes a
- * wish with `on` false. */
+ * and a short static sentence: what was not offered, malformed, or a window that is not
+ * kept to; the connection must be given up (RFC 7692 7.1). That the server says nothing
+ * of a server_no_context_takeover, as some do, is not worth that. A client that offered
+ * nothing passes a wish with `on` false. */
 int ws_extension_accept(struct span answer, const struct ws_terms *wish,
                         struct ws_terms *terms, const char **why);
 
