@@ -136,7 +136,7 @@ describe("an upgrade", function()
   it("does not happen when the new file is no program", function()
     local h = start { app = HELLO }
     replace(h, "/dev/null")
-    fails(h, "the new host exited with 69")
+    fails(h, "the new host exited with 69\n%s+cannot start [^\n]*: Permission denied")
   end)
 
   it("does not happen when the new program exits", function()
@@ -204,12 +204,21 @@ describe("an upgrade", function()
     assert.equal("hello", wire.ask(h, "/").body)
   end)
 
-  it("is ended by TERM, whoever it reaches", function()
+  it("is ended by whatever ends one of the two", function()
     local h = start { app = HELLO }
     replace(h, ('sleep 0.3; exec %s "$@"'):format(PROGRAM))
     usr2(h)
     h:log_wait "trying"
     h:stop()
+    h = start { app = HELLO }
+    local pid = h:serving_pid()
+    replace(h, "exec sleep 100")
+    usr2(h)
+    h:log_wait "trying"
+    local tried = events.poll("the new host", function() return h:serving_pids()[2] end)
+    uv.kill(tried, "sigkill")
+    h:log_wait "upgrade failed, what runs goes on: the new host was killed by SIGKILL"
+    goes_on(h, pid)
     h = start { app = HELLO }
     usr2(h)
     h:term()

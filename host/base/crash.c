@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { STACK = 65536, FRAMES = 64, BUILD_ID_MAX = 20, OWN_FRAMES = 1 };
+enum { STACK = 65536, FRAMES = 48, BUILD_ID_MAX = 20, OWN_FRAMES = 1 };
 
 static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS};
 

@@ -73,7 +73,6 @@ int hatch_tried(const struct hatchling *what, struct problem *p) {
                          .supervisor_pipe = b->pipe,
                          .report = b->report,
                          .supervisor = b->supervisor,
-                         .restarts = b->restarts,
                          .heartbeat = b->heartbeat};
     if (what->settings->app_count) {
         if (settings_apps_check(what->settings, p) < 0) return -1;

@@ -24,7 +24,7 @@ static const int forwarded[] = {SIGHUP, SIGUSR1, SIGTTIN, SIGTTOU};
 enum {
     FORWARDED = sizeof forwarded / sizeof *forwarded,
     SIGNS = 4, /* of a host that turns, in the time in which one of ours is due */
-    REPORT_MAX = 4096,
+    REPORT_MAX = 8192,
 };
 
 static void finish(struct hosts *h, int code) {
@@ -50,11 +50,13 @@ static void tell(struct hosts *h, const char *lines, const char *doing) {
 
 static void reload_over(struct hosts *h, bool ok) {
     if (!h->reloading) return;
+    if (!ok) h->reload_failed = true;
     for (EACH_PROCESS(c, &h->children))
         if (c->reloading) return;
     h->reloading = false;
     if (!h->stopping)
-        tell(h, "READY=1\n", ok ? "" : "The last reload failed, see the log; ");
+        tell(h, "READY=1\n",
+             h->reload_failed ? "The last reload failed, see the log; " : "");
 }
 
 /* The watchdog hears of us as long as our hosts do not stand still. One that is being
@@ -140,7 +142,8 @@ static void fork_host(struct hosts *h, struct process *c) {
         if (hosts_resolve(h, &p) < 0) log_error("%s", p.text);
         h->heritage.restarts++;
     }
-    int err = process_connect(c, &writing);
+    bool lost = !h->heritage.appdir && !h->heritage.settings->app_count;
+    int err = lost ? -ENOENT : process_connect(c, &writing);
     fflush(NULL); /* nothing is to be printed twice */
     pid_t pid = err ? -1 : fork();
     if (pid < 0 && !err) err = -errno;
@@ -275,9 +278,14 @@ static int code_of(const struct process *c, int status) {
 }
 
 static void ended_while_stopping(struct hosts *h, struct process *c, int status,
-                                 const char *how) {
+                                 const char *how, const char *report) {
+    char text[REPORT_MAX + 200];
     int code = code_of(c, status);
-    if (WIFSIGNALED(status) && code && !h->at_once) log_error("host %s", how);
+    if (WIFSIGNALED(status) && code && !h->at_once) {
+        snprintf(text, sizeof text, "host %ld %s%s%s", (long)c->pid, how,
+                 *report ? "\n" : "", report);
+        log_lines(LEVEL_ERROR, SPAN(""), span_str(text));
+    }
     if (code && !h->code) h->code = code;
     process_free(c);
     if (list_empty(&h->children)) finish(h, h->code);
@@ -315,7 +323,7 @@ static void host_ended(struct hosts *h, struct process *c, int status) {
     process_report(c, report, sizeof report);
     bool was_ready = c->ready;
     if (h->stopping) {
-        ended_while_stopping(h, c, status, how);
+        ended_while_stopping(h, c, status, how, report);
     } else if (c->role == PROCESS_TRIED) {
         process_free(c);
         tried_ended(h, how, report);
@@ -389,18 +397,19 @@ void hosts_signal(struct hosts *h, int signal) {
     if (signal == SIGHUP && !h->stopping) {
         hosts_refresh(h, false);
         h->reloading = true;
+        h->reload_failed = false;
         notify_reloading(&h->notify);
     }
     for (EACH_PROCESS(c, &h->children)) {
         if (c->role == PROCESS_LEAVES && signal != SIGUSR1) continue;
         if (c->pid) {
             process_signal(c, signal);
-            c->reloading = h->reloading && c->ready;
+            if (signal == SIGHUP) c->reloading = h->reloading && c->ready;
         } else if (c->fork_at && signal == SIGHUP) {
             c->fork_at = clock_ns(); /* what was broken may be mended */
         }
     }
-    reload_over(h, true);
+    if (signal == SIGHUP) reload_over(h, true);
 }
 
 void hosts_stop(struct hosts *h) {

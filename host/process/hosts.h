@@ -24,6 +24,7 @@ struct hosts {
     struct link children;   /* struct process */
     bool was_ready;         /* all have been, once */
     bool reloading;         /* systemd waits for the end of a reload */
+    bool reload_failed;     /* in one of the hosts */
     bool upgrade_waits;     /* until the first are ready */
     int64_t upgrade_before; /* when patience with what is tried ends; 0: with nothing */
     int64_t sign_at;        /* when to give systemd's watchdog a sign of life; or 0 */

@@ -42,7 +42,8 @@ static int refuse(const struct program *g, const struct problem *p) {
 
 static int misuse(const struct program *g, const struct problem *p) {
     const struct verb_row *row = &verb_table[g->options.verb];
-    if (refuse(g, p) == 0 || g->bequest.role == BEQUEST_HOST) return p->code;
+    int code = refuse(g, p);
+    if (g->bequest.role == BEQUEST_HOST) return code;
     fprintf(stderr, "Try 'atoll help%s%s'.\n", row->settings ? " " : "",
             row->settings ? row->name : "");
     return p->code;

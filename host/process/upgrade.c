@@ -1,7 +1,7 @@
 #include "process/upgrade.h"
 
+#include "base/err.h"
 #include "base/fd.h"
-#include "base/log.h"
 #include "process/appdir.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ int upgrade_try(const struct upgrade *u, const struct estate *e, struct process 
         fd_cloexec(will, false);
         bequest_name(will);
         execv(u->program, u->argv);
-        log_error("cannot start %s: %s", u->program, err_text(-errno));
+        dprintf(c->report, "cannot start %s: %s\n", u->program, err_text(-errno));
         _exit(EX_UNAVAILABLE);
     }
     fd_close(&writing);
