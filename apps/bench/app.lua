@@ -21,6 +21,10 @@ app:get("/page", function() return page end)
 local files = os.getenv "FILES"
 if files then app:static("/files", files) end
 
+app:websocket("/echo", function(ws)
+  for message, kind in ws:messages() do ws:send(message, kind) end
+end)
+
 -- Another text after each reload.
 app:get("/born", function() return born end)
 

@@ -84,16 +84,17 @@ end
 
 -- ---- echo ----
 
-local function echo_row(c, own, size, connections, options)
+-- more: arguments of talk for our side.
+local function echo_row(c, own, size, connections, options, more)
   local r = row { kind = "ratio", name = "echo", target = size.target, ratios = {},
     title = ("echo %s, %d connection%s"):format(size.title, connections,
       connections == 1 and "" or "s"),
     limit = { rps = {}, per_cpu = {}, busy = {} },
     product = { rps = {}, per_cpu = {}, busy = {} } }
-  local function one(server, side, seconds)
+  local function one(server, side, seconds, extra)
     local result
     result, r.why = talk(server, { "-c", tostring(connections), "-s",
-      tostring(size.bytes), "-d", tostring(seconds) })
+      tostring(size.bytes), "-d", tostring(seconds), table.unpack(extra or {}) })
     if not result then return nil end
     table.insert(side.rps, result.requests / result.seconds)
     table.insert(side.per_cpu, result.requests / result.cpu)
@@ -103,7 +104,7 @@ local function echo_row(c, own, size, connections, options)
   local seconds = math.min(options.seconds, 0.7)
   for _ = 1, math.min(options.rounds, 3) do
     local a = one(c, r.limit, seconds)
-    local b = a and one(own, r.product, seconds)
+    local b = a and one(own, r.product, seconds, more)
     if not b then break end
     table.insert(r.ratios, b / a)
   end
@@ -438,7 +439,55 @@ function M.counter(options)
   return app_row("counter", title, redis, { "REDIS=127.0.0.1:" .. port }, options)
 end
 
-M.names = { "echo", "crowd", "sleepers", "fibers", "isolates", "together",
-  "broadcast", "ports", "spread", "push", "proxy", "first", "counter" }
+-- ---- WebSockets ----
+
+local SOCKETS = { { bytes = 128, title = "128 B" }, { bytes = 4096, title = "4 KiB" } }
+
+-- Against the echo in C, which has no frames: they are in the figure.
+function M.websocket(options)
+  local rows = {}
+  local c, why = start_echo_c()
+  local own
+  if c then own, why = servers.start_product() end
+  if not own then
+    rows[1] = row { kind = "ratio", name = "websocket", title = "WebSocket", why = why }
+  end
+  for _, size in ipairs(own and SOCKETS or {}) do
+    local r = echo_row(c, own, size, 64, options, { "-w", "/echo" })
+    r.name, r.title = "websocket", "WebSocket " .. r.title
+    rows[#rows + 1] = r
+  end
+  if own then proc.stop(own) end
+  if c then proc.stop(c) end
+  return rows
+end
+
+function M.sockets(options)
+  local r = row { kind = "figure", name = "sockets", unit = "B", target = 2048,
+    most = true,
+    title = ("private memory per idle WebSocket (%d)"):format(options.idle) }
+  local product, why = servers.start_product()
+  local function open(count)
+    local client = start_talk(product, { "-i", "-w", "/echo", "-c", tostring(count) },
+      { input = true })
+    proc.wait_output(client, "}", 60)
+    local m = proc.memory(product.pid).private
+    client.stdin:close()
+    local result, problem = servers.finish(client, 15)
+    why = why or problem or result.errors > 0 and "connections failed" or nil
+    return m
+  end
+  if product then
+    local few = open(100) -- what the first leave behind is not the others'
+    local many = open(options.idle)
+    r.value = not why and (many - few) / (options.idle - 100) or nil
+    proc.stop(product)
+  end
+  r.why = why
+  return { r }
+end
+
+M.names = { "echo", "websocket", "sockets", "crowd", "sleepers", "fibers", "isolates",
+  "together", "broadcast", "ports", "spread", "push", "proxy", "first", "counter" }
 
 return M

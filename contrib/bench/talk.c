@@ -10,6 +10,8 @@
  *   talk -p [-c CONNECTIONS] [-d SECONDS] PORT
  *       listens: by how much the last connection is told later than the first, of
  *       those that are told within the same half second
+ *   talk -w PATH ...
+ *       over WebSockets: what is sent is a masked frame of that size
  *
  * Prints a line of JSON. What is echoed is compared with what was sent. */
 #include <errno.h>
@@ -36,9 +38,10 @@ struct conn {
 struct talk {
     int epoll;
     unsigned count, open;
-    size_t size;
+    size_t size, wanted; /* of what is sent, and of the answer */
     bool once, idle, push;
-    char *message, *in;
+    char *message, *answer, *in;
+    const char *path; /* of a WebSocket, or NULL */
     size_t room;
     struct conn *conns;
     uint64_t answered, errors;
@@ -86,6 +89,44 @@ static void say(struct talk *t, struct conn *c) {
     watch(t, c, c->sent < t->size);
 }
 
+static void shake_hands(struct talk *t, int fd) {
+    char text[512];
+    int n = snprintf(text, sizeof text,
+                     "GET %s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+                     "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                     t->path);
+    if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n) die("handshake");
+    for (size_t at = 0; at < 4 || memcmp(text + at - 4, "\r\n\r\n", 4) != 0; at++)
+        if (at == sizeof text || recv(fd, text + at, 1, 0) != 1) die("handshake");
+    if (memcmp(text, "HTTP/1.1 101", 12) != 0) die("handshake");
+}
+
+/* The head of a frame; a client's has a mask, which here is all zero. */
+static size_t frame_head(char *to, size_t size, bool masked) {
+    size_t n = 1, bytes = size < 126 ? 0 : size < 65536 ? 2 : 8;
+    to[0] = (char)0x82;
+    to[n++] = (char)((masked ? 0x80 : 0) | (bytes ? bytes == 2 ? 126 : 127 : size));
+    while (bytes-- > 0) to[n++] = (char)(size >> 8 * bytes);
+    if (!masked) return n;
+    memset(to + n, 0, 4);
+    return n + 4;
+}
+
+static void make_messages(struct talk *t) {
+    enum { HEAD_MAX = 14 };
+    size_t size = t->size;
+    t->message = malloc(size + HEAD_MAX);
+    t->answer = malloc(size + HEAD_MAX);
+    if (!t->message || !t->answer) die("start");
+    size_t head = t->path ? frame_head(t->message, size, true) : 0;
+    size_t answer = t->path ? frame_head(t->answer, size, false) : 0;
+    for (size_t i = 0; i < size; i++)
+        t->message[head + i] = t->answer[answer + i] = (char)('a' + i * 7 % 26);
+    t->size = head + size;
+    t->wanted = answer + size;
+}
+
 /* One at a time, so that no queue of the server's overflows. */
 static void open_all(struct talk *t) {
     int on = 1;
@@ -95,6 +136,7 @@ static void open_all(struct talk *t) {
         if (c->fd < 0) die("socket");
         if (connect(c->fd, (struct sockaddr *)&t->to, sizeof t->to) < 0) die("connect");
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        if (t->path) shake_hands(t, c->fd);
         struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
         if (epoll_ctl(t->epoll, EPOLL_CTL_ADD, c->fd, &e) < 0) die("epoll");
     }
@@ -124,13 +166,13 @@ static void hear(struct talk *t, struct conn *c) {
         told(t);
         return;
     }
-    if (c->got + (size_t)n > t->size ||
-        memcmp(t->in, t->message + c->got, (size_t)n) != 0) {
+    if (c->got + (size_t)n > t->wanted ||
+        memcmp(t->in, t->answer + c->got, (size_t)n) != 0) {
         lose(t, c);
         return;
     }
     c->got += (uint32_t)n;
-    if (c->got < t->size) return;
+    if (c->got < t->wanted) return;
     t->answered++;
     if (t->once) return;
     c->sent = c->got = 0;
@@ -155,17 +197,19 @@ static int by_size(const void *a, const void *b) {
 int main(int argc, char **argv) {
     struct talk t = {.count = 1, .size = 1024};
     double seconds = 1;
-    for (int o; (o = getopt(argc, argv, "c:s:d:oip")) != -1;) switch (o) {
+    for (int o; (o = getopt(argc, argv, "c:s:d:w:oip")) != -1;) switch (o) {
         case 'c': t.count = (unsigned)atoi(optarg); break;
         case 's': t.size = (size_t)atol(optarg); break;
         case 'd': seconds = atof(optarg); break;
+        case 'w': t.path = optarg; break;
         case 'o': t.once = true; break;
         case 'i': t.once = t.idle = true; break;
         case 'p': t.push = true; break;
         default: return 64;
         }
     if (optind + 1 != argc || t.count < 1 || t.size < 1) {
-        fprintf(stderr, "usage: talk [-oip] [-c N] [-s BYTES] [-d SECONDS] PORT\n");
+        fprintf(stderr, "usage: talk [-oip] [-c N] [-s BYTES] [-d SECONDS] [-w PATH] "
+                        "PORT\n");
         return 64;
     }
     t.to = (struct sockaddr_in){.sin_family = AF_INET,
@@ -173,11 +217,10 @@ int main(int argc, char **argv) {
                                 .sin_port = htons((uint16_t)atoi(argv[optind]))};
     t.epoll = epoll_create1(EPOLL_CLOEXEC);
     t.room = t.size > 65536 ? t.size : 65536;
-    t.message = malloc(t.size);
+    make_messages(&t);
     t.in = malloc(t.room);
     t.conns = calloc(t.count, sizeof *t.conns);
-    if (t.epoll < 0 || !t.message || !t.in || !t.conns) die("start");
-    for (size_t i = 0; i < t.size; i++) t.message[i] = (char)('a' + i * 7 % 26);
+    if (t.epoll < 0 || !t.in || !t.conns) die("start");
     int64_t begin = now_ns();
     open_all(&t);
     if (!t.once) begin = now_ns();
