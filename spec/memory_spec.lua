@@ -248,6 +248,11 @@ describe("a spawned isolate's memory", function()
 end)
 
 describe("native memory", function()
+  after_each(function()
+    wire.finish()
+    host.finish()
+  end)
+
   it("is counted and collected: buffers that nobody has, and those in messages",
     function()
       command.begin()
@@ -282,6 +287,28 @@ describe("native memory", function()
       assert.same({ 0, "false\tnot enough memory\ttrue\n", "" }, { code, out, err })
     end)
 
+  it("of a body that is asked for as a whole counts while it comes", function()
+    local h = host.start { set = { memory = "16M" }, app = [[
+      app:post("/", function(req) return #req:text() .. "" end)
+      app:get("/", function() return { atoll.memory() } end)
+    ]] }
+    local function post(size)
+      local c = wire.connect(h)
+      c:send(("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"):format(size))
+      local piece = ("x"):rep(1 << 16)
+      for _ = 1, size >> 16 do c:send(piece) end
+      return c:receive()
+    end
+    local before = atoll.json.decode(wire.ask(h, "/").body)[1]
+    for _ = 1, 3 do
+      assert.equal(tostring(4 << 20), post(4 << 20).body)
+      assert.equal(503, post(12 << 20).status)
+      h:log_wait "POST /: [^\n]*app.lua:%d+: not enough memory %(limit 16M%)"
+    end
+    local after = atoll.json.decode(wire.ask(h, "/").body)[1]
+    assert.truthy(after < before + (9 << 20), after)
+  end)
+
   it("of unread messages is bounded: who sends more waits", function()
     local port = atoll.port()
     local sender, sent = port:sender(), 0
@@ -292,6 +319,7 @@ describe("native memory", function()
         sent = i
       end
     end)
+    repeat atoll.sleep(0) until sent >= 15
     for _ = 1, 10 do atoll.sleep(0) end
     assert.equal(15, sent)
     for i = 1, 40 do
