@@ -159,6 +159,10 @@ return {
   -- divided among the isolates.
   -- memory = "auto",
 
+  -- Time for an app to load in one isolate, and for its start and reload
+  -- hooks; beyond it the start or reload fails.
+  -- load_timeout = 30,
+
   -- Time for a handler to begin its answer; then it is ended, and the answer
   -- is 504; 0 lets it take any.
   -- handler_timeout = 30,

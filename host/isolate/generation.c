@@ -87,6 +87,32 @@ void generation_lets_through(struct generation *g, lua_CFunction f) {
     }
 }
 
+/* That which this thread is building. */
+static _Thread_local struct generation *volatile building;
+
+/* Raises at whatever runs next, until nothing does. */
+static void halt(lua_State *L, lua_Debug *ar) {
+    struct generation *g = generation_of(L);
+    if (building != g) {
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    lua_getinfo(L, "Sl", ar);
+    lua_pushfstring(L, "%s:%d: load_timeout: it has been loading for %f s",
+                    ar->short_src, ar->currentline,
+                    (lua_Number)g->plan->load_timeout / (lua_Number)CLOCK_SECOND);
+    preempt_unmask(L);
+    luaD_throw(L, LUA_ERRRUN);
+}
+
+void generation_interrupt(void) {
+    struct generation *g = building;
+    if (!g) return;
+    g->halt = halt;
+    preempt_unmask(g->running);
+    lua_sethook(g->running, halt, LUA_MASKCOUNT, 1);
+}
+
 struct generation *generation_new(const struct generation_plan *plan, uint64_t number,
                                   struct buf *error) {
     struct generation *g = malloc(sizeof *g);
@@ -108,7 +134,13 @@ struct generation *generation_new(const struct generation_plan *plan, uint64_t n
     lua_gc(g->L, LUA_GCSTOP);
     lua_pushcfunction(g->L, open_state);
     lua_pushlightuserdata(g->L, g);
-    if (gate_call(g->L, 1, 0, error) == 0) {
+    g->running = g->L;
+    building = g;
+    int err = gate_call(g->L, 1, 0, error);
+    building = NULL;
+    if (err == 0 && g->halt) lua_sethook(g->L, NULL, 0, 0);
+    g->halt = NULL;
+    if (err == 0) {
         budget_loaded(g);
         return g;
     }

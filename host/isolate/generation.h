@@ -49,6 +49,7 @@ struct generation_plan {
     size_t memory;           /* bytes that the state may have in use; 0: any */
     unsigned fault;          /* for specs: alloc_fail; 0: none */
     int64_t drain_timeout;   /* ns */
+    int64_t load_timeout;    /* ns for what `open` does, and for the app's hooks */
     int64_t handler_timeout; /* ns in which a request's answer must begin; 0: any */
     int64_t stuck_timeout;   /* ns for which no fiber may be where it cannot be
                                 suspended; 0: any */
@@ -96,6 +97,9 @@ struct generation {
  * on failure with *error saying why (file:line: message and traceback). */
 struct generation *generation_new(const struct generation_plan *plan, uint64_t number,
                                   struct buf *error);
+
+/* In a signal handler, on a thread that is in generation_new: it fails. */
+void generation_interrupt(void);
 
 /* Frees one that was never adopted, or whose isolate has given it up; fibers left are
  * killed first. Runs finalizers. */

@@ -42,6 +42,8 @@ static void signalled(int signal, siginfo_t *info, void *context) {
     if (info->si_code != SI_QUEUE || info->si_pid != getpid()) return;
     int saved = errno;
     struct isolate *i = info->si_value.sival_ptr;
+    if (!i) generation_interrupt();
+    if (!i) return;
     struct sched *s = &i->sched;
     lua_State *L = s->running;
     if (atomic_load_explicit(&i->killed, memory_order_relaxed)) {

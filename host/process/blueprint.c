@@ -73,6 +73,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .generational = s->gc == GC_GENERATIONAL,
         .memory = s->memory == MEMORY_NONE ? 0 : (size_t)s->memory,
         .drain_timeout = ns(s->drain_timeout),
+        .load_timeout = ns(s->load_timeout),
         .handler_timeout = ns(s->handler_timeout),
         .stuck_timeout = appdir ? ns(s->handler_timeout) : 0,
         .names = names(s),

@@ -4,13 +4,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "isolate/commons.h"
+#include "process/loader.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
-
-/* For the start and reload hooks of one job. */
-static const int64_t PATIENCE = 30 * (int64_t)1000000000;
 
 static void next_job(struct jobs *j);
 
@@ -31,24 +28,7 @@ static double ms_since(int64_t from) {
     return (double)(clock_ns() - from) / 1e6;
 }
 
-/* ---- 1. build, on the loader's thread ---- */
-
-static void *load(void *data) {
-    struct jobs *j = data;
-    char name[80] = "loader";
-    if (j->place.name) snprintf(name, sizeof name, "%.60s loader", j->place.name);
-    log_set_thread_name(name);
-    for (unsigned i = 0; i < j->target_count; i++) {
-        j->built[i] = blueprint_build(j->next, j->number, &j->problem);
-        if (j->built[i]) continue;
-        while (i > 0) generation_free(j->built[--i]);
-        j->broken = true;
-        break;
-    }
-    log_set_thread_name(NULL);
-    loop_post(j->place.main, &j->loaded);
-    return NULL;
-}
+/* ---- 1. build ---- */
 
 static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
     j->kind = kind;
@@ -67,12 +47,7 @@ static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
     j->number = kind == JOB_FIRST || kind == JOB_RELOAD
                     ? ++j->last
                     : atomic_load_explicit(&j->place.serving, memory_order_relaxed);
-    if (pthread_create(&j->loader, NULL, load, j) == 0) {
-        j->loading = true;
-        return;
-    }
-    /* Without a thread the main one waits; the isolates go on. */
-    load(j);
+    loader_start(j);
 }
 
 /* ---- 4. the end of a job ---- */
@@ -157,10 +132,11 @@ static void nursery_emptied(struct nursery *n) {
     empty_when_done(n->user);
 }
 
+static void impatient(struct timer *t);
+
 static void loaded(struct post *p) {
     struct jobs *j = LIST_OF(p, struct jobs, loaded);
-    if (j->loading) pthread_join(j->loader, NULL);
-    j->loading = false;
+    loader_join(j);
     if (j->stopping) { /* the workers are ending, and with the last one all of this */
         for (unsigned i = 0; i < j->target_count && !j->broken; i++)
             generation_free(j->built[i]);
@@ -173,7 +149,8 @@ static void loaded(struct post *p) {
     }
     for (unsigned i = 0; i < j->target_count; i++)
         worker_ask(j->targets[i], STEP_OFFER, j->built[i], NULL, j->kind == JOB_RELOAD);
-    if (timer_set(j->place.main, &j->patience, clock_ns() + PATIENCE) != 0)
+    if (timer_set(j->place.main, &j->patience,
+                  clock_ns() + j->next->plan.load_timeout) != 0)
         log_warn("%s may wait without a limit: not enough memory", job_name(j->kind));
 }
 
@@ -182,8 +159,9 @@ static void impatient(struct timer *t) {
     /* Whoever succeeds yet may have lost tasks of its own: it is too late. */
     if (!j->broken)
         buf_printf(&j->problem,
-                   "on(\"start\") or on(\"reload\") has not ended for %.0f s",
-                   (double)PATIENCE / 1e9);
+                   "load_timeout: on(\"start\") or on(\"reload\") has not ended for "
+                   "%g s",
+                   (double)j->next->plan.load_timeout / 1e9);
     j->broken = true;
     for (unsigned i = 0; i < j->target_count; i++)
         worker_ask(j->targets[i], STEP_GIVE_UP, NULL, NULL, false);

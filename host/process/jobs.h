@@ -56,10 +56,11 @@ struct jobs {
     int64_t began;
     pthread_t loader;
     bool loading;
+    atomic_llong load_began; /* of the state that is being built, monotonic ns */
     struct post loaded;
     struct buf problem;
-    struct timer patience;
-    struct timer replace; /* when states may be replaced that wait for it */
+    struct timer look, patience; /* at loading; at the hooks */
+    struct timer replace;        /* when states may be replaced that wait for it */
 
     bool reload_waits, stopping;
     unsigned adds_wait, removes_wait;

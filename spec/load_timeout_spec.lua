@@ -1,0 +1,52 @@
+-- Apps that do not end to load, or to start, fail to; what serves goes on.
+local host = require "support.host"
+local wire = require "support.wire"
+
+local APP = [[app:get("/", function() return "here" end)]]
+
+describe("load_timeout", function()
+  after_each(function()
+    wire.finish()
+    host.finish()
+  end)
+
+  local function here(h)
+    return wire.ask(h, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").body == "here"
+  end
+
+  for what, app in pairs {
+    ["an endless loop"] = "while true do end",
+    ["one around a pcall"] = "while true do pcall(function() while true do end end) end",
+    ["one in a coroutine"] = "coroutine.wrap(function() while true do end end)()",
+    ["one in a comparator"] = "table.sort({ 1, 2 }, function() while true do end end)",
+  } do
+    it("ends the loading of " .. what, function()
+      local h = host.start { app = APP, isolates = 2, set = { load_timeout = 0.2 } }
+      h:write_app(app)
+      assert.matches("reload failed.*running code goes on", (h:reload()))
+      assert.matches("app.lua:1: load_timeout: it has been loading for 0.2 s", h.log)
+      assert.is_true(here(h))
+      h:write_app(APP)
+      assert.matches("generation 3 serves", (h:reload()))
+      assert.is_true(here(h))
+      h:stop()
+    end)
+  end
+
+  it("ends the hooks of an app that starts", function()
+    local h = host.start { app = APP, set = { load_timeout = 0.2 } }
+    h:write_app [[app:on("start", function()
+      while true do pcall(function() while true do end end) end
+    end)]]
+    h:reload()
+    assert.matches('reload failed.*load_timeout: on%("start"%) or on%("reload"%) has not ended', h.log)
+    assert.is_true(here(h))
+    h:stop()
+  end)
+
+  it("ends a first start, with exit code 78", function()
+    local h = host.spawn { app = "while true do end", set = { load_timeout = 0.2 } }
+    assert.equal(78, (h:ended()))
+    assert.matches("app.lua:1: load_timeout", h.log)
+  end)
+end)
