@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "codec/condition.h"
+#include "codec/filename.h"
 #include "codec/mime.h"
 #include "codec/range.h"
 #include "http/exchange.h"
@@ -47,29 +48,6 @@ static struct span behind(struct span path, unsigned skip) {
     for (; skip && at < path.len; skip--)
         for (at++; at < path.len && path.at[at] != '/';) at++;
     return span_of(path.at + at, path.len - at);
-}
-
-/* The name that a path stands for, written to `name`; its length, 0: none. */
-static size_t name_of(struct span path, char name[PATH_MAX]) {
-    static const struct span known = SPAN(".well-known");
-    size_t n = 0;
-    for (size_t i = 0; i < path.len; i++) {
-        char c = path.at[i];
-        if (n + 1 >= PATH_MAX || c == '\\' || c == 0) return 0;
-        if (i > 0 && path.at[i - 1] == '/') {
-            struct span rest = span_of(path.at + i, path.len - i);
-            const char *slash = memchr(rest.at, '/', rest.len);
-            if (slash) rest.len = (size_t)(slash - rest.at);
-            if (c == '/' || (c == '.' && !span_eq(rest, known))) return 0;
-        }
-        name[n++] = c;
-        /* The only escapes that are left in a path. */
-        if (c != '%' || path.len - i < 3 || path.at[i + 1] != '2') continue;
-        if (ascii_lower(path.at[i + 2]) == 'f') return 0;
-        if (path.at[i + 2] == '5') i += 2;
-    }
-    name[n] = 0;
-    return n && name[0] == '/' ? n : 0;
 }
 
 static enum file_found found(int err) {
@@ -151,7 +129,7 @@ static enum file_found take_index(struct exchange *x, const struct file_site *si
 enum file_found file_find_path(struct exchange *x, const struct file_site *site,
                                struct span path, struct file_pick *out) {
     char name[PATH_MAX];
-    size_t len = name_of(path, name);
+    size_t len = filename_of(path, name, sizeof name);
     *out = (struct file_pick){0};
     if (!len && path.len) return FILE_MISSING;
     if (!len) name[len++] = '/', name[len] = 0;
@@ -272,7 +250,7 @@ static struct span part_head(struct file_sending *s, unsigned i) {
     return span_of(s->head, (size_t)n);
 }
 
-/* The boundary is not to be guessed by who wrote the file. */
+/* The boundary is of this request alone. */
 static struct span part_up(struct exchange *x, struct file_sending *s, uint64_t *length,
                            char type[96]) {
     char id[16];
@@ -305,8 +283,9 @@ static enum file_step cut(struct exchange *x, int error) {
     exchange_id(x, id);
     struct span target = head_target(&x->head);
     log_event_for(LEVEL_WARN, span_of(id, sizeof id),
-                  "%.*s: the file %s while it was sent: cut off", (int)target.len,
-                  target.at, error ? err_text(-error) : "got shorter");
+                  "%.*s: the file %s%s while it was sent: cut off", (int)target.len,
+                  target.at, error ? "could not be read: " : "got shorter",
+                  error ? err_text(-error) : "");
     exchange_abort(x);
     return FILE_DONE;
 }
