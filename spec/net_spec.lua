@@ -603,6 +603,7 @@ describe("a cancel", function()
     for i = 1, 5 do tasks[i] = spawn(net.connect, listener:name()) end
     settle()
     for i = 1, 5 do tasks[i]:cancel() tasks[i]:join() end
+    settle()
     -- Fewer, when those of another spec have gone meanwhile.
     assert.is_true(descriptors() <= before)
     for _, socket in ipairs(filler) do socket:close() end
