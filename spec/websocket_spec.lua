@@ -416,4 +416,21 @@ describe("a websocket", function()
     h:term()
     h:ended_well()
   end)
+
+  it("is none in a test without connections, which says so", function()
+    local testing = require "atoll.testing"
+    local dir = host.directory { ["app.lua"] = host.app [[
+      app:on("error", function(_, err) return 500, err end)
+      app:websocket("/a", print)
+    ]] }
+    local app <close> = testing.load(dir)
+    assert.equal(426, app:request("GET", "/a").status)
+    local answer = app:request("GET", "/a", { headers = {
+      Connection = "Upgrade", Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13",
+      ["Sec-WebSocket-Key"] = frames.KEY,
+    } })
+    assert.equal(500, answer.status)
+    local why = "cannot become a WebSocket; testing.start() gives"
+    assert(answer.body:find(why, 1, true), answer.body)
+  end)
 end)

@@ -1,4 +1,5 @@
 -- WebSockets that go to another isolate, with all that has come and all that is unsent.
+local events = require "support.events"
 local frames = require "support.frames"
 local host = require "support.host"
 local wire = require "support.wire"
@@ -187,6 +188,49 @@ describe("a websocket given to another isolate", function()
     local h = start()
     local c = frames.open(h, "/message")
     frames.expect(c, "here")
+    h:term()
+    local frame = frames.next(c)
+    assert.equal(0x88, frame.first)
+    assert.equal(1001, (string.unpack(">I2", frame.payload)))
+    h:ended_well()
+  end)
+
+  it("may begin as a request that was given there", function()
+    local h = host.start { files = {
+      ["app.lua"] = host.app [[
+        local hands
+        app:on("start", function()
+          hands = assert(atoll.isolate.spawn("hands", nil, { name = "hands" }))
+        end)
+        app:get("/probe", function() return "probe" end)
+        app:any("/*", function(req) assert(req:transfer(hands)) end)
+      ]],
+      ["hands.lua"] = [[
+        local atoll = require "atoll"
+        local app = atoll.app()
+        app:websocket("/echo", function(ws, req)
+          ws:send(req.path .. " in " .. atoll.isolate.name())
+          for message, kind in ws:messages() do ws:send(message, kind) end
+        end)
+        for req in atoll.isolate.port:messages() do app:handle(req) end
+      ]],
+    } }
+    local before = h:descriptors()
+    for _ = 1, 3 do
+      local c = frames.open(h, "/echo")
+      frames.expect(c, "/echo in hands")
+      c:send(frames.text "one")
+      frames.expect(c, "one")
+      assert.equal("probe", wire.ask(h, "/probe").body)
+      c:send(frames.close(1000))
+      c.answered = true
+      frames.closed(c, 1000)
+    end
+    events.poll("the descriptors to be closed", function()
+      return h:descriptors() == before
+    end)
+    local c = frames.open(h, "/echo")
+    frames.expect(c, "/echo in hands")
     h:term()
     local frame = frames.next(c)
     assert.equal(0x88, frame.first)
