@@ -50,30 +50,42 @@ local function say(topic, room, name, text)
   topic:publish(message)
 end
 
-app:websocket("/room/:room", function(ws, req)
-  local room, connection = req.params.room, req.id
+-- Who has just connected, or nil when he cannot stay.
+local function welcome(ws, req)
+  local room = req.params.room
   if not room:find "^[a-z0-9_-]+$" or #room > NAME_MAX then
-    return ws:close(1008, "there is no such room")
+    return nil, ws:close(1008, "there is no such room")
   end
-  local name = come_in(room, req.query.name or "", req.query.id or "", connection)
-  if not name then return ws:close(1008, "please choose another name") end
-  local topic = atoll.topic("chat/" .. room)
-  local _ <close> = setmetatable({}, { __close = function()
-    if go(room, name, connection) then topic:publish { type = "leave", name = name } end
-  end })
-  ws:subscribe(topic)
+  local name = come_in(room, req.query.name or "", req.query.id or "", req.id)
+  if not name then return nil, ws:close(1008, "please choose another name") end
+  ws:subscribe("chat/" .. room)
   ws:send(atoll.json.encode {
     type = "welcome", name = name, people = atoll.json.array(names_in(room)),
     history = atoll.json.array(rooms:get(room) or {}),
   })
-  topic:publish { type = "join", name = name }
+  return { room = room, name = name, connection = req.id }
+end
+
+app:websocket("/room/:room", function(ws, req)
+  local me = ws.resumed and ws.state or welcome(ws, req)
+  if not me then return end
+  local topic, moved = atoll.topic("chat/" .. me.room), false
+  ws:on("reload", function() -- the new code goes on with the same socket
+    moved = true
+    return me
+  end)
+  local _ <close> = setmetatable({}, { __close = function()
+    if moved or not go(me.room, me.name, me.connection) then return end
+    topic:publish { type = "leave", name = me.name }
+  end })
+  if not ws.resumed then topic:publish { type = "join", name = me.name } end
   for text in ws:messages() do
     local ok, message = pcall(atoll.json.decode, text)
     if not ok or type(message) ~= "table" then return ws:close(1008, "no JSON") end
     if message.typing then
-      topic:publish { type = "typing", name = name }
+      topic:publish { type = "typing", name = me.name }
     elseif type(message.say) == "string" and utf8.len(message.say) <= TEXT_MAX then
-      say(topic, room, name, message.say)
+      say(topic, me.room, me.name, message.say)
     end
   end
 end)

@@ -82,6 +82,7 @@ describe("the page of the chat", function()
   it("stays while the code is replaced", function()
     h = host.start { dir = "apps/chat", isolates = 2, set = { drain_timeout = 1 } }
     local ann, ben = come "Ann", come "Ben"
+    for _, page in ipairs { ann, ben } do page:eval "socket.same = true" end
     for i = 1, 3 do
       say(ann, "before " .. i)
       h:reload()
@@ -91,7 +92,11 @@ describe("the page of the chat", function()
         shows(page, "Ben", "after " .. i)
       end
     end
-    assert.equal("2 people", ann:eval "document.querySelector('#people').textContent")
+    for _, page in ipairs { ann, ben } do
+      assert.is_true(page:eval "socket.same === true")
+      assert.equal("2 people",
+        page:eval "document.querySelector('#people').textContent")
+    end
   end)
 
   it("comes back when the server does", function()

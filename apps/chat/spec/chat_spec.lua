@@ -26,6 +26,11 @@ describe("chat", function()
     end
   end
 
+  local function sorted(list)
+    table.sort(list)
+    return list
+  end
+
   local function say(ws, text) assert(ws:send(atoll.json.encode { say = text })) end
 
   it("reaches all who are in a room, in every isolate", function()
@@ -60,11 +65,14 @@ describe("chat", function()
       assert.equal(i, hear(ann, "message").id)
     end
     h:reload()
+    say(ann, "with the new code")
+    assert.equal("with the new code", hear(ann, "message").text)
     local ben = come "ben"
     local welcome = hear(ben, "welcome")
     assert.equal(100, #welcome.history)
-    assert.same({ 6, "number 6" }, { welcome.history[1].id, welcome.history[1].text })
-    assert.equal("number 105", welcome.history[100].text)
+    assert.same({ 7, "number 7" }, { welcome.history[1].id, welcome.history[1].text })
+    assert.equal("number 105", welcome.history[99].text)
+    assert.same({ "ann", "ben" }, sorted(welcome.people))
     ann:close()
     ben:close()
   end)
