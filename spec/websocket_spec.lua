@@ -426,7 +426,8 @@ describe("a websocket", function()
     local app <close> = testing.load(dir)
     assert.equal(426, app:request("GET", "/a").status)
     local answer = app:request("GET", "/a", { headers = {
-      Connection = "Upgrade", Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13",
+      Connection = "Upgrade, close", Upgrade = "websocket",
+      ["Sec-WebSocket-Version"] = "13",
       ["Sec-WebSocket-Key"] = frames.KEY,
     } })
     assert.equal(500, answer.status)
