@@ -12,6 +12,7 @@ static const char DESK[] = "atoll.port.desk", BYTES[] = "atoll.port.bytes";
 
 enum {
     KEEP = 64 * 1024,    /* of the packing buffer */
+    LONG = 4 * 1024,     /* of a string: not to be copied twice */
     UNBOUNDED = 1 << 30, /* answers: as many as there are calls */
 };
 
@@ -153,12 +154,31 @@ static struct buf *push_bytes(lua_State *L, struct desk *d) {
     return b;
 }
 
+/* A long string is copied once, into its message. */
+static struct message *pack_text(lua_State *L, struct desk *d, int index) {
+    char head[PACK_TEXT_HEAD];
+    size_t len;
+    const char *text = lua_tolstring(L, index, &len);
+    size_t before = pack_text_head(len, head);
+    if (before + len > PACK_SIZE_MAX) luaL_error(L, "too large to be sent");
+    message_discard(d->packed);
+    struct message *m = d->packed = message_new(before + len, 0);
+    if (!m) budget_raise(L);
+    memcpy(m->bytes, head, before);
+    memcpy(m->bytes + before, text, len);
+    return m;
+}
+
 struct message *desk_pack(lua_State *L, struct desk *d, int index, int list) {
     struct loop *l = loop_of(L);
     unsigned cargo = 0;
     bool inner = d->packing;
     if (d->over) luaL_error(L, "nothing can be sent while the state is being closed");
     index = lua_absindex(L, index);
+    if (lua_type(L, index) == LUA_TSTRING && lua_rawlen(L, index) >= LONG) {
+        desk_clear_list(L, list);
+        return pack_text(L, d, index);
+    }
     struct buf *bytes = push_bytes(L, d);
     if (l) loop_defer(l, &d->tidy);
     d->packing = true;

@@ -74,12 +74,21 @@ static void put(lua_State *L, struct writer *w, const void *at, size_t n) {
     lua_error(L);
 }
 
+static size_t tag_number(enum tag tag, uint64_t n, char to[PACK_TEXT_HEAD]) {
+    size_t len = 0;
+    to[len++] = (char)tag;
+    for (; n >= 0x80; n >>= 7) to[len++] = (char)(n | 0x80);
+    to[len++] = (char)n;
+    return len;
+}
+
 static void put_number(lua_State *L, struct writer *w, enum tag tag, uint64_t n) {
-    unsigned char bytes[12] = {(unsigned char)tag};
-    size_t len = 1;
-    for (; n >= 0x80; n >>= 7) bytes[len++] = (unsigned char)(n | 0x80);
-    bytes[len++] = (unsigned char)n;
-    put(L, w, bytes, len);
+    char bytes[PACK_TEXT_HEAD];
+    put(L, w, bytes, tag_number(tag, n, bytes));
+}
+
+size_t pack_text_head(size_t len, char to[PACK_TEXT_HEAD]) {
+    return tag_number(T_STRING, len, to);
 }
 
 static void put_tag(lua_State *L, struct writer *w, enum tag tag) {

@@ -30,6 +30,12 @@ int pack_write_cargo(lua_State *L, int index, struct buf *out, int list,
 /* True when bytes hold a string: *text is it, within them. */
 bool pack_is_string(struct span bytes, struct span *text);
 
+enum { PACK_TEXT_HEAD = 11 };
+
+/* Writes to `to` what a string of that length begins with, at most PACK_TEXT_HEAD bytes
+ * (how many is returned); its bytes follow. */
+size_t pack_text_head(size_t len, char to[PACK_TEXT_HEAD]);
+
 /* Pushes the value that bytes hold, exactly; returns 1 or raises. */
 int pack_read(lua_State *L, struct span bytes);
 
