@@ -16,7 +16,8 @@ describe("load_timeout", function()
 
   for what, app in pairs {
     ["an endless loop"] = "while true do end",
-    ["one around a pcall"] = "while true do pcall(function() while true do end end) end",
+    ["one around a pcall"] =
+      "local function spin() while true do end end while true do pcall(spin) end",
     ["one in a coroutine"] = "coroutine.wrap(function() while true do end end)()",
     ["one in a comparator"] = "table.sort({ 1, 2 }, function() while true do end end)",
   } do
@@ -39,7 +40,7 @@ describe("load_timeout", function()
       while true do pcall(function() while true do end end) end
     end)]]
     h:reload()
-    assert.matches('reload failed.*load_timeout: on%("start"%) or on%("reload"%) has not ended', h.log)
+    assert.matches("reload failed.*load_timeout: on.*has not ended for 0.2 s", h.log)
     assert.is_true(here(h))
     h:stop()
   end)

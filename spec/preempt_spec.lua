@@ -262,6 +262,24 @@ describe("a host with handlers that loop without an end", function()
     h:stop()
   end)
 
+  it("tells where, how often, and for how long others have waited", function()
+    local h = host.start { app = APP .. [[
+      app:get("/slow", function() return atoll.slow() end)
+      app:get("/lag", function() return tostring(atoll.lag()) end)
+    ]], set = { drain_timeout = 0.1 } }
+    assert.equal("{}", wire.ask(h, get "/slow").body)
+    begin(h, "/spin")
+    h:log_wait "without waiting"
+    begin(h, "/spin")
+    h:log_wait "without waiting"
+    local list = wire.ask(h, get "/slow").body
+    assert.matches('app.lua:1"', list)
+    assert.matches('"count":2', list)
+    assert.is_true(tonumber(list:match '"longest":([%d.]+)') >= 0.05)
+    assert.is_true(tonumber(wire.ask(h, get "/lag").body) > 0)
+    h:stop()
+  end)
+
   it("reloads, and ends them when drain_timeout is over", function()
     local h = host.start { app = APP, set = { drain_timeout = 0.1 } }
     for _, path in ipairs { "/spin", "/swallow", "/nested" } do begin(h, path) end

@@ -8,6 +8,7 @@
 #include "codec/cookies.h"
 #include "codec/target.h"
 #include "isolate/isolate.h"
+#include "isolate/slice.h"
 
 #include <dirent.h>
 #include <lauxlib.h>
@@ -190,6 +191,35 @@ static int generation(lua_State *L) {
     return 1;
 }
 
+/* slow() -> {{place="app.lua:7", count=, longest=seconds} ...}, where fibers have run
+ * for slice_warn or longer without a wait, in no order. */
+static int slow(lua_State *L) {
+    struct sched *s = sched_of(L);
+    struct slice_place places[SLICE_PLACES];
+    int count = s && s->watchdog ? slices_places(s->watchdog, places) : 0;
+    lua_createtable(L, count, 0);
+    for (int i = 0; i < count; i++) {
+        lua_createtable(L, 0, 3);
+        lua_pushstring(L, places[i].text);
+        lua_setfield(L, -2, "place");
+        lua_pushinteger(L, (lua_Integer)places[i].count);
+        lua_setfield(L, -2, "count");
+        lua_pushnumber(L, (lua_Number)places[i].longest / (lua_Number)CLOCK_SECOND);
+        lua_setfield(L, -2, "longest");
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+/* lag() -> seconds for which, at most, events have waited for this isolate lately. */
+static int lag(lua_State *L) {
+    struct sched *s = sched_of(L);
+    int64_t ns =
+        s && s->watchdog ? slices_lag(s->watchdog, generation_of(L)->isolate) : 0;
+    lua_pushnumber(L, (lua_Number)ns / (lua_Number)CLOCK_SECOND);
+    return 1;
+}
+
 /* fiber() -> the request that this fiber answers; of another fiber nil and the
  * coroutine at its bottom, which stands for it; nothing outside any. */
 static int fiber(lua_State *L) {
@@ -249,6 +279,8 @@ static const luaL_Reg functions[] = {
     {"generation", generation},
     {"leaving", leaving},
     {"fiber", fiber},
+    {"lag", lag},
+    {"slow", slow},
     {"time", wall_time},
     {"process", process},
     {"log", log_text},

@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <lauxlib.h>
+#include <stdio.h>
 
 /* Instructions between two tries, at most. */
 enum { PATIENCE_MAX = 256 };
@@ -102,9 +103,16 @@ void preempt_arm(struct sched *s) {
 
 /* ---- the hook ---- */
 
+static void note(lua_State *L, lua_Debug *ar, int64_t ran, bool first) {
+    char place[SLICE_PLACE];
+    snprintf(place, sizeof place, "%s:%d", ar->short_src, ar->currentline);
+    slices_note(sched_of(L)->watchdog, place, ran, first);
+}
+
 static void tell(lua_State *L, lua_Debug *ar, int64_t ran) {
     long long ms = ran / CLOCK_MS;
     if (!lua_getinfo(L, "Sln", ar)) return;
+    note(L, ar, ran, true);
     if (ar->name)
         log_warn("a handler has run for %lld ms without waiting: %s:%d (in %s '%s')",
                  ms, ar->short_src, ar->currentline,
@@ -183,6 +191,7 @@ static void overrun(struct sched *s, lua_State *L, lua_Debug *ar) {
     }
     if (f) end_if_over(s, L, now, run);
     if (p->armed == L && can_suspend(s, L)) {
+        if (f->told && lua_getinfo(L, "Sl", ar)) note(L, ar, all, false);
         disarm(p);
         f->computed = all;
         sched_suspend(L);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ struct slice_watch {
     int64_t since; /* when seen was first seen */
     int64_t again; /* when it is signalled next, and by how much later then */
     int64_t pause;
+    int64_t lag, lag_before, lag_since; /* of this window of time, and of the last */
 };
 
 /* On the isolate's thread. */
@@ -58,11 +60,25 @@ static void signalled(int signal, siginfo_t *info, void *context) {
 
 /* The watchdog's thread. */
 
+#define LAG_WINDOW (10 * CLOCK_SECOND)
+
+static void look_at_lag(struct slice_watch *w, int64_t now) {
+    int64_t since =
+        atomic_load_explicit(&w->isolate->loop.awake_since, memory_order_relaxed);
+    if (now - w->lag_since > LAG_WINDOW) {
+        w->lag_before = now - w->lag_since > 2 * LAG_WINDOW ? 0 : w->lag;
+        w->lag = 0;
+        w->lag_since = now;
+    }
+    if (since && now - since > w->lag) w->lag = now - since;
+}
+
 /* Whether the isolate is in a fiber or has been since the last sample. */
 static bool sample(struct slices *s, struct slice_watch *w, int64_t now) {
     struct sched *sched = &w->isolate->sched;
     unsigned switches = atomic_load_explicit(&sched->switches, memory_order_relaxed);
     bool killed = atomic_load_explicit(&w->isolate->killed, memory_order_relaxed);
+    look_at_lag(w, now);
     int64_t limit = killed ? GRACE : s->slice ? s->slice : s->warn;
     if (!limit) return false;
     if (switches != w->seen) {
@@ -123,6 +139,46 @@ static int64_t period_for(int64_t limit) {
     return !limit || period > PERIOD_MAX ? PERIOD_MAX
            : period < PERIOD_MIN         ? PERIOD_MIN
                                          : period;
+}
+
+void slices_note(struct slices *s, const char *place, int64_t ran, bool first) {
+    struct slice_place *p = s->places, *least = p;
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < SLICE_PLACES; i++, p++) {
+        if (p->count && strcmp(p->text, place) == 0) break;
+        if (p->count < least->count) least = p;
+    }
+    if (p == s->places + SLICE_PLACES) {
+        p = least;
+        if (!first) goto out;
+        *p = (struct slice_place){0};
+        snprintf(p->text, sizeof p->text, "%s", place);
+    }
+    p->count += first;
+    if (ran > p->longest) p->longest = ran;
+out:
+    pthread_mutex_unlock(&s->lock);
+}
+
+int slices_places(struct slices *s, struct slice_place out[SLICE_PLACES]) {
+    int count = 0;
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < SLICE_PLACES; i++)
+        if (s->places[i].count) out[count++] = s->places[i];
+    pthread_mutex_unlock(&s->lock);
+    return count;
+}
+
+int64_t slices_lag(struct slices *s, const struct isolate *i) {
+    int64_t lag = 0;
+    pthread_mutex_lock(&s->lock);
+    for (struct slice_watch *w = s->watches; w; w = w->next) {
+        if (w->isolate != i) continue;
+        look_at_lag(w, clock_ns());
+        lag = w->lag > w->lag_before ? w->lag : w->lag_before;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return lag;
 }
 
 struct slices *slices_start(int64_t slice, int64_t warn, int *err) {

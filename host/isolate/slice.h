@@ -23,6 +23,15 @@ enum { SLICE_SIGNAL = SIGTRAP }; /* see POOL_SIGNAL in net/pool.h */
 enum { SLICE_SIGNAL = SIGURG };
 #endif
 
+enum { SLICE_PLACES = 64, SLICE_PLACE = 96 };
+
+/* Where fibers have run for too long. */
+struct slice_place {
+    char text[SLICE_PLACE]; /* "app.lua:7" */
+    uint64_t count;
+    int64_t longest; /* ns */
+};
+
 struct slices {
     atomic_bool napping;
     int64_t slice, warn, period; /* ns */
@@ -31,6 +40,7 @@ struct slices {
     pthread_cond_t wake;
     bool stopping;
     struct slice_watch *watches;
+    struct slice_place places[SLICE_PLACES]; /* those with a count, in no order */
 };
 
 /* Starts the watchdog: a fiber is suspended after slice ns and logged once it has run
@@ -44,6 +54,18 @@ void slices_stop(struct slices *s);
 /* On the isolate's thread. */
 int slices_watch(struct slices *s, struct isolate *i);
 void slices_unwatch(struct slices *s, struct isolate *i);
+
+/* A fiber has run for `ran` ns without a wait, and is at the place. It is counted when
+ * it is first seen; when the table is full, what was counted least makes room. Any
+ * thread. */
+void slices_note(struct slices *s, const char *place, int64_t ran, bool first);
+
+/* Copies the table; how many there are. Any thread. */
+int slices_places(struct slices *s, struct slice_place out[SLICE_PLACES]);
+
+/* For how long, at most, events have waited for the isolate in the last ten seconds or
+ * so, ns; as exact as the watchdog looks. Any thread. */
+int64_t slices_lag(struct slices *s, const struct isolate *i);
 
 /* Used by sched: a fiber is about to run. */
 void slices_rouse_now(struct slices *s);

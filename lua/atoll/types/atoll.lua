@@ -233,6 +233,18 @@ function atoll.sleep(seconds) end
 ---@nodiscard
 function atoll.now() end
 
+---Seconds for which, at most, events have waited for this isolate in the last ten
+---seconds or so.
+---@return number
+---@nodiscard
+function atoll.lag() end
+
+---Where this app's fibers have run for `slice_warn` or longer without a wait: how often,
+---and for how many seconds at most; the 64 places that are met most, in no order.
+---@return { place: string, count: integer, longest: number }[]
+---@nodiscard
+function atoll.slow() end
+
 ---The memory that this isolate's Lua state has in use, and its limit, if it has one.
 ---@return integer bytes, integer? limit
 function atoll.memory() end
