@@ -375,7 +375,7 @@ class Fuzzer(asyncio.Protocol):
             if self.factory.isServer:
                 self.transport.close()
             else: # it is for the server to drop the connection
-                self.loop.call_later(3, self.drop)
+                self.loop.call_later(10, self.drop)
         else:
             self.complain("an unknown opcode")
 
@@ -482,8 +482,8 @@ class Fuzzer(asyncio.Protocol):
     def continueLater(self, delay, act, tag=None):
         self.later(delay, None, act)
 
-    def killAfter(self, delay):
-        self.later(delay, None, self.fail)
+    def killAfter(self, delay): # it is this process that may be late
+        self.later(4 * delay, None, self.fail)
 
     def closeAfter(self, delay):
         self.later(delay, None, self.sendClose)
