@@ -348,9 +348,16 @@ int exchange_trailer(struct exchange *x, struct span name, struct span value) {
     return http1_field(&x->fields, name, value);
 }
 
+/* Who writes may find before the loop does that the client has gone, and end what it
+ * was writing for that. */
+static void look(struct exchange *x) {
+    if (x->watched && !x->left && x->wire->flush(x) == IO_FAIL) exchange_leave(x);
+}
+
 void exchange_end(struct exchange *x) {
     if (exchange_gone(x) || x->phase == X_DONE) return;
     CHECK(x->phase == X_SENDING);
+    look(x);
     if ((x->packing && !packing_end(x)) ||
         (x->framing == HTTP1_LENGTH && x->length > 0)) {
         exchange_abort(x);
@@ -362,6 +369,7 @@ void exchange_end(struct exchange *x) {
 
 void exchange_abort(struct exchange *x) {
     if (exchange_gone(x) || x->phase == X_DONE) return;
+    look(x);
     x->phase = X_DONE;
     x->wire->abort(x);
 }

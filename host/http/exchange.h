@@ -34,7 +34,7 @@ struct http_app {
     /* The client is gone: nothing can be sent or read any more. */
     void (*gone)(struct exchange *x);
     /* The same, or it has only closed its side, as all do that leave; told once, and
-       not when the answer is complete. */
+       not when the answer is complete. Also from inside exchange_end. */
     void (*left)(struct exchange *x);
 };
 
