@@ -319,6 +319,13 @@ function M.broadcast()
   return { r }
 end
 
+function M.neighbours()
+  return printed("neighbours", {
+    { "p50", "ms", "a hello beside an endless loop in its isolate, p50" },
+    { "p99", "ms", "the same, p99", 20 }, { "hundred", "ms", "beside 100, p99", 20 },
+  })
+end
+
 -- Beside a call stands what two threads in C take that wake each other.
 function M.ports()
   local rows = printed("ports", {
@@ -488,6 +495,7 @@ function M.sockets(options)
 end
 
 M.names = { "echo", "websocket", "sockets", "crowd", "sleepers", "fibers", "isolates",
-  "together", "broadcast", "ports", "spread", "push", "proxy", "first", "counter" }
+  "together", "broadcast", "ports", "spread", "neighbours", "push", "proxy", "first",
+  "counter" }
 
 return M
