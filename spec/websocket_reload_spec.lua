@@ -120,6 +120,24 @@ describe("a websocket, when the code is replaced,", function()
     end
   end)
 
+  it("bounds a message that is half there as the new code says", function()
+    local function bounded(max)
+      return host.app(([[
+        app:websocket("/b", function(ws)
+          ws:on("reload", function() return true end)
+          for message in ws:messages() do ws:send(#message .. "") end
+        end, { message_max = %d })
+      ]]):format(max))
+    end
+    local h = start(bounded(100))
+    local c = frames.open(h, "/b")
+    c:send(frames.frame(0x01, ("x"):rep(50)))
+    wire.ask(h, "/")
+    reload(h, bounded(10))
+    c:send(frames.frame(0x80, ("y"):rep(1000)))
+    frames.closed(c, 1009)
+  end)
+
   it("stays with the old code when nothing is said", function()
     local stays = [[
       app:websocket("/stay", function(ws)

@@ -53,8 +53,9 @@ void websocket_add(struct websocket *w, enum ws_kind kind, struct span bytes,
 }
 
 static void piece_came(struct websocket *w, const struct ws_piece *p) {
-    size_t len = w->coming ? w->coming->len : 0, most = w->limits.message_max - len;
     if (w->ended) return; /* nobody will take it */
+    size_t len = w->coming ? w->coming->len : 0, max = w->limits.message_max;
+    size_t most = max > len ? max - len : 0; /* new code may have made it smaller */
     if (p->compressed)
         websocket_unpack(w, p);
     else if (p->bytes.len > most || p->missing > most - p->bytes.len)
