@@ -64,6 +64,15 @@ local HANDLERS = [[
     if req.query.again then s.data.count = 7 end
     return "ok"
   end)
+  local begun, gate = atoll.channel(1), atoll.channel(1)
+  app:get("/late", function(req)
+    req.session.count = 400
+    begun:send(true)
+    gate:receive()
+    return "ok"
+  end)
+  app:get("/begun", function() begun:receive() return "ok" end)
+  app:get("/go", function() gate:send(true) return "ok" end)
   app:get("/clear", function(req) session.of(req).data = {} return "ok" end)
   app:get("/flash/:text", function(req)
     session.of(req):flash("note", req.params.text)
@@ -168,6 +177,27 @@ describe("a session", function()
         assert.equal("7", b.get "/read".body)
         assert.not_equal(stolen, b.jar.session)
       end)
+
+      if store == "shared" then
+        it("stays gone when a request that began before changes it", function()
+          b.get "/count"
+          local stolen = b.jar.session
+          for _, how in ipairs { "destroy", "rotate" } do
+            b.jar.session = stolen
+            local late = atoll.spawn(b.get, "/late")
+            app:request("GET", "/begun")
+            app:request("GET", "/" .. how,
+              { headers = { Cookie = "session=" .. stolen } })
+            app:request("GET", "/go")
+            assert.equal("ok", late:join().body)
+            assert.same({}, b.lines)
+            b.jar.session = stolen
+            assert.equal("nil", b.get "/read".body)
+            b.get "/count"
+            stolen = b.jar.session
+          end
+        end)
+      end
 
       it("has another name when it is rotated", function()
         b.get "/count"

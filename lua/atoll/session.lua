@@ -99,6 +99,12 @@ local function forget(self)
   self.id, self.kept, self.rotated = nil, nil, false
 end
 
+-- Another request has ended it, or given it another name, and has told the client.
+local function lose(self)
+  self.data, self.flashes, self.token = {}, {}, nil
+  self.id, self.kept, self.is_new, self.born = nil, nil, true, now()
+end
+
 local function keep(self, content)
   local config, time = self.config, now()
   local ttl = self.born + config.max_age - time
@@ -106,6 +112,7 @@ local function keep(self, content)
   local old = self.rotated and self.id or nil
   local bytes = string.pack(FORMAT, VERSION, self.born, time) .. content
   local text, id = config.store.close(bytes, not old and self.id or nil, ttl)
+  if not text then return lose(self) end
   if old then config.store.drop(old) end
   -- A client that has the name already needs to hear nothing.
   if not (id and id == self.id and head_is_sent(self.res)) then

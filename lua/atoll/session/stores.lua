@@ -6,6 +6,7 @@ local misuse = require "atoll.misuse"
 local M = {}
 
 local ID = 32 -- random bytes
+local GONE = {} -- what replace() gives where there is nothing any more
 local PAIR_MAX = 4096 -- bytes of a cookie's name and value that browsers take
 
 -- In the cookie itself, sealed --------------------------------------------------------
@@ -59,6 +60,8 @@ end
 
 -- keeper: load(key) -> bytes or nil, save(key, bytes, ttl), delete(key); each may wait,
 -- and fails with nil, message.
+-- With replace the keeper tells what is still there: what another request has ended is
+-- not kept again.
 function M.keeper(keeper)
   local store = {}
 
@@ -72,8 +75,9 @@ function M.keeper(keeper)
   end
 
   function store.close(bytes, id, ttl)
+    local save = id and keeper.replace or keeper.save
     id = id or crypto.base64url(crypto.random(ID))
-    check("saved", keeper.save(key_of(id), bytes, ttl))
+    if check("saved", save(key_of(id), bytes, ttl)) == GONE then return nil end
     return id, id
   end
 
@@ -90,6 +94,11 @@ function M.shared(name)
     load = function(key) return dictionary:get(key) end,
     save = function(key, bytes, ttl) return dictionary:set(key, bytes, ttl) end,
     delete = function(key) return dictionary:delete(key) end,
+    replace = function(key, bytes, ttl)
+      local ok, message, code = dictionary:replace(key, bytes, ttl)
+      if code == "ENOENT" then return GONE end
+      return ok, message, code
+    end,
   }
 end
 
@@ -100,7 +109,9 @@ function M.check(keeper)
         name, type(keeper[name]))
     end
   end
-  return M.keeper(keeper)
+  return M.keeper {
+    load = keeper.load, save = keeper.save, delete = keeper.delete,
+  }
 end
 
 return M
