@@ -56,6 +56,10 @@ describe("a template", function()
     assert.equal(bad, render("<%= v %>", { v = template.raw(bad) }))
     assert.equal(bad, render("<%= raw(v) %>", { v = bad }))
     assert.equal(good, render("<%- escape(v) %>", { v = bad }))
+    assert.equal([[<p class="<a href=&quot;x&quot;>&&#39;</a>">]],
+      render('<p class="<%= raw(v) %>">', { v = bad }))
+    assert.equal([[<p data-x='{&quot;a&quot;:&quot;&#39;&quot;}'>]],
+      render("<p data-x='<%= json(v) %>'>", { v = { a = "'" } }))
     local object = setmetatable({}, { __tostring = function() return "<&>" end })
     assert.equal("&lt;&amp;&gt;", render("<%= v %>", { v = object }))
     assert.equal([[<script>let v = {"a":"\u003c/script\u003e"}</script>]],

@@ -53,6 +53,12 @@ local function escape(value)
   return (value:gsub("[&<>\"']", escapes))
 end
 
+-- In a quoted attribute: a quote would end it, also one of HTML or JSON.
+local function quoted(value)
+  if getmetatable(value) ~= raw_meta then return escape(value) end
+  return (value.text:gsub("[\"']", escapes))
+end
+
 local function plain(value)
   if type(value) == "string" or type(value) == "number" then return value end
   local text = text_of(value)
@@ -146,7 +152,8 @@ end
 local function run(fn, views, scope, blocks)
   local self = setmetatable({ views = views, blocks = blocks }, state_meta)
   local buffer = {}
-  fn(setmetatable({ [SCOPE] = scope }, env_meta), self, buffer, scope, escape, plain)
+  fn(setmetatable({ [SCOPE] = scope }, env_meta), self, buffer, scope, escape, plain,
+    quoted)
   return concat(buffer), self.layout, self.layout_values
 end
 

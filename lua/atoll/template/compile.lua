@@ -140,8 +140,8 @@ local own = {
   { "values", "local values=_s:lenient(_v)" },
 }
 
--- The function(env, state, buffer, scope, escape, plain) of a template's text. name is
--- what errors call it; is_plain: it is no markup, and nothing is escaped.
+-- The function(env, state, buffer, scope, escape, plain, quoted) of a template's text.
+-- name is what errors call it; is_plain: it is no markup, and nothing is escaped.
 function M.compile(source, name, is_plain)
   local lua, used = {}, {}
   local markup = context.new()
@@ -171,14 +171,15 @@ function M.compile(source, name, is_plain)
       check_expression(code, name, line)
       local why = not is_plain and markup:problem()
       if why then fail(name, line, "%s", why) end
-      write(is_plain and "_r" or "_e", code)
+      local escape = markup.place == "quote" and "_q" or "_e"
+      write(is_plain and "_r" or escape, code)
     end,
     ["-"] = function(code, line)
       check_expression(code, name, line)
       write("_r", code)
     end,
   })
-  local head = { "local _ENV,_s,_b,_v,_e,_r=... " }
+  local head = { "local _ENV,_s,_b,_v,_e,_r,_q=... " }
   for _, item in ipairs(own) do
     if used[item[1]] then head[#head + 1] = item[2] end
   end
