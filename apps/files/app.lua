@@ -13,10 +13,17 @@ local page_headers = {
   ["X-Content-Type-Options"] = "nosniff",
 }
 
--- Pages of other sites may link here, and no more.
+-- Pages of other sites may link here, and no more. Without TLS a browser does not say
+-- what Sec-Fetch-Site would, only its Origin.
+local function is_own(req)
+  local from, origin = req.headers["sec-fetch-site"], req.headers.origin
+  if from then return from == "same-origin" or from == "none" end
+  local own = (req.host or ""):lower()
+  return not origin or origin:lower():match("^https?://(.*)$") == own
+end
+
 app:use(function(req, next)
-  local from = req.headers["sec-fetch-site"] or "none"
-  if req.method == "POST" and from ~= "same-origin" and from ~= "none" then
+  if req.method == "POST" and not is_own(req) then
     return 403, "this page takes nothing from other sites\n"
   end
   return next(req)

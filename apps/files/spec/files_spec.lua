@@ -124,6 +124,11 @@ describe("files", function()
     assert.equal(400, upload("/", { { ".htaccess", "x" } }).status)
     assert.equal(403, post("/?delete=notes.txt", form, "",
       "Sec-Fetch-Site: cross-site\r\n").status)
+    for _, origin in ipairs { "http://b", "http://b/?http://a", "null" } do
+      assert.equal(403, post("/?delete=notes.txt", form, "",
+        "Origin: " .. origin .. "\r\n").status, origin)
+    end
+    assert.equal(400, post("/?delete=.hidden", form, "", "Origin: http://a\r\n").status)
     assert.equal("hello, world", read "notes.txt")
   end)
 end)
