@@ -233,6 +233,20 @@ describe("a signal to a script", function()
       require "atoll".sleep(60)]]))
   end)
 
+  it("ends one that computes, or is in one call, when drain_timeout is over", function()
+    for _, busy in ipairs {
+      "while true do end",
+      "while true do pcall(function() while true do end end) end",
+      "string.find(('a'):rep(60), ('a-'):rep(12) .. 'b')",
+    } do
+      local s = start(SHOUT .. 'print "there"\n' .. busy, "--drain-timeout", "0.1")
+      s:says "there"
+      uv.kill(s.pid, "sigterm")
+      assert.same({ 0, 15 }, { s:ends() })
+      assert.matches("had not ended when drain_timeout was over", s.err)
+    end
+  end)
+
   it("is told to those who listen, and does nothing else", function()
     local s = start(SHOUT .. [[
       atoll.signal("USR1", function(name) print("called", name) end)

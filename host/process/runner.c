@@ -13,15 +13,20 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+/* How long what is cut has to end. */
+#define GRACE CLOCK_SECOND
+
 struct runner {
     struct loop loop;
     struct jobs jobs;
     struct script_signals signals;
     ev_io heard;
-    unsigned running; /* scripts that have not ended */
-    int code;         /* of the process */
-    int signal;       /* that came and nobody listened for, or 0 */
-    bool started, over, cancelled;
+    struct timer patience; /* until a script is cut after a signal, then the process */
+    double allowed;        /* seconds for the former */
+    unsigned running;      /* scripts that have not ended */
+    int code;              /* of the process */
+    int signal;            /* that came and nobody listened for, or 0 */
+    bool started, over, cancelled, ended;
 };
 
 /* ---- the end ---- */
@@ -120,6 +125,19 @@ _Noreturn static void die(int number) {
     _exit(128 + number);
 }
 
+/* A script that computes hears of no signal, but can be cut; one call into C cannot. */
+static void overdue(struct timer *t) {
+    struct runner *r = LIST_OF(t, struct runner, patience);
+    if (r->ended) die(r->signal);
+    r->ended = true;
+    if (!r->over) {
+        log_warn("the script had not ended when drain_timeout was over");
+        r->cancelled = true;
+        finish(r, 0);
+    }
+    if (timer_set(&r->loop, t, r->loop.now + GRACE) < 0) die(r->signal);
+}
+
 static void signalled(struct runner *r, int number) {
     if (!r->over && atomic_load(&r->signals.wanted[number])) {
         jobs_signal(&r->jobs, number);
@@ -130,6 +148,8 @@ static void signalled(struct runner *r, int number) {
     if (r->over || r->signal) die(number);
     r->signal = number;
     if (r->started) jobs_cancel(&r->jobs);
+    timer_set(&r->loop, &r->patience,
+              r->loop.now + (int64_t)(r->allowed * CLOCK_SECOND));
 }
 
 static void heard(struct ev_loop *ev, ev_io *io, int events) {
@@ -177,6 +197,8 @@ int runner_run(const struct settings *s, const struct script *script) {
     int err = log_start();
     if (err == 0) err = loop_init(&r->loop);
     bool loops = err == 0;
+    timer_init(&r->patience, overdue);
+    r->allowed = s->drain_timeout;
     if (err == 0) err = watch_signals(r);
     if (err == 0) err = jobs_init(&r->jobs, &r->loop, s, NULL, &user, r);
     if (err) {
@@ -195,6 +217,7 @@ int runner_run(const struct settings *s, const struct script *script) {
     jobs_first(&r->jobs, b, script->isolates);
     r->running = r->jobs.count;
     loop_run(&r->loop);
+    timer_clear(&r->loop, &r->patience);
     jobs_done(&r->jobs, &left);
     forget_signals(r);
     loop_done(&r->loop);
