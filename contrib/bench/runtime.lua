@@ -298,6 +298,13 @@ function M.together()
 end
 
 -- The server has one CPU, the clients the other.
+function M.reloads()
+  return printed("reloads", {
+    { "slowest", "ms", "10000 WebSockets, after a reload: an echo and a number each" },
+    { "lost", "sockets", "of them lost, or with a message lost, after ten reloads", 0 },
+  })
+end
+
 function M.broadcast()
   local b = servers.b
   local r = row { kind = "figure", name = "broadcast", unit = "ms", most = true,
@@ -495,7 +502,8 @@ function M.sockets(options)
 end
 
 M.names = { "echo", "websocket", "sockets", "crowd", "sleepers", "fibers", "isolates",
-  "together", "broadcast", "ports", "spread", "neighbours", "push", "proxy", "first",
+  "together", "broadcast", "reloads", "ports", "spread", "neighbours", "push", "proxy",
+  "first",
   "counter" }
 
 return M
