@@ -1,3 +1,4 @@
+local atoll = require "atoll"
 local loading = require "atoll.loading"
 local task = require "atoll.core.task"
 local tempapp = require "tempapp"
@@ -74,6 +75,27 @@ describe("require", function()
     assert.is_false(ok)
     assert.truthy(message:find("module 'spec.one' requires itself while it loads", 1,
       true))
+    assert.same(0, loading.count())
+  end)
+
+  it("waits for a module that computes in another fiber", function()
+    local times = 0
+    module("spec.long", function()
+      times = times + 1
+      local till = atoll.now() + 0.1
+      while atoll.now() < till do end
+      return { whole = true }
+    end)
+    local function load() return load_module "spec.long" end
+    local function inside() return coroutine.wrap(load)() end
+    for _, first in ipairs { load, inside } do
+      package.loaded["spec.long"] = nil
+      local a, b, c = atoll.spawn(first), atoll.spawn(load), atoll.spawn(inside)
+      local value = assert(a:join())
+      assert.equal(value, b:join())
+      assert.equal(value, c:join())
+    end
+    assert.equal(2, times)
     assert.same(0, loading.count())
   end)
 

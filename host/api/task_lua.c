@@ -353,6 +353,16 @@ static int group_close(lua_State *L) {
     return group_gc(L);
 }
 
+/* Something that is equal for the coroutines of one fiber only; nil outside of any. */
+static int fiber_key(lua_State *L) {
+    struct fiber *f = fiber_of(L);
+    if (f)
+        lua_pushlightuserdata(L, f);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
 static int is_task(lua_State *L) {
     lua_pushboolean(L, luaL_testudata(L, 1, TASK) != NULL);
     return 1;
@@ -454,7 +464,7 @@ static const luaL_Reg group_methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-    {"after", after}, {"group", group},     {"is_task", is_task},
+    {"after", after}, {"fiber", fiber_key}, {"group", group}, {"is_task", is_task},
     {"spawn", spawn}, {"timeout", timeout}, {NULL, NULL},
 };
 

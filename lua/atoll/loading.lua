@@ -7,7 +7,7 @@ local library = package
 local loaded = package.loaded
 -- Modules of others that are taught to wait: what is called with them when they load.
 local adapters = { ["ssl.core"] = "atoll.compat.ssl" }
-local active = {} -- name -> { name =, by = coroutine } of the modules that load now
+local active = {} -- name -> { name =, by = coroutine, fiber = } of what loads now
 local active_count = 0
 
 -- Modules that load at this moment.
@@ -38,6 +38,19 @@ local function finish(load)
   end
 end
 
+local function this_fiber()
+  local task = loaded["atoll.core.task"]
+  return task and task.fiber()
+end
+
+-- Whether a load that is not over goes on without this coroutine: it has yielded, or is
+-- another fiber's, which waits or had to let others have their turn.
+local function is_elsewhere(load, status)
+  if status == "suspended" then return true end
+  local fiber = this_fiber()
+  return fiber and load.fiber and fiber ~= load.fiber
+end
+
 -- Returns when the load is over or was given up; raises when it is this very coroutine,
 -- or one that resumed it, that loads.
 local function await(name, load)
@@ -47,7 +60,7 @@ local function await(name, load)
     local status = coroutine.status(load.by)
     if status == "dead" then
       finish(load)
-    elseif status == "suspended" then
+    elseif is_elsewhere(load, status) then
       sleep(pause)
       pause = math.min(2 * pause, 0.05)
     else
@@ -73,7 +86,7 @@ function M.require(...)
   end
   local loader, data = find(name)
   local load <close> = setmetatable({
-    name = name, by = coroutine.running(),
+    name = name, by = coroutine.running(), fiber = this_fiber(),
   }, load_meta)
   active[name] = load
   active_count = active_count + 1
