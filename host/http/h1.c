@@ -223,6 +223,7 @@ static void close_now(struct h1 *c) {
     struct exchange *x = c->x;
     c->phase = H1_CLOSED;
     c->x = NULL;
+    h1_lose_socket(c, x); /* x may go with its being told */
     if (x) {
         if (!x->status) x->status = 499; /* nobody was there to be answered */
         h1_write_access(c, x);
@@ -233,7 +234,6 @@ static void close_now(struct h1 *c) {
         else
             exchange_part(x);
     }
-    h1_lose_socket(c, x);
     h1_unlink(c);
     buf_reset(&c->in);
     if (loan_is_out(c->loan))

@@ -34,5 +34,6 @@ void h1_become_socket(struct h1 *c) {
 void h1_lose_socket(struct h1 *c, struct exchange *x) {
     if (c->socket) websocket_lose(c->socket);
     if (x && x->socket) websocket_lose(x->socket);
+    if (x) x->socket = NULL;
     c->socket = NULL;
 }
