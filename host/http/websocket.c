@@ -19,6 +19,7 @@ static struct loop *loop_of(const struct websocket *w) {
 }
 
 void websocket_soon(struct websocket *w) {
+    if (w->state == WEBSOCKET_OVER) return; /* its grave may be in the link's place */
     loop_defer_last(loop_of(w), &w->flush);
 }
 
