@@ -112,12 +112,18 @@ static void settle_in(struct h1 *c, struct front *f) {
 void loan_leave(struct exchange *x) {
     struct h1 *c = x->conn;
     struct front *f = c->front;
+    struct span protocol;
+    unsigned from = 0;
     if (c->loan->out) {
         set_out(c);
         front_closed(f);
     } else {
         h1_unlink(c);
-        stream_lend(&c->stream);
+        /* What becomes a WebSocket does not come back. */
+        if (head_find(&x->head, SPAN("Upgrade"), &from, &protocol))
+            loan_silence(c);
+        else
+            stream_lend(&c->stream);
         c->loan->out = true;
         c->loan->home = f->lender;
         atomic_fetch_add_explicit(&f->lender->references, 1, memory_order_relaxed);
