@@ -121,10 +121,9 @@ describe("a memory budget", function()
     local tries = 0
     repeat -- the pause doubles until it is longer than this takes
       unavailable(wire.ask(h, "/leak"))
-      h:log_wait "out of memory: [^\n]*; its state is replaced"
       tries = tries + 1
-    until h.log:find "replaced soon, for it was only just now\n" or tries == 8
-    assert.truthy(tries < 8, h.log)
+    until h.log:find "replaced soon, for it was only just now\n" or tries == 40
+    assert.truthy(tries < 40, h.log)
     assert.equal("well", wire.ask(h, "/").body)
     h:log_wait("a new state of generation 1 serves", 60)
   end)
