@@ -5,13 +5,14 @@
 #include "base/siphash.h"
 #include "base/table.h"
 #include "isolate/past.h"
+#include "isolate/ring.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-enum { RING_LEAST = 8, RING_KEPT = 64, TOLD_MAX = 500 };
+enum { TOLD_MAX = 500 };
 
 struct topics {
     pthread_mutex_t lock;
@@ -36,28 +37,17 @@ struct topic {
     char name[];
 };
 
-struct slot {
-    struct bulletin *bulletin; /* a reference */
-    unsigned left;             /* subscribers who have yet to read it */
-};
-
-/* What is yet to be read on one thread: bulletins begin..end-1, each at its number
- * modulo size. None of them has been read by all, so they go in order. Only its own
- * thread adds and removes subscribers. One that is between two threads has a board for
- * itself, without a loop. */
+/* What is yet to be read on one thread. Only its own thread adds and removes
+ * subscribers, who are the ring's readers. One that is between two threads has a board
+ * for itself, without a loop. */
 struct board {
     struct link member;  /* of the topic's; under its lock */
     struct topic *topic; /* a reference */
     struct loop *loop;   /* or NULL */
     pthread_mutex_t lock;
-    struct slot *ring;
-    size_t size; /* a power of two, or 0 */
-    uint64_t begin, end;
-    size_t bytes;
-    unsigned subscribers;
-    unsigned capacity; /* the most that any of them wants */
-    bool wanted;       /* some are idle */
-    bool woken;        /* the wake-up is on its way */
+    struct ring ring;
+    bool wanted; /* some are idle */
+    bool woken;  /* the wake-up is on its way */
     struct post wake;
     struct link idle; /* subscribers; its thread's, as telling */
     bool telling;
@@ -191,82 +181,6 @@ int topic_keep(struct topic *t, unsigned count) {
     return 0;
 }
 
-/* ---- boards; under their lock ---- */
-
-static struct slot *slot_at(const struct board *b, uint64_t number) {
-    return &b->ring[number & (b->size - 1)];
-}
-
-/* The oldest goes: its reference is the caller's. */
-static struct bulletin *pull(struct board *b) {
-    struct bulletin *it = slot_at(b, b->begin++)->bulletin;
-    b->bytes -= it->len;
-    return it;
-}
-
-/* A subscriber is past it; true when all are. */
-static bool pass(struct board *b, uint64_t number) {
-    bool all = --slot_at(b, number)->left == 0;
-    CHECK(!all || number == b->begin);
-    return all;
-}
-
-static bool grow(struct board *b) {
-    size_t size = b->size ? 2 * b->size : RING_LEAST;
-    struct slot *ring = malloc(size * sizeof *ring);
-    if (!ring) return false;
-    for (uint64_t i = b->begin; i != b->end; i++) ring[i & (size - 1)] = *slot_at(b, i);
-    free(b->ring);
-    b->ring = ring;
-    b->size = size;
-    return true;
-}
-
-static size_t count_on(const struct board *b) {
-    return (size_t)(b->end - b->begin);
-}
-
-/* To how many. Those that must go for it are added to *dead. */
-static unsigned put(struct board *b, struct bulletin *it, struct bulletin **dead) {
-    if (!b->subscribers) return 0;
-    while (count_on(b) &&
-           (count_on(b) >= b->capacity || b->bytes + it->len > TOPIC_BYTES_MAX))
-        bulletin_drop(pull(b), dead);
-    if (count_on(b) == b->size && !grow(b)) {
-        if (!b->size) { /* as one that had to go */
-            b->begin = ++b->end;
-            return 0;
-        }
-        bulletin_drop(pull(b), dead);
-    }
-    bulletin_ref(it);
-    *slot_at(b, b->end++) = (struct slot){it, b->subscribers};
-    b->bytes += it->len;
-    return b->subscribers;
-}
-
-/* What is not there any more, or too far behind, is passed. How many. */
-static uint64_t catch_up(struct board *b, struct subscriber *s, uint64_t behind,
-                         struct bulletin **dead) {
-    uint64_t missed = 0;
-    if (s->next < b->begin) {
-        missed = b->begin - s->next;
-        s->next = b->begin;
-    }
-    for (; b->end - s->next > behind; missed++, s->next++)
-        if (pass(b, s->next)) bulletin_drop(pull(b), dead);
-    return missed;
-}
-
-/* A long ring is given back when nothing is on it. */
-static struct slot *spare(struct board *b) {
-    struct slot *ring = b->ring;
-    if (count_on(b) || b->size <= RING_KEPT) return NULL;
-    b->ring = NULL;
-    b->size = 0;
-    return ring;
-}
-
 /* ---- publishing ---- */
 
 size_t topic_publish(struct topic *t, struct bulletin *it) {
@@ -280,7 +194,7 @@ size_t topic_publish(struct topic *t, struct bulletin *it) {
     for (struct link *l = t->boards.next; l != &t->boards; l = l->next) {
         struct board *b = LIST_OF(l, struct board, member);
         pthread_mutex_lock(&b->lock);
-        count += put(b, it, &dead);
+        count += ring_put(&b->ring, it, &dead);
         bool wake = b->wanted && !b->woken;
         if (wake) b->woken = true;
         pthread_mutex_unlock(&b->lock);
@@ -298,7 +212,7 @@ size_t topic_count(struct topic *t) {
     for (struct link *l = t->boards.next; l != &t->boards; l = l->next) {
         struct board *b = LIST_OF(l, struct board, member);
         pthread_mutex_lock(&b->lock);
-        count += b->subscribers;
+        count += b->ring.readers;
         pthread_mutex_unlock(&b->lock);
     }
     pthread_mutex_unlock(&t->lock);
@@ -308,9 +222,8 @@ size_t topic_count(struct topic *t) {
 /* ---- subscribers ---- */
 
 static void board_free(struct board *b) {
-    CHECK(!b->subscribers && !count_on(b));
+    ring_done(&b->ring);
     pthread_mutex_destroy(&b->lock);
-    free(b->ring);
     topic_unref(b->topic);
     free(b);
 }
@@ -323,7 +236,7 @@ static void woken(struct post *post) {
     list_init(&told);
     pthread_mutex_lock(&b->lock);
     b->woken = b->wanted = false;
-    uint64_t end = b->end;
+    uint64_t end = b->ring.end;
     pthread_mutex_unlock(&b->lock);
     b->telling = true;
     list_splice(&told, &b->idle);
@@ -346,9 +259,9 @@ static void woken(struct post *post) {
     pthread_mutex_lock(&b->lock);
     b->wanted = b->wanted || some || more;
     /* What came meanwhile found nobody who wanted it. */
-    bool again = (more || (some && b->end != end)) && !b->woken;
+    bool again = (more || (some && b->ring.end != end)) && !b->woken;
     if (again) b->woken = true;
-    bool over = !b->subscribers && !b->woken;
+    bool over = !b->ring.readers && !b->woken;
     pthread_mutex_unlock(&b->lock);
     if (again) loop_post(b->loop, &b->wake);
     if (over) board_free(b);
@@ -381,9 +294,9 @@ static void join(struct board *b, struct subscriber *s) {
     s->board = b;
     list_init(&s->idle);
     pthread_mutex_lock(&b->lock);
-    s->next = b->end;
-    b->subscribers++;
-    if (s->capacity > b->capacity) b->capacity = s->capacity;
+    s->next = b->ring.end;
+    b->ring.readers++;
+    if (s->capacity > b->ring.capacity) b->ring.capacity = s->capacity;
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -412,17 +325,17 @@ int topic_resume(struct topic *t, struct loop *l, unsigned capacity, uint64_t pl
         return -ENOMEM;
     }
     s->capacity = capacity;
-    own->subscribers = 1;
-    own->capacity = -1u;
+    own->ring.readers = 1;
+    own->ring.capacity = -1u;
     /* Nobody publishes between what was kept and what comes. */
     pthread_mutex_lock(&t->lock);
     s->lost = past_missed(t->past, place);
     for (unsigned i = past_behind(t->past, place); i < past_count(t->past); i++)
-        put(own, past_at(t->past, i), &dead);
+        ring_put(&own->ring, past_at(t->past, i), &dead);
     join(b, s);
     if (fresh) list_append(&t->boards, &b->member);
     pthread_mutex_unlock(&t->lock);
-    own->subscribers = 0;
+    own->ring.readers = 0;
     s->next_before = 0;
     s->before = own;
     bulletin_free_all(dead);
@@ -431,21 +344,21 @@ int topic_resume(struct topic *t, struct loop *l, unsigned capacity, uint64_t pl
 
 static struct bulletin *take_before(struct subscriber *s) {
     struct board *b = s->before;
-    s->lost += b->begin - s->next_before;
-    s->next_before = b->begin;
-    if (!count_on(b)) {
+    s->lost += b->ring.begin - s->next_before;
+    s->next_before = b->ring.begin;
+    if (!ring_count(&b->ring)) {
         s->before = NULL;
         board_free(b);
         return NULL;
     }
     s->next_before++;
-    return pull(b);
+    return ring_pull(&b->ring);
 }
 
 struct bulletin *subscriber_take(struct subscriber *s, uint64_t *missed, bool *last) {
     struct board *b = s->board;
     struct bulletin *it = NULL, *dead = NULL;
-    struct slot *ring = NULL;
+    struct slot *slots = NULL;
     *last = false;
     if (s->before && (it = take_before(s))) {
         *missed = s->lost;
@@ -453,17 +366,17 @@ struct bulletin *subscriber_take(struct subscriber *s, uint64_t *missed, bool *l
         return it;
     }
     pthread_mutex_lock(&b->lock);
-    s->lost += catch_up(b, s, s->capacity, &dead);
-    if (s->next == b->end) {
+    s->lost += ring_catch_up(&b->ring, &s->next, s->capacity, &dead);
+    if (s->next == b->ring.end) {
         b->wanted = true;
     } else {
-        it = slot_at(b, s->next)->bulletin;
-        *last = pass(b, s->next++);
+        it = ring_at(&b->ring, s->next);
+        *last = ring_pass(&b->ring, s->next++);
         if (*last)
-            pull(b); /* the reference is passed on */
+            ring_pull(&b->ring); /* the reference is passed on */
         else
             bulletin_ref(it);
-        ring = spare(b);
+        slots = ring_spare(&b->ring);
     }
     pthread_mutex_unlock(&b->lock);
     if (!it) {
@@ -472,7 +385,7 @@ struct bulletin *subscriber_take(struct subscriber *s, uint64_t *missed, bool *l
     }
     *missed = s->lost;
     s->lost = 0;
-    free(ring);
+    free(slots);
     bulletin_free_all(dead);
     return it;
 }
@@ -481,10 +394,10 @@ size_t subscriber_count(struct subscriber *s) {
     struct board *b = s->board;
     if (!b) return 0;
     pthread_mutex_lock(&b->lock);
-    uint64_t from = s->next < b->begin ? b->begin : s->next;
-    uint64_t count = b->end - from;
+    uint64_t from = s->next < b->ring.begin ? b->ring.begin : s->next;
+    uint64_t count = b->ring.end - from;
     pthread_mutex_unlock(&b->lock);
-    if (s->before) count += count_on(s->before);
+    if (s->before) count += ring_count(&s->before->ring);
     return (size_t)(count < s->capacity ? count : s->capacity);
 }
 
@@ -504,8 +417,8 @@ void subscriber_end(struct subscriber *s) {
     list_unlink(&s->idle);
     while (s->before) bulletin_unref(take_before(s));
     pthread_mutex_lock(&b->lock);
-    catch_up(b, s, 0, &dead);
-    bool last = --b->subscribers == 0;
+    ring_catch_up(&b->ring, &s->next, 0, &dead);
+    bool last = --b->ring.readers == 0;
     pthread_mutex_unlock(&b->lock);
     bulletin_free_all(dead);
     if (last) close_board(b);
@@ -517,13 +430,13 @@ static void take_along(struct subscriber *s, struct board *own,
     struct board *b = s->board;
     struct bulletin *it;
     while (s->before && (it = take_before(s))) {
-        put(own, it, dead);
+        ring_put(&own->ring, it, dead);
         bulletin_drop(it, dead);
     }
-    s->lost += catch_up(b, s, s->capacity, dead);
-    for (; s->next != b->end; s->next++) {
-        put(own, slot_at(b, s->next)->bulletin, dead);
-        if (pass(b, s->next)) bulletin_drop(pull(b), dead);
+    s->lost += ring_catch_up(&b->ring, &s->next, s->capacity, dead);
+    for (; s->next != b->ring.end; s->next++) {
+        ring_put(&own->ring, ring_at(&b->ring, s->next), dead);
+        if (ring_pass(&b->ring, s->next)) bulletin_drop(ring_pull(&b->ring), dead);
     }
 }
 
@@ -533,14 +446,14 @@ int subscriber_leave(struct subscriber *s) {
     struct bulletin *dead = NULL;
     struct board *own = board_new(t, NULL);
     if (!own) return -ENOMEM;
-    own->subscribers = 1;
-    own->capacity = s->capacity;
+    own->ring.readers = 1;
+    own->ring.capacity = s->capacity;
     list_unlink(&s->idle);
     /* Nobody publishes between the one board and the other. */
     pthread_mutex_lock(&t->lock);
     pthread_mutex_lock(&b->lock);
     take_along(s, own, &dead);
-    bool last = --b->subscribers == 0;
+    bool last = --b->ring.readers == 0;
     pthread_mutex_unlock(&b->lock);
     list_append(&t->boards, &own->member);
     pthread_mutex_unlock(&t->lock);
@@ -562,7 +475,7 @@ int subscriber_enter(struct subscriber *s, struct loop *l) {
     join(b, s);
     list_unlink(&own->member);
     pthread_mutex_unlock(&t->lock);
-    own->subscribers = 0;
+    own->ring.readers = 0;
     s->before = own;
     return 0;
 }

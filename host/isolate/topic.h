@@ -10,8 +10,8 @@
  * Publishing costs one wake-up for each isolate that has subscribers, and none for one
  * that is about to look anyway. A topic lives as long as somebody holds it or is
  * subscribed. The locks are held for a few assignments for each board, and now and then
- * the growth of a ring; never while Lua runs. Over 500 lines because all of it keeps to
- * the same locks. Any thread, unless it says the subscriber's. */
+ * the growth of a ring; never while Lua runs. Any thread, unless it says the
+ * subscriber's. */
 #ifndef ISOLATE_TOPIC_H
 #define ISOLATE_TOPIC_H
 

@@ -13,6 +13,7 @@ static int scarce(void) {
 #define calloc(count, size) (scarce() ? NULL : calloc(count, size))
 #include "isolate/bulletin.c"
 #include "isolate/past.c"
+#include "isolate/ring.c"
 #include "isolate/topic.c"
 #undef malloc
 #undef calloc
@@ -191,7 +192,7 @@ TEST(keeps_what_each_may_have_unread) {
     for (unsigned i = 1502; i <= 2500; i++) EXPECT(takes(&many, i, 0));
     EXPECT(takes(&few, 2500, 0) && takes(&few, -1, 0) && takes(&many, -1, 0));
     struct board *b = few.s.board;
-    EXPECT(b->bytes == 0 && b->size == 0);
+    EXPECT(b->ring.bytes == 0 && b->ring.size == 0);
     subscriber_end(&many.s);
     subscriber_end(&few.s);
     end(&s);
