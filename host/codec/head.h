@@ -36,8 +36,9 @@ struct head {
     bool keep_alive; /* as version and Connection say, RFC 9112 9.3 */
     bool has_body;   /* Content-Length above 0, or chunked */
     bool chunked;
-    bool expect_continue;    /* Expect: 100-continue on HTTP/1.1 */
-    bool expect_unknown;     /* any other expectation: 417 */
+    bool expect_continue; /* Expect: 100-continue on HTTP/1.1 */
+    bool expect_unknown;  /* any other expectation: 417 */
+    bool plain; /* the target is known to be a path that target_parse leaves as it is */
     uint64_t content_length; /* bytes; 0 when chunked */
     struct head_field *fields;
     struct head_memo *memo; /* of who owns it, or NULL */

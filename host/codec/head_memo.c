@@ -37,16 +37,24 @@ static uint32_t hash_of(const char *at, size_t len) {
     return (uint32_t)(h >> 32) | 1; /* 0 is none */
 }
 
-/* `GET /path HTTP/1.1`, of bytes that the parser takes there without a second look. */
-static bool is_plain(const char *at, uint32_t line) {
+enum { TWICE = 1, BAD = 2 };
+
+/* What target_parse looks at twice, and what the parser does not take. */
+static const uint8_t kinds[256] = {
+    [0 ... ' '] = BAD, ['#'] = BAD,   ['%'] = TWICE,
+    ['.'] = TWICE,     ['?'] = TWICE, [0x7f ... 0xff] = BAD,
+};
+
+/* The kinds of byte in the path, for `GET /path HTTP/1.1`; BAD for all else. */
+static unsigned kinds_in(const char *at, uint32_t line) {
     enum { BEFORE = 4, AFTER = 11 }; /* "GET ", " HTTP/1.1\r\n" */
     if (line < BEFORE + 1 + AFTER || memcmp(at, "GET /", BEFORE + 1) != 0 ||
         memcmp(at + line - AFTER, " HTTP/1.1\r\n", AFTER) != 0)
-        return false;
-    unsigned bad = 0;
-    for (uint32_t i = BEFORE; i < line - AFTER; i++)
-        bad |= (unsigned char)(at[i] - 0x21) > 0x7e - 0x21 || at[i] == '#';
-    return !bad;
+        return BAD;
+    unsigned found = 0;
+    const char *end = at + line - AFTER;
+    for (at += BEFORE + 1; at < end; at++) found |= kinds[(unsigned char)*at];
+    return found;
 }
 
 bool head_memo_recall(struct head_memo *m, struct head_habit *habit, struct head *h,
@@ -54,9 +62,10 @@ bool head_memo_recall(struct head_memo *m, struct head_habit *habit, struct head
                       uint32_t bytes_max) {
     unsigned slot = habit->known ? habit->slot : m->last;
     const struct head_block *b = m->blocks[slot];
-    if (!b || len - line < b->len || memcmp(h->base + line, bytes_of(b), b->len) != 0 ||
-        !is_plain(h->base, line))
+    if (!b || len - line < b->len || memcmp(h->base + line, bytes_of(b), b->len) != 0)
         return false;
+    unsigned found = kinds_in(h->base, line);
+    if (found & BAD) return false;
     if (b->field_count > fields_max || b->field_count > h->field_capacity ||
         b->len - 2 > bytes_max)
         return false;
@@ -67,6 +76,7 @@ bool head_memo_recall(struct head_memo *m, struct head_habit *habit, struct head
     h->method_len = 3;
     h->target = 4;
     h->target_len = line - 15;
+    h->plain = !found;
     h->minor = 1;
     h->len = line + b->len;
     h->keep_alive = b->keep_alive;

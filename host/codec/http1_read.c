@@ -177,6 +177,15 @@ static enum http1_event head_complete(struct http1_reader *r, size_t *used) {
     return HTTP1_HEAD;
 }
 
+/* Afresh, since after `Connection: close` llhttp takes nothing more. Versions are
+ * looked at by head_check, which lets HTTP/1.2 be read as 1.1. */
+static void start_parser(struct http1_reader *r) {
+    void *head = r->parser.data;
+    llhttp_init(&r->parser, HTTP_REQUEST, &head_settings);
+    r->parser.lenient_flags = LENIENT_VERSION;
+    r->parser.data = head;
+}
+
 /* llhttp is never given more than the limits allow, so that whether a limit or an error
  * is met first does not depend on how the bytes come. */
 static enum http1_event read_head(struct http1_reader *r, const char *at, size_t len,
@@ -211,6 +220,7 @@ static enum http1_event read_head(struct http1_reader *r, const char *at, size_t
         r->state = IDLE;
         return HTTP1_HEAD;
     }
+    if (r->parsed == 0) start_parser(r);
     llhttp_errno_t err = execute(&r->parser, at + r->parsed, end - r->parsed);
     if (err != HPE_OK) end = (size_t)(llhttp_get_error_pos(&r->parser) - at);
     if (line_ends && end >= r->line) {
@@ -379,10 +389,6 @@ void http1_reader_init(struct http1_reader *r, const struct http1_limits *limits
 void http1_read_begin(struct http1_reader *r, struct head *head) {
     if (r->state == BAD) return;
     CHECK(r->state == IDLE);
-    /* Afresh, since after `Connection: close` llhttp takes nothing more. Versions are
-     * looked at by head_check, which lets HTTP/1.2 be read as 1.1. */
-    llhttp_init(&r->parser, HTTP_REQUEST, &head_settings);
-    r->parser.lenient_flags = LENIENT_VERSION;
     struct head_field *fields = head->fields;
     uint16_t capacity = head->field_capacity;
     struct head_memo *memo = head->memo;

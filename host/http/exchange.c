@@ -142,6 +142,10 @@ int exchange_own(struct exchange *x) {
 
 int exchange_target(struct exchange *x, const char **why) {
     struct span raw = head_target(&x->head);
+    if (x->head.plain) {
+        x->target.path = raw; /* all else is 0, and the form TARGET_ORIGIN */
+        return 0;
+    }
     bool connect = span_eq(head_method(&x->head), SPAN("CONNECT"));
     int err = target_parse(raw, connect, NULL, &x->target, why);
     if (err != -ENOBUFS) return err;

@@ -192,6 +192,7 @@ static bool same(const char *a, const char *b, size_t len) {
 
 /* Methods are short: a call of memcmp would cost more. */
 static uint32_t find_method(const struct router *r, struct span method) {
+    if (r->compiled && method.len == 3 && same(method.at, "GET", 3)) return r->get;
     for (uint32_t i = 0; i < r->method_count; i++)
         if (r->methods[i].len == method.len &&
             same(r->methods[i].at, method.at, method.len))
@@ -408,9 +409,27 @@ static void start(struct search *s, const struct router *r, uint32_t method,
 /* An unknown method may still be one that "*" takes. */
 enum { UNKNOWN = NONE - 1 };
 
+/* The route at place that names the method itself; NONE may still be one that does not.
+ */
+static uint32_t exact_route(const struct router *r, uint32_t place, uint32_t method) {
+    uint32_t at = place == NONE ? NONE : r->nodes[place].routes;
+    while (at != NONE && r->routes[at].method != method) at = r->routes[at].next;
+    return at;
+}
+
 void router_match(const struct router *r, struct span method, struct span path,
                   struct route_match *out) {
     uint32_t id = find_method(r, method), place = find_path(r, path);
+    uint32_t exact = exact_route(r, place, id);
+    if (exact != NONE) {
+        const struct route *route = &r->routes[exact];
+        out->outcome = ROUTE_FOUND;
+        out->handler = route->handler;
+        out->pattern = route->pattern;
+        out->visited = 1;
+        out->param_count = 0;
+        return;
+    }
     struct search s;
     start(&s, r, id == NONE ? (uint32_t)UNKNOWN : id, path);
     if (place != NONE) {

@@ -57,6 +57,27 @@ TEST(recalls_for_others_and_behind_other_request_lines) {
     head_memo_done(&memo);
 }
 
+TEST(knows_which_targets_are_nothing_but_a_path) {
+    static const char *const each[] = {"/",     "/a//b", "/a.b",   "/a?b", "/%41",
+                                       "/a/..", "/a#b",  "/a\x7f", "*",    "/~a!$&'()"};
+    static const bool plain[] = {true,  true,  false, false, false,
+                                 false, false, false, false, true};
+    struct head_memo memo = {0};
+    feed_teach(&memo, &limits, SPAN("GET / HTTP/1.1\r\n" BLOCK));
+    for (unsigned i = 0; i < sizeof each / sizeof *each; i++) {
+        struct talk t;
+        char text[128];
+        begin(&t, &memo);
+        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\n" BLOCK, each[i]);
+        size_t used;
+        struct span body;
+        http1_read(&t.feed.reader, text, strlen(text), &used, &body);
+        EXPECT_EQ_INT(t.feed.head.plain, plain[i]);
+        free(feed_done(&t.feed));
+    }
+    head_memo_done(&memo);
+}
+
 TEST(keeps_the_end_of_a_connection_and_no_body) {
     struct head_memo memo = {0};
     struct talk t;

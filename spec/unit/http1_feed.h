@@ -10,6 +10,7 @@
 #define UNIT_HTTP1_FEED_H
 
 #include "codec/http1_read.h"
+#include "codec/target.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,12 +83,26 @@ static inline void feed_check_framing(const struct head *h) {
     feed_check(h->content_length == 0 || lengths == 1, "length");
 }
 
+/* What a plain target says of itself is what target_parse would say. */
+static inline void feed_check_target(const struct head *h) {
+    struct target t;
+    struct span raw = head_target(h);
+    const char *why;
+    if (!h->plain) return;
+    feed_check(target_parse(raw, false, NULL, &t, &why) == 0, "not plain");
+    feed_check(t.form == TARGET_ORIGIN && t.path.at == raw.at &&
+                   t.path.len == raw.len && !t.query.at && !t.authority.at &&
+                   !t.scheme.at,
+               "more than a path");
+}
+
 static inline void feed_head(struct http1_feed *f, const char *at, size_t used) {
     const struct head *h = &f->head;
     feed_check(h->base >= at && h->base + h->len == at + used,
                "head outside its bytes");
     feed_check(memcmp(h->base + h->len - 4, "\r\n\r\n", 4) == 0, "head without an end");
     feed_check_lines(h);
+    feed_check_target(h);
     feed_check_framing(h);
     feed_print(f, head_method(h));
     fputc(' ', f->out);
