@@ -88,7 +88,7 @@ build: $(ATOLL) ## build the program: build/<flavour>/atoll
 unit: $(B)/unit-tests ## run the unit tests of the pure rooms (UNIT=name)
 	@$(B)/unit-tests $(UNIT)
 spec: $(ATOLL) $(B)/faults.so $(B)/crash.so ## run the specs in the program (SPECS=spec/some_spec.lua)
-	ATOLL=$(abspath $(ATOLL)) $(BUSTED) $(SPECS)
+	@ATOLL=$(abspath $(ATOLL)) contrib/specs $(B)/specs '$(BUSTED)' $(SPECS)
 
 browser: $(ATOLL) ## run the specs of pages in chromium (SCREENSHOTS=directory)
 	ATOLL=$(abspath $(ATOLL)) $(BUSTED) --pattern=_browser $(SPECS)
