@@ -10,15 +10,21 @@
 #include "http/shelf.h"
 #include "net/addr.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MAGIC = 0x66726e74, SPARE_MAX = 64 };
+enum {
+    MAGIC = 0x66726e74,
+    SPARE_MAX = 64,
+    TRIM_AFTER = 2048 /* connections fewer than there were: a megabyte */
+};
 
 /* ns */
-static const int64_t LOOK_AGAIN = 20 * 1000000; /* for a surplus */
+static const int64_t LOOK_AGAIN = 20 * 1000000;    /* for a surplus */
+static const int64_t LOOK_FOR_ROOM = 50 * 1000000; /* that others have made */
 static const int64_t PROMPT = 1000000; /* awake for less: it will soon look around */
 
 static const int64_t TELL_AGAIN = 10000000000; /* the same trouble */
@@ -167,7 +173,8 @@ static void acceptable(struct acceptor *l) {
                 f->full_told = f->loop->now + TELL_AGAIN;
                 log_warn("connections_max is reached: further clients wait");
             }
-            acceptor_pause(l, 10 * 1000000);
+            f->full = true;
+            acceptor_pause(l, LOOK_FOR_ROOM);
             return;
         }
         struct sockaddr_storage peer;
@@ -207,6 +214,10 @@ static void before_sleep(struct ev_loop *ev, ev_prepare *w, int events) {
     (void)ev;
     (void)events;
     struct front *f = w->data;
+    if (f->freed >= TRIM_AFTER) {
+        f->freed = 0;
+        malloc_trim(0);
+    }
     if (!f->accepting) return;
     if (f->loop->now >= f->look_again && load_of(f) >= MOVE_LEAD) {
         f->look_again = f->loop->now + LOOK_AGAIN;
@@ -387,11 +398,17 @@ void front_done(struct front *f) {
 
 void front_closed(struct front *f) {
     atomic_fetch_sub_explicit(&f->load, 1, memory_order_relaxed);
+    if (!f->full) return;
+    f->full = false;
+    for (unsigned i = 0; i < f->listener_count; i++) acceptor_resume(&f->listeners[i]);
 }
 
 struct h1 *front_take_spare(struct front *f) {
     struct h1 *c = f->spare;
-    if (!c) return malloc(sizeof *c);
+    if (!c) {
+        if (f->freed) f->freed--;
+        return malloc(sizeof *c);
+    }
     f->spare = c->last.spare;
     f->spare_count--;
     return c;
@@ -401,6 +418,7 @@ void front_keep_spare(struct front *f, struct h1 *c) {
     c->magic = 0;
     loan_unref(c->loan);
     if (f->spare_count >= SPARE_MAX) {
+        f->freed++;
         free(c);
         return;
     }

@@ -72,6 +72,7 @@ struct front {
     struct lender *lender; /* of connections on loan; NULL before the first */
     struct h1 *spare;
     unsigned spare_count;
+    unsigned freed; /* connections, since their memory went back to the system */
     struct head_memo memo;
     struct exchange *pool;
     unsigned pool_count;
@@ -83,6 +84,7 @@ struct front {
     struct tls_ctx *tls;   /* of all its listeners; NULL: plain */
     ev_prepare before_sleep;
     bool accepting;
+    bool full;                        /* waits for a connection to go */
     bool draining;                    /* answers say Connection: close */
     bool leaving;                     /* idle connections go to other fronts */
     bool over;                        /* cut: nothing can be served any more */

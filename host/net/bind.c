@@ -14,6 +14,16 @@ int bind_option(int fd, int level, int option, int value) {
     return setsockopt(fd, level, option, &value, sizeof value) < 0 ? -errno : 0;
 }
 
+int bind_server(int fd) {
+    /* After a minute of silence, then every 15 s; lost after two minutes in all. */
+    int err = bind_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (!err) err = bind_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    if (!err) err = bind_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
+    if (!err) err = bind_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 15);
+    if (!err) err = bind_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
+    return err;
+}
+
 static int bind_to(int fd, const struct addr *a) {
     return bind(fd, (const struct sockaddr *)&a->at, a->len) < 0 ? -errno : 0;
 }

@@ -16,6 +16,11 @@ enum { BIND_BACKLOG = 4096 }; /* the kernel cuts it to net.core.somaxconn */
  * negative errno. */
 int bind_socket(const struct addr *a, int type, bool reuseport);
 
+/* What connections inherit from a listening TCP socket of the server, without a system
+ * call for each: small answers go at once, and who has vanished without a word is
+ * noticed though nothing is sent. 0 or a negative errno. */
+int bind_server(int fd);
+
 /* Which file a unix socket was bound to, so that only this one is removed. */
 struct bind_file {
     dev_t device;

@@ -80,6 +80,10 @@ void acceptor_pause(struct acceptor *l, int64_t ns) {
     timer_set(l->loop, &l->backoff, l->loop->now + ns);
 }
 
+void acceptor_resume(struct acceptor *l) {
+    if (l->paused) timer_set(l->loop, &l->backoff, l->loop->now);
+}
+
 static int take(struct acceptor *l, struct sockaddr_storage *peer) {
     socklen_t size = sizeof *peer;
     peer->ss_family = AF_UNSPEC;

@@ -42,4 +42,7 @@ int acceptor_accept(struct acceptor *l, struct sockaddr_storage *peer);
 /* Stops and resumes watching, keeping the socket open. */
 void acceptor_pause(struct acceptor *l, int64_t ns);
 
+/* Ends a pause in the next turn. */
+void acceptor_resume(struct acceptor *l);
+
 #endif

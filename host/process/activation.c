@@ -3,8 +3,6 @@
 #include "base/fd.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -55,8 +53,7 @@ static int take(struct listener *l, int fd, struct span name, struct problem *p)
     if (!err) err = fd_nonblock(fd, true);
     if (!err) err = addr_of_socket(fd, &l->addr);
     /* As for those that are bound here. */
-    if (!err && !addr_is_unix(&l->addr))
-        err = bind_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (!err && !addr_is_unix(&l->addr)) err = bind_server(fd);
     if (!err && !(l->fds = malloc(sizeof *l->fds))) err = -ENOMEM;
     if (err) return problem_errno(p, EX_OSERR, err, "LISTEN_FDS: descriptor %d", fd);
     l->fds[0] = fd;

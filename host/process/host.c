@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "process/appdir.h"
+#include "process/capacity.h"
 #include "process/jobs.h"
 #include "process/scene.h"
 #include "process/sockets.h"
@@ -232,6 +233,7 @@ static void reload(struct host *h) {
     }
     if (h->shared && settings_keep(s, h->heritage->settings, kept) == 0) {
         log_set_level((enum log_level)s->log_level);
+        capacity_check(s);
         ushers_limit(&h->ushers, door(s, true));
     } else {
         settings_free(s);
@@ -266,7 +268,10 @@ static struct blueprint *fresh(struct jobs *j) {
         settings_free(s);
         return complain(&p);
     }
-    if (!app) log_set_level((enum log_level)s->log_level);
+    if (!app) {
+        log_set_level((enum log_level)s->log_level);
+        capacity_check(s);
+    }
     if (app) s = take(s, a->index);
     CHECK(s);
     struct blueprint *b = blueprint_new(s, true, appdir);

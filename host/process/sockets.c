@@ -15,8 +15,12 @@ static int refuse(struct problem *p, int err, const char *text) {
 
 static int bind_one(const struct addr *a, bool reuseport, const struct identity *who) {
     int fd = bind_socket(a, SOCK_STREAM, reuseport);
-    if (fd >= 0 && addr_is_unix(a) && who->changes &&
-        lchown(addr_path(a), who->uid, who->gid) < 0) {
+    if (fd >= 0 && !addr_is_unix(a)) {
+        int err = bind_server(fd);
+        if (err) fd_close(&fd);
+        return err ? err : fd;
+    }
+    if (fd >= 0 && who->changes && lchown(addr_path(a), who->uid, who->gid) < 0) {
         int err = -errno;
         unlink(addr_path(a));
         fd_close(&fd);

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "process/activation.h"
+#include "process/capacity.h"
 #include "process/hatch.h"
 #include "process/hosts.h"
 #include "process/sockets.h"
@@ -13,7 +14,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -113,14 +113,6 @@ static int turn(struct supervisor *s) {
     return 0;
 }
 
-static void raise_files_limit(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /* In the order in which a user would want to hear of mistakes. */
 static int prepare(struct hosts *h, const struct supervised *what, struct problem *p) {
     const struct settings *set = h->heritage.settings;
@@ -166,13 +158,15 @@ static int begin(struct supervisor *s, const struct supervised *what,
     int err = take_signals(s);
     if (err) return problem_errno(p, EX_OSERR, err, "cannot take signals");
     h->signals = s->signals;
-    raise_files_limit();
+    capacity_raise();
     notify_init(&h->notify);
     if (!what->bequest) {
         if (prepare(h, what, p) < 0) return -1;
+        capacity_check(what->settings);
         hosts_start(h);
     } else {
         if (take_over(h, what, p) < 0) return -1;
+        capacity_check(what->settings);
         hosts_resume(h, what->bequest);
     }
     return 0;
