@@ -37,6 +37,22 @@ describe("a spawned isolate", function()
     assert.equal(42, (h:join()))
   end)
 
+  it("may be spawned while the host gets more isolates of its own", function()
+    local h = host.start { files = {
+      ["child.lua"] = "return 7",
+      ["app.lua"] = host.app [[app:get("/", function()
+        for _ = 1, 20 do assert(atoll.isolate.spawn("child"):join(20) == 7) end
+        return "spawned"
+      end)]] } }
+    local c = wire.connect(h):send "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    for i = 2, 4 do
+      h:signal "sigttin"
+      h:log_wait(i .. " isolates after")
+    end
+    assert.equal("spawned", c:receive().body)
+    h:stop()
+  end)
+
   it("shares no value with its parent", function()
     rawset(_G, "spawned_marker", 1)
     local h = spawn "return rawget(_G, 'spawned_marker')"

@@ -31,22 +31,24 @@ static double ms_since(int64_t from) {
 /* ---- 1. build ---- */
 
 static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
+    bool fresh = kind == JOB_FIRST || kind == JOB_RELOAD;
     j->kind = kind;
     j->next = b;
-    worker_options(&b->options);
-    b->options.clones = &j->place.clones;
-    b->options.once = &j->place.once;
-    b->options.nursery = &j->place.nursery;
-    if (!b->plan.commons) b->plan.commons = j->commons; /* its generations may look */
+    if (fresh) { /* into one that serves already its generations may look */
+        worker_options(&b->options);
+        b->options.clones = &j->place.clones;
+        b->options.once = &j->place.once;
+        b->options.nursery = &j->place.nursery;
+        b->plan.commons = j->commons;
+    }
     j->broken = false;
     j->answers = 0;
     j->began = clock_ns();
     buf_reset(&j->problem);
     /* A reload that failed has used its number up: what joins those that serve has
        theirs. */
-    j->number = kind == JOB_FIRST || kind == JOB_RELOAD
-                    ? ++j->last
-                    : atomic_load_explicit(&j->place.serving, memory_order_relaxed);
+    j->number = fresh ? ++j->last
+                      : atomic_load_explicit(&j->place.serving, memory_order_relaxed);
     loader_start(j);
 }
 
