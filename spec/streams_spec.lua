@@ -342,6 +342,15 @@ describe("a stream", function()
     assert.equal("probe", c:ask("/probe").body)
   end)
 
+  it("is cut when the body that it is made of turns out to be none", function()
+    local c = wire.connect(h):send(post("/echo", "Transfer-Encoding: chunked\r\n"))
+    c:send "4\r\npart\r\n"
+    c:read_until "4\r\npart\r\n"
+    c:send "what?\r\n"
+    c:wait_end()
+    h:log_wait "POST /echo: [^\n]*answer had begun when the body was refused with 400"
+  end)
+
   it("of megabytes goes both ways, each in a fiber of its own", function()
     local c, size = wire.connect(h), 4 * 1024 * 1024
     c:send(post("/duplex", "Content-Length: " .. size .. "\r\n") .. ("y"):rep(size))

@@ -24,6 +24,9 @@ static int body_error(lua_State *L, struct exchange *x) {
         lua_pushstring(L, err_name(ERR_CLOSED));
         return 3;
     }
+    if (x->body_status && x->phase != X_HEAD)
+        return luaL_error(L, "the answer had begun when the body was refused with %d",
+                          x->body_status);
     if (x->body_status) return response_halt(L, x->body_status, NULL);
     return 0;
 }
