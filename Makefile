@@ -67,7 +67,7 @@ UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_tes
 FUZZERS := $(patsubst contrib/fuzz/%.c,$(B)/%,$(wildcard contrib/fuzz/*_fuzz.c))
 LUA_CHECKED := $(wildcard lua apps spec contrib) .busted .luacheckrc \
     $(shell grep -l '^\#!.* lua' -r contrib)
-FORMATTED := $(wildcard $(addsuffix /*.[ch],host/* spec/unit spec/shim contrib contrib/bench contrib/fuzz))
+FORMATTED := $(wildcard $(addsuffix /*.[ch],host/* spec/unit spec/shim contrib contrib/bench contrib/chaos contrib/fuzz))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -115,6 +115,19 @@ fuzz: ## set up, and run each fuzzer for FUZZ_SECONDS=10
 fuzzers: $(FUZZERS)
 	@contrib/fuzz/run $(FUZZ_SECONDS) $(FUZZERS)
 
+chaos: ## set up, build, and do everything to a host (SECONDS=180, SEED=, ONLY=)
+	@contrib/setup build
+	+@$(AGAIN) build rough
+	@$(UNDER) contrib/chaos/run.lua SECONDS=$(SECONDS) SEED=$(SEED) ONLY='$(ONLY)'
+soak: ## the same for a steady load, and draw memory and latency (SECONDS=600)
+	@contrib/setup build
+	+@$(AGAIN) build rough
+	@$(UNDER) contrib/chaos/soak.lua SECONDS=$(SECONDS) $(abspath $(B))/soak
+rough: $(B)/crash.so $(B)/rough.so
+UNDER = ATOLL=$(abspath $(ATOLL)) CHAOS_CRASH=$(abspath $(B))/crash.so \
+    CHAOS_ROUGH=$(abspath $(B))/rough.so \
+    $(firstword $(wildcard build/release/atoll) $(ATOLL)) run
+
 clean: ## remove build/
 	rm -rf build
 install: $(ATOLL) ## build and install (PREFIX=/usr/local, DESTDIR)
@@ -137,9 +150,15 @@ $(ATOLL): $(OBJS) $(B)/objects
 
 # What makes system calls fail, and a module that crashes, for specs.
 $(B)/faults.so $(B)/crash.so: $(B)/%.so: spec/shim/%.c $(B)/flags
-	@echo '  ld $@'
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -shared -fvisibility=hidden \
-	    $(LUA_FLAGS) $(WARNINGS) -o $@ $< -ldl
+	$(MODULE)
+# What the chaos run does to other processes.
+$(B)/rough.so: $(B)/%.so: contrib/chaos/%.c $(B)/flags
+	$(MODULE)
+define MODULE
+@echo '  ld $@'
+$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -shared -fvisibility=hidden \
+    $(LUA_FLAGS) $(WARNINGS) -o $@ $< -ldl
+endef
 
 $(B)/unit-tests: $(UNIT_OBJS) $(B)/objects
 $(B)/unit-tests: private LIBS := -lev

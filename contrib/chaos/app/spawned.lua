@@ -1,0 +1,2 @@
+-- An isolate that lives for one sum.
+return (...) * 2

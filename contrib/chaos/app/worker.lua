@@ -1,0 +1,11 @@
+-- An isolate to which requests are given away; others ask it by message.
+local atoll = require "atoll"
+local app = atoll.app()
+app:get("/moved/:n", function(req) return "moved " .. req.params.n .. "\n" end)
+for message, note in atoll.isolate.port:messages() do
+  if type(message) == "string" then
+    note:reply(message)
+  else
+    app:handle(message)
+  end
+end
