@@ -23,7 +23,8 @@ enum {
 };
 
 /* ns */
-static const int64_t LOOK_AGAIN = 20 * 1000000;    /* for a surplus */
+static const int64_t LOOK_AGAIN = 20 * 1000000; /* for a surplus */
+static const int64_t VANISHED = 120 * INT64_C(1000000000);
 static const int64_t LOOK_FOR_ROOM = 50 * 1000000; /* that others have made */
 static const int64_t PROMPT = 1000000; /* awake for less: it will soon look around */
 
@@ -252,6 +253,16 @@ int front_init(struct front *f, struct loop *l, struct crew *crew,
     return -EAGAIN;
 }
 
+/* Who has vanished and is sent to is given up by the kernel, which with the little of
+ * an event stream would try for a quarter of an hour. Later than write_timeout says it
+ * of those who are only slow, and than keepalive of those who are not sent to. */
+static void be_patient(struct front *f) {
+    int64_t ns = f->limits.write_timeout;
+    if (ns && ns < VANISHED) ns = VANISHED;
+    for (unsigned i = 0; i < f->listener_count; i++)
+        acceptor_patience(&f->listeners[i], ns);
+}
+
 int front_listen(struct front *f, const int *fds, unsigned count) {
     f->listeners = calloc(count ? count : 1, sizeof *f->listeners);
     if (!f->listeners) return -ENOMEM;
@@ -264,6 +275,7 @@ int front_listen(struct front *f, const int *fds, unsigned count) {
                                         "Connection: close\r\nRetry-After: 1\r\n"
                                         "Content-Length: 0\r\n\r\n");
     }
+    be_patient(f);
     return 0;
 }
 
@@ -375,6 +387,7 @@ void front_limit(struct front *f, const struct front_limits *limits) {
     /* Pooled exchanges have room for so many fields and no more. */
     if (limits->head.header_count_max != f->limits.head.header_count_max) empty_pool(f);
     f->limits = *limits;
+    be_patient(f);
     if (f->shelf) shelf_bound(f->shelf, limits->open_files);
 }
 

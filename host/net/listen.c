@@ -3,8 +3,12 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "net/bind.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 static const int64_t BACKOFF = 100 * 1000000;
@@ -66,6 +70,13 @@ void acceptor_done(struct acceptor *l) {
     unregister(l);
     fd_close(&l->io.fd);
     fd_close(&l->spare);
+}
+
+void acceptor_patience(struct acceptor *l, int64_t ns) {
+    int64_t ms = ns / 1000000;
+    /* Unix sockets refuse it, and do not need it. */
+    bind_option(l->io.fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+                ms > INT_MAX ? INT_MAX : (int)ms);
 }
 
 void acceptor_start(struct acceptor *l, bool exclusive) {

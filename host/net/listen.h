@@ -30,6 +30,11 @@ int acceptor_init(struct acceptor *l, struct loop *loop, int fd,
                   void (*acceptable)(struct acceptor *l), void *user);
 void acceptor_done(struct acceptor *l);
 
+/* Connections inherit it (TCP_USER_TIMEOUT): one that is sent to, and whose kernel
+ * neither acknowledges nor makes room for so long, is over. ns; 0: as the system has
+ * it. */
+void acceptor_patience(struct acceptor *l, int64_t ns);
+
 /* Starts watching; exclusive: woken alone among the loops that watch clones of one
  * socket, as far as the kernel lets it. */
 void acceptor_start(struct acceptor *l, bool exclusive);
