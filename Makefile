@@ -115,6 +115,11 @@ fuzz: ## set up, and run each fuzzer for FUZZ_SECONDS=10
 fuzzers: $(FUZZERS)
 	@contrib/fuzz/run $(FUZZ_SECONDS) $(FUZZERS)
 
+afl: ## the same by AFL++, FUZZ_SECONDS for each in turn
+	@contrib/setup afl
+	+@$(AGAIN) CC=afl-clang-fast SAN=fuzzer,address,undefined aflfuzzers
+aflfuzzers: $(FUZZERS)
+	@contrib/fuzz/afl $(FUZZ_SECONDS) $(FUZZERS)
 chaos: ## set up, build, and do everything to a host (SECONDS=180, SEED=, ONLY=)
 	@contrib/setup build
 	+@$(AGAIN) build rough

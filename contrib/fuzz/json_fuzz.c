@@ -51,6 +51,53 @@ static struct span written(lua_State *L, struct buf *b, const struct settings *s
     return buf_span(b);
 }
 
+/* Within limits, and with other settings, it is written or refused. */
+static void write_bounded(lua_State *L, struct buf *b, const struct settings *s,
+                          unsigned char byte) {
+    struct json_write_options o = s->write;
+    o.depth = byte & 3;
+    o.size = (size_t)1 << (byte >> 2 & 7);
+    o.digits = byte >> 5 & 7;
+    o.invalid = byte % 3;
+    o.sparse_ratio = byte & 1;
+    o.sparse_safe = byte & 1;
+    o.sparse_convert = byte >> 1 & 1;
+    o.empty_array = byte >> 2 & 1;
+    o.point = byte >> 3 & 1;
+    buf_consume(b, buf_len(b));
+    int top = lua_gettop(L);
+    if (json_write(L, -1, b, &o)) {
+        if (buf_len(b) > o.size) abort();
+    } else if (lua_type(L, -1) != LUA_TSTRING || buf_len(b)) {
+        abort();
+    }
+    lua_settop(L, top);
+}
+
+/* With keys and values that no text has, the table on top; metatables let it be. */
+static void write_odd(lua_State *L, struct buf *b, const struct settings *s,
+                      struct span input) {
+    lua_settop(L, lua_gettop(L) - 1);
+    for (unsigned char i = 0; i < 8; i++) {
+        unsigned char byte = i < input.len ? (unsigned char)input.at[i] : i;
+        if (i & 1)
+            lua_pushinteger(L, byte);
+        else if (byte & 1)
+            lua_pushnumber(L, byte + 0.5);
+        else
+            lua_pushboolean(L, byte & 2);
+        if (byte & 4)
+            lua_newtable(L);
+        else
+            lua_pushlightuserdata(L, byte & 8 ? NULL : json_empty_array());
+        lua_rawset(L, -3);
+        struct settings odd = *s;
+        odd.write.mixed = byte & 16;
+        write_bounded(L, b, &odd, (unsigned char)(byte * 73));
+    }
+    lua_pushnil(L);
+}
+
 static void expect_same(lua_State *L, int a, int b) {
     lua_pushvalue(L, 1);
     lua_pushvalue(L, a);
@@ -67,9 +114,12 @@ static int run(lua_State *L) {
     const struct span *input = lua_touserdata(L, 4);
     int top = lua_gettop(L);
     if (json_read(L, *input, &s->read)) {
+        for (unsigned char i = 0; i < 6 && i < input->len; i++)
+            write_bounded(L, b, s, (unsigned char)(input->at[i] * 37));
         written(L, b, s);
         if (!json_read(L, buf_span(b), &s->read)) abort();
         expect_same(L, top + 1, top + 2);
+        if (lua_istable(L, top + 1)) write_odd(L, b, s, *input);
     } else if (lua_type(L, -1) != LUA_TSTRING) {
         abort();
     }

@@ -1,4 +1,5 @@
-/* Unpacks any bytes; what comes of it must survive being packed and unpacked again.
+/* Unpacks any bytes; what comes of it must survive being packed and unpacked again, and
+ * is refused, by its path, with a function in it.
  * Build with -fsanitize=fuzzer,address,undefined from base/ and isolate/pack.c, with
  * Lua. */
 #include "isolate/pack.h"
@@ -29,6 +30,33 @@ static int write_only(lua_State *L) {
     return pack_write(L, 1, lua_touserdata(L, 2));
 }
 
+/* Arguments: a table, which gets a function, and the buffer. */
+static int write_function(lua_State *L) {
+    lua_newtable(L);
+    lua_pushcfunction(L, write_only);
+    lua_setfield(L, -2, "fn");
+    lua_rawseti(L, 1, 3);
+    lua_pushboolean(L, true);
+    lua_newtable(L);
+    lua_pushcfunction(L, write_only);
+    lua_rawseti(L, -2, 7);
+    lua_rawset(L, 1);
+    return pack_write_named(L, 1, "state", lua_touserdata(L, 2));
+}
+
+static void refuse(lua_State *L, struct buf *b) {
+    lua_pushcfunction(L, write_function);
+    lua_insert(L, 1);
+    lua_settop(L, 2);
+    lua_pushlightuserdata(L, b);
+    if (lua_pcall(L, 2, 0, 0) == LUA_OK) abort();
+    const char *why = lua_tostring(L, -1);
+    if (!strstr(why, "a function cannot be sent") && !strstr(why, "too deep") &&
+        !strstr(why, "not enough memory"))
+        abort();
+    if (strstr(why, "cannot be sent") && strncmp(why, "state", 5) != 0) abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -54,6 +82,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             int status = lua_pcall(L, 1, 1, 0);
             if (status == LUA_ERRRUN || (status == LUA_OK && lua_type(L, -1) != type))
                 abort();
+            struct span text;
+            bool is_string = pack_is_string(buf_span(&b), &text);
+            if (is_string != (type == LUA_TSTRING)) abort();
+            char head[PACK_TEXT_HEAD];
+            size_t n = is_string ? pack_text_head(text.len, head) : 0;
+            if (is_string &&
+                (n + text.len != buf_len(&b) || memcmp(head, buf_span(&b).at, n) != 0))
+                abort();
+            lua_settop(L, 1);
+            if (status == LUA_OK && type == LUA_TTABLE) refuse(L, &b);
         } else if (!strstr(lua_tostring(L, -1), "too deep") && /* by another way */
                    !strstr(lua_tostring(L, -1), "not enough memory")) {
             fprintf(stderr, "%s\n", lua_tostring(L, -1));
