@@ -57,7 +57,7 @@ OBJS := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard host/*/*.c))) \
 # Rooms without a loop, a thread or Lua: unit tests and fuzzers link all of them.
 PURE := $(sort $(wildcard host/base/*.c host/codec/*.c) \
     host/http/router.c host/http/pattern.c host/http/vhost.c host/http/access.c \
-    host/net/addr.c host/net/census.c \
+    host/net/addr.c host/net/census.c host/net/cidr.c \
     host/isolate/shared.c $(wildcard host/isolate/dict*.c) \
     $(addprefix host/process/,settings.c settings_text.c problem.c suggest.c cpus.c \
     cgroup.c ram.c wrap.c notify.c))

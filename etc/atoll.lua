@@ -6,8 +6,22 @@
 return {
   -- Addresses to listen on: HOST:PORT, [IPV6]:PORT, :PORT (all addresses) or
   -- unix:/PATH. Port 0 picks one. PORT and HOST in the environment change the
-  -- default.
+  -- default. With the word proxy behind it, as in "127.0.0.1:8080 proxy", an
+  -- address is for proxies alone: see trusted_proxies.
   -- listen = { "127.0.0.1:8080" },
+
+  -- Proxies that are believed when they say who the client is: IP addresses,
+  -- networks such as 10.0.0.0/8 or fd00::/8, and unix: for all that come
+  -- through a unix socket. Their forwarded headers count, and they alone may
+  -- connect to what is listened on with the word proxy, where each connection
+  -- has to begin with a header of the PROXY protocol, version 1 or 2.
+  -- trusted_proxies = "",
+
+  -- What trusted_proxies write: X-Forwarded-For, -Proto and -Host, or
+  -- Forwarded (RFC 7239). The other is not looked at, since a proxy hands on
+  -- what it does not write.
+  -- One of x-forwarded|forwarded.
+  -- forwarded = "x-forwarded",
 
   -- Threads that serve, each with a Lua state of its own; auto is the number
   -- of CPUs that affinity and cgroup quota leave, shared out among the
@@ -193,7 +207,8 @@ return {
   -- connections_max = 0,
 
   -- Open connections of one client, an IPv6 client being its /64; further ones
-  -- are turned away with 503. 0 for no limit, as behind a proxy.
+  -- are turned away with 503. 0 for no limit. Those of trusted_proxies do not
+  -- count, but for the client that a PROXY header names.
   -- connections_per_address = 0,
 
   -- Requests that one connection may send before it is closed; 0 for no limit.

@@ -147,12 +147,11 @@ static void log_failure(struct exchange *x, struct span text) {
     if (x->handler < site->count && !has_place(text))
         source = site->sources[x->handler];
     buf_init(&line);
-    exchange_id(x, id);
     if (buf_printf(&line, "%.*s %.*s: %s%s", (int)method.len, method.at,
                    (int)target.len, target.at, source ? source : "",
                    source ? ": " : "") == 0 &&
         buf_append(&line, text.at, text.len) == 0)
-        log_lines(LEVEL_ERROR, span_of(id, sizeof id), buf_span(&line));
+        log_lines(LEVEL_ERROR, exchange_id(x, id), buf_span(&line));
     buf_reset(&line);
 }
 

@@ -111,10 +111,10 @@ static int duty_gc(lua_State *L) {
     if (x->phase != X_DONE && !exchange_gone(x)) {
         char id[16];
         struct span method = head_method(&x->head), target = head_target(&x->head);
-        exchange_id(x, id);
-        log_error("%.*s %.*s: the request was dropped unanswered%s request_id=%.16s",
+        struct span named = exchange_id(x, id);
+        log_error("%.*s %.*s: the request was dropped unanswered%s request_id=%.*s",
                   (int)method.len, method.at, (int)target.len, target.at,
-                  closing ? ", as its isolate ends" : "", id);
+                  closing ? ", as its isolate ends" : "", (int)named.len, named.at);
         exchange_fail(x, closing ? 503 : 500, SPAN(""));
     }
     let_go(r);

@@ -6,6 +6,7 @@
 #include "api/loan_lua.h"
 #include "api/vigil_lua.h"
 #include "base/check.h"
+#include "http/client.h"
 #include "http/front.h"
 #include "isolate/limit.h"
 
@@ -28,6 +29,8 @@ enum field {
     F_SCHEME,
     F_VERSION,
     F_REMOTE,
+    F_PEER,
+    F_IP,
     F_ID,
     F_ROUTE,
     F_ABORTED,
@@ -54,6 +57,8 @@ static const struct {
     {"scheme", F_SCHEME},
     {"version", F_VERSION},
     {"remote", F_REMOTE},
+    {"peer", F_PEER},
+    {"ip", F_IP},
     {"id", F_ID},
     {"route", F_ROUTE},
     {"aborted", F_ABORTED},
@@ -278,23 +283,24 @@ static void make(lua_State *L, struct exchange *x, enum field field) {
 
 static int push_id(lua_State *L, struct exchange *x) {
     char id[16];
-    exchange_id(x, id);
-    return push_span(L, span_of(id, sizeof id));
+    return push_span(L, exchange_id(x, id));
 }
 
-static int push_host(lua_State *L, struct exchange *x) {
-    struct span host = x->target.authority;
-    if (!host.len) {
-        unsigned from = 0;
-        if (!head_find(&x->head, SPAN("host"), &from, &host)) return 0;
-    }
-    return push_span(L, host);
+static int push_host(lua_State *L, const struct exchange *x) {
+    struct span host = client_host(x);
+    return host.at ? push_span(L, host) : 0;
 }
 
-static int push_remote(lua_State *L, struct exchange *x) {
-    char text[80];
-    size_t n = exchange_remote(x, text, sizeof text);
-    return n ? push_span(L, span_of(text, n)) : 0;
+static int push_scheme(lua_State *L, const struct exchange *x) {
+    if (client_is_secure(x)) return push_span(L, SPAN("https"));
+    return push_span(L, x->target.scheme.len ? x->target.scheme : SPAN("http"));
+}
+
+static int push_address(lua_State *L, const struct exchange *x,
+                        size_t (*text)(const struct exchange *x, char *to)) {
+    char to[CLIENT_TEXT];
+    size_t n = text(x, to);
+    return n ? push_span(L, span_of(to, n)) : 0;
 }
 
 static int get(lua_State *L) {
@@ -340,11 +346,11 @@ static int get(lua_State *L) {
     case F_TARGET: return push_span(L, head_target(&x->head));
     case F_QUERY_STRING: return x->target.query.at ? push_span(L, x->target.query) : 0;
     case F_HOST: return push_host(L, x);
-    case F_SCHEME:
-        if (x->secure) return push_span(L, SPAN("https"));
-        return push_span(L, x->target.scheme.len ? x->target.scheme : SPAN("http"));
+    case F_SCHEME: return push_scheme(L, x);
     case F_VERSION: return push_span(L, x->head.minor ? SPAN("1.1") : SPAN("1.0"));
-    case F_REMOTE: return push_remote(L, x);
+    case F_REMOTE: return push_address(L, x, client_remote);
+    case F_PEER: return push_address(L, x, client_peer);
+    case F_IP: return push_address(L, x, client_ip);
     case F_LAST_EVENT_ID: return push_header(L, &x->head, SPAN("last-event-id"));
     case F_ID: return push_id(L, x);
     case F_ROUTE: return x->route.len ? push_span(L, x->route) : 0;

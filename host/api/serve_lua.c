@@ -24,7 +24,7 @@ enum {
 };
 
 /* On the stack of a serve. */
-enum { LISTENER = 1, COMPILED, HANDLE };
+enum { LISTENER = 1, COMPILED, OPTIONS, HANDLE };
 
 struct server {
     uint32_t magic;
@@ -150,12 +150,60 @@ static struct server **new_handle(lua_State *L) {
     return handle;
 }
 
-/* serve(listener, compiled) */
+/* What stands at the top: a network, or a list of them. Popped. */
+static void read_proxies(lua_State *L, struct client_trust *trust) {
+    char why[ADDR_WHY];
+    if (lua_isstring(L, -1)) {
+        const char *text = lua_tostring(L, -1);
+        if (cidr_add(&trust->proxies, text, why) < 0)
+            luaL_error(L, "trusted_proxies: '%s': %s", text, why);
+    } else if (lua_istable(L, -1)) {
+        for (lua_Integer i = 1; lua_geti(L, -1, i) != LUA_TNIL; i++) {
+            if (!lua_isstring(L, -1)) luaL_error(L, "trusted_proxies holds texts");
+            read_proxies(L, trust);
+        }
+        lua_pop(L, 1);
+    } else {
+        luaL_error(L, "trusted_proxies must be a text or a list of texts, not a %s",
+                   luaL_typename(L, -1));
+    }
+    lua_pop(L, 1);
+}
+
+/* True for a listener of proxies alone. Where nothing is said of it the trust is as it
+ * was. */
+static bool read_options(lua_State *L, struct client_trust *trust) {
+    if (lua_isnil(L, OPTIONS)) return false;
+    luaL_checktype(L, OPTIONS, LUA_TTABLE);
+    if (lua_getfield(L, OPTIONS, "trusted_proxies") != LUA_TNIL) {
+        trust->proxies = (struct cidr_list){0};
+        read_proxies(L, trust);
+    } else {
+        lua_pop(L, 1);
+    }
+    if (lua_getfield(L, OPTIONS, "forwarded") != LUA_TNIL) {
+        static const char *const headers[] = {[CLIENT_X_FORWARDED] = "x-forwarded",
+                                              [CLIENT_FORWARDED] = "forwarded",
+                                              NULL};
+        trust->headers = (enum client_headers)luaL_checkoption(L, -1, NULL, headers);
+    }
+    lua_getfield(L, OPTIONS, "proxy");
+    bool proxy = lua_toboolean(L, -1);
+    lua_pop(L, 2);
+    if (proxy && !trust->proxies.any)
+        luaL_error(L, "proxy needs trusted_proxies, from where the proxies connect");
+    return proxy;
+}
+
+/* serve(listener, compiled[, options]) */
 static int serve(lua_State *L) {
     int fd = listener_descriptor(L, LISTENER);
     luaL_checktype(L, COMPILED, LUA_TTABLE);
     sched_check_waitable(L);
-    lua_settop(L, COMPILED);
+    lua_settop(L, OPTIONS);
+    const struct app_options *o = app_of(L)->options;
+    struct client_trust trust = o->limits->trust;
+    const struct front_door door = {.fd = fd, .proxy = read_options(L, &trust)};
     struct server *s = *new_handle(L);
     lua_toclose(L, HANDLE);
     lua_pushvalue(L, COMPILED);
@@ -164,15 +212,15 @@ static int serve(lua_State *L) {
     if (fd < 0) return socket_failure(L, ERR_CLOSED);
     lua_pushvalue(L, HANDLE);
     lua_rawsetp(L, LUA_REGISTRYINDEX, s);
-    const struct app_options *o = ((struct app *)s->generation->app)->options;
     if (!o->appdir || o->child)
         s->site.kind = FIBER_TASK; /* a script's end waits for nobody */
     struct loop *l = sched_of(L)->loop;
     struct tls_ctx *tls = listener_tls(L, LISTENER);
     s->has_front = true;
     int err = front_init(&s->front, l, &s->crew, o->limits, &app, s);
+    s->front.limits.trust = trust;
     if (tls) front_protect(&s->front, tls);
-    if (err == 0) err = front_listen(&s->front, &fd, 1);
+    if (err == 0) err = front_listen(&s->front, &door, 1);
     if (err) return socket_failure(L, err);
     front_start(&s->front);
     return listener_await_close(L, LISTENER, closed, 0);

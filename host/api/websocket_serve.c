@@ -73,12 +73,12 @@ static void log_failure(const struct websocket_handle *h, lua_State *co) {
     buf_init(&text);
     if (record) {
         struct span method = record_method(record), target = record_target(record);
-        exchange_id_of(record->number, id);
         buf_printf(&text, "%.*s %.*s: ", (int)method.len, method.at, (int)target.len,
                    target.at);
     }
     gate_describe(co, -1, co, &text);
-    log_lines(LEVEL_ERROR, span_of(id, record ? sizeof id : 0), buf_span(&text));
+    log_lines(LEVEL_ERROR, record ? record_id(record, id) : span_of(id, 0),
+              buf_span(&text));
     buf_reset(&text);
 }
 

@@ -1,6 +1,7 @@
 #include "http/exchange.h"
 
 #include "base/check.h"
+#include "http/client.h"
 #include "http/file.h"
 #include "http/front.h"
 #include "http/h1.h"
@@ -60,7 +61,7 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
     x->length = x->sent = 0;
     buf_init(&x->fields);
     x->close = x->plain = false;
-    x->remote = (struct span){NULL, 0};
+    x->past.remote = (struct span){NULL, 0};
     x->socket = NULL;
     return x;
 }
@@ -83,7 +84,6 @@ void exchange_free(struct exchange *x) {
 }
 
 static void recycle(struct exchange *x) {
-    if (x->conn || x->held) return;
     struct front *f = x->front;
     clear(x);
     f->exchanges--;
@@ -106,15 +106,20 @@ void exchange_leave(struct exchange *x) {
 
 void exchange_part(struct exchange *x) {
     MAGIC_CHECK(x, MAGIC);
-    x->conn = NULL;
-    recycle(x);
+    if (__builtin_expect(x->held, 0)) {
+        if (x->front->limits.trust.proxies.any) client_keep(x);
+        x->conn = NULL;
+    } else {
+        x->conn = NULL;
+        recycle(x);
+    }
 }
 
 void exchange_release(struct exchange *x) {
     MAGIC_CHECK(x, MAGIC);
     x->held = false;
     x->handle = NULL;
-    recycle(x);
+    if (!x->conn) recycle(x);
 }
 
 static void follow(struct span *s, const struct head *h, const char *to) {
@@ -155,8 +160,11 @@ int exchange_target(struct exchange *x, const char **why) {
     return target_parse(raw, connect, scratch, &x->target, why);
 }
 
-void exchange_id(const struct exchange *x, char id[16]) {
-    exchange_id_of(x->number, id);
+struct span exchange_id(const struct exchange *x, char own[16]) {
+    struct span given = client_request_id(x);
+    if (given.len) return given;
+    exchange_id_of(x->number, own);
+    return span_of(own, 16);
 }
 
 void exchange_id_of(uint64_t n, char id[16]) {
@@ -167,13 +175,6 @@ void exchange_id_of(uint64_t n, char id[16]) {
     n = (n ^ n >> 27) * 0x94d049bb133111ebu;
     n ^= n >> 31;
     for (int i = 0; i < 16; i++) id[i] = hex[n >> (60 - 4 * i) & 15];
-}
-
-size_t exchange_remote(const struct exchange *x, char *to, size_t size) {
-    if (!exchange_gone(x)) return h1_remote(x->conn, to, size);
-    size_t n = x->remote.len < size ? x->remote.len : size;
-    if (n) memcpy(to, x->remote.at, n);
-    return n;
 }
 
 static bool decimal(struct span s, uint64_t *n) {

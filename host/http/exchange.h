@@ -108,9 +108,12 @@ struct exchange {
     bool plain;  /* not to be compressed */
     bool forced; /* what is being sent is taken, however much is unsent */
     struct file_sending *sending; /* a file (file.h), or NULL */
-    struct span remote;           /* of one made of a record; else empty */
     struct websocket *socket;     /* that its connection becomes, or NULL */
     struct packing *packing;      /* compresses the body (packing.h), or NULL */
+    struct {
+        struct span remote;         /* empty: the connection tells, if there is one */
+        struct span peer, host, id; /* only with a remote; may be empty */
+    } past;                         /* whose it was (client.h) */
 
     struct head_field field_space[];
 };
@@ -137,12 +140,10 @@ static inline bool exchange_gone(const struct exchange *x) {
 
 void exchange_release(struct exchange *x);
 
-/* 16 hex digits that name the request in logs; written to id. */
-void exchange_id(const struct exchange *x, char id[16]);
+/* What names the request in logs: 16 hex digits, written to own, or the id that a proxy
+ * has given it, within its head. */
+struct span exchange_id(const struct exchange *x, char own[16]);
 void exchange_id_of(uint64_t number, char id[16]);
-
-/* The client's address as text ("127.0.0.1:40312", "unix:"), and its length. */
-size_t exchange_remote(const struct exchange *x, char *to, size_t size);
 
 static inline struct span exchange_param(const struct exchange *x, unsigned i) {
     return span_of(x->target.path.at + x->params[i].at, x->params[i].len);

@@ -255,7 +255,7 @@ static struct span part_up(struct exchange *x, struct file_sending *s, uint64_t 
                            char type[96]) {
     char id[16];
     s->parted = true;
-    exchange_id(x, id);
+    exchange_id_of(x->number, id);
     snprintf(s->boundary, sizeof s->boundary, "part-%.16s", id);
     *length = 0;
     for (unsigned i = 0; i <= s->count; i++)
@@ -280,9 +280,8 @@ static bool next_range(struct file_sending *s) {
 
 static enum file_step cut(struct exchange *x, int error) {
     char id[16];
-    exchange_id(x, id);
     struct span target = head_target(&x->head);
-    log_event_for(LEVEL_WARN, span_of(id, sizeof id),
+    log_event_for(LEVEL_WARN, exchange_id(x, id),
                   "%.*s: the file %s%s while it was sent: cut off", (int)target.len,
                   target.at, error ? "could not be read: " : "got shorter",
                   error ? err_text(-error) : "");

@@ -8,9 +8,9 @@
 #include "http/loan.h"
 #include "http/packing.h"
 #include "http/shelf.h"
-#include "net/addr.h"
 
 #include <malloc.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -37,6 +37,7 @@ struct handover {
     int fd;
     struct sockaddr_storage peer;
     struct guest *guest;
+    bool proxy;
 };
 
 static void take_over(struct post *p) {
@@ -46,7 +47,7 @@ static void take_over(struct post *p) {
         guest_leave(h->guest);
         front_closed(h->to);
     } else {
-        h1_open(h->to, h->fd, &h->peer, h->guest);
+        h1_open(h->to, h->fd, &h->peer, h->guest, h->proxy);
     }
     free(h);
 }
@@ -111,18 +112,22 @@ struct front *front_lightest(struct crew *crew, int64_t patience) {
 }
 
 static void welcome(struct front *f, int fd, const struct sockaddr_storage *peer,
-                    struct guest *guest) {
+                    struct guest *guest, bool proxy) {
     struct front *to = lighter(f, HAND_OVER_LEAD, 0);
     struct handover *h = to ? malloc(sizeof *h) : NULL;
     if (h) {
-        *h = (struct handover){
-            .post.run = take_over, .to = to, .fd = fd, .peer = *peer, .guest = guest};
+        *h = (struct handover){.post.run = take_over,
+                               .to = to,
+                               .fd = fd,
+                               .peer = *peer,
+                               .guest = guest,
+                               .proxy = proxy};
         atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
         loop_post(to->loop, &h->post);
         return;
     }
     atomic_fetch_add_explicit(&f->load, 1, memory_order_relaxed);
-    h1_open(f, fd, peer, guest);
+    h1_open(f, fd, peer, guest, proxy);
 }
 
 static bool full(struct front *f) {
@@ -135,25 +140,70 @@ static bool full(struct front *f) {
     return total >= f->limits.connections_max;
 }
 
+static bool is_trusted(const struct front *f, const struct sockaddr_storage *peer) {
+    return f->limits.trust.proxies.any && cidr_has_peer(&f->limits.trust.proxies, peer);
+}
+
+/* A proxy has many clients, and is not counted as one. */
 static bool is_greedy(struct front *f, const struct sockaddr_storage *peer,
                       struct guest **guest) {
     unsigned most = f->limits.connections_per_address;
-    return most && f->crew->census && !census_enter(f->crew->census, peer, most, guest);
+    return most && f->crew->census && !is_trusted(f, peer) &&
+           !census_enter(f->crew->census, peer, most, guest);
+}
+
+static void tell_greedy(struct front *f, const struct client_address *client) {
+    char text[CLIENT_TEXT];
+    f->greedy++;
+    if (f->loop->now < f->greedy_told) return;
+    f->greedy_told = f->loop->now + TELL_AGAIN;
+    client_text(client, false, text);
+    log_warn("connections_per_address is reached by %s, whose further connections are "
+             "turned away (%u since this was last said)",
+             text, f->greedy);
+    f->greedy = 0;
+}
+
+bool front_admit(struct front *f, const struct client_address *client,
+                 struct guest **guest) {
+    struct sockaddr_storage at = {.ss_family = client->family};
+    unsigned most = f->limits.connections_per_address;
+    if (!most || !f->crew->census) return true;
+    if (client->family == AF_INET)
+        memcpy(&((struct sockaddr_in *)(void *)&at)->sin_addr, client->bytes, 4);
+    if (client->family == AF_INET6)
+        memcpy(&((struct sockaddr_in6 *)(void *)&at)->sin6_addr, client->bytes, 16);
+    if (census_enter(f->crew->census, &at, most, guest)) return true;
+    tell_greedy(f, client);
+    return false;
+}
+
+void front_refuse(struct front *f, const struct client_address *peer, const char *why) {
+    char text[CLIENT_TEXT];
+    f->refused++;
+    if (f->loop->now < f->refused_told) return;
+    f->refused_told = f->loop->now + TELL_AGAIN;
+    client_text(peer, false, text);
+    log_warn("PROXY header of %s: %s; the connection is closed (%u since this was last "
+             "said)",
+             text, why, f->refused);
+    f->refused = 0;
+}
+
+/* True when whoever connects to a listener for proxies is none. */
+static bool is_stranger(struct front *f, const struct acceptor *l,
+                        const struct sockaddr_storage *peer) {
+    if (!l->proxy || is_trusted(f, peer)) return false;
+    struct client_address who = client_address(peer);
+    front_refuse(f, &who, "the address is not one of trusted_proxies");
+    return true;
 }
 
 /* With an answer, where it can be read. */
 static void turn_away(struct acceptor *l, int fd, const struct sockaddr_storage *peer) {
     struct front *f = l->user;
-    f->greedy++;
-    if (f->loop->now >= f->greedy_told) {
-        struct addr who = {.at = *peer, .len = sizeof *peer};
-        char text[ADDR_TEXT];
-        f->greedy_told = f->loop->now + TELL_AGAIN;
-        log_warn("connections_per_address is reached by %s, whose further connections "
-                 "are turned away (%u since this was last said)",
-                 addr_host(&who, text), f->greedy);
-        f->greedy = 0;
-    }
+    struct client_address who = client_address(peer);
+    tell_greedy(f, &who);
     if (!f->tls &&
         send(fd, l->farewell.at, l->farewell.len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
         shutdown(fd, SHUT_WR);
@@ -188,10 +238,12 @@ static void acceptable(struct acceptor *l) {
            looks for itself. */
         if (!alone) mark_backlog(f->crew, 1);
         struct guest *guest = NULL;
-        if (is_greedy(f, &peer, &guest))
+        if (is_stranger(f, l, &peer))
+            close(fd);
+        else if (!l->proxy && is_greedy(f, &peer, &guest))
             turn_away(l, fd, &peer);
         else
-            welcome(f, fd, &peer, guest);
+            welcome(f, fd, &peer, guest, l->proxy);
     }
 }
 
@@ -263,17 +315,16 @@ static void be_patient(struct front *f) {
         acceptor_patience(&f->listeners[i], ns);
 }
 
-int front_listen(struct front *f, const int *fds, unsigned count) {
+int front_listen(struct front *f, const struct front_door *doors, unsigned count) {
     f->listeners = calloc(count ? count : 1, sizeof *f->listeners);
     if (!f->listeners) return -ENOMEM;
     for (unsigned i = 0; i < count; i++) {
-        int err = acceptor_init(&f->listeners[i], f->loop, fds[i], acceptable, f);
+        struct acceptor *l = &f->listeners[i];
+        int err = acceptor_init(l, f->loop, doors[i].fd, acceptable, f);
         if (err) return err;
         f->listener_count++;
-        if (f->tls) continue;
-        f->listeners[i].farewell = SPAN("HTTP/1.1 503 Service Unavailable\r\n"
-                                        "Connection: close\r\nRetry-After: 1\r\n"
-                                        "Content-Length: 0\r\n\r\n");
+        l->proxy = doors[i].proxy;
+        if (!f->tls) l->farewell = SPAN(FRONT_FAREWELL);
     }
     be_patient(f);
     return 0;
@@ -323,11 +374,16 @@ void front_drain(struct front *f, int64_t grace) {
     loan_drain(f);
     /* What the kernel has queued would be reset when the last clone is closed. */
     for (unsigned i = 0; i < f->listener_count; i++) {
+        struct acceptor *l = &f->listeners[i];
         struct sockaddr_storage peer;
         int fd;
-        while ((fd = acceptor_accept(&f->listeners[i], &peer)) >= 0) {
+        while ((fd = acceptor_accept(l, &peer)) >= 0) {
+            if (is_stranger(f, l, &peer)) {
+                close(fd);
+                continue;
+            }
             atomic_fetch_add_explicit(&f->load, 1, memory_order_relaxed);
-            h1_open(f, fd, &peer, NULL);
+            h1_open(f, fd, &peer, NULL, l->proxy);
         }
     }
     stop_listening(f);

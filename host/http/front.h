@@ -14,6 +14,7 @@
 #include "codec/http1_read.h"
 #include "codec/ws_deflate.h"
 #include "http/access.h"
+#include "http/client.h"
 #include "http/exchange.h"
 #include "http/websocket.h"
 #include "net/census.h"
@@ -40,10 +41,22 @@ struct front_limits {
     struct websocket_limits websocket;
     bool compress; /* answers of these types, from so many bytes on */
     uint64_t compress_min;
+    struct client_trust trust;        /* proxies, which may say who their clients are */
     char compress_types[FRONT_TYPES]; /* as of mime_matches */
 };
 
 enum { CREW_MAX = 1024, HAND_OVER_LEAD = 5, MOVE_LEAD = 2, ACCEPT_BATCH = 16 };
+
+/* Where a front listens: a socket to clone. */
+struct front_door {
+    int fd;
+    bool proxy; /* for proxies that are trusted, which begin with a PROXY header */
+};
+
+/* For who finds no room. */
+#define FRONT_FAREWELL                                                                 \
+    "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"      \
+    "Content-Length: 0\r\n\r\n"
 
 /* Shared by all fronts; made before any and freed after all. */
 struct crew {
@@ -84,17 +97,17 @@ struct front {
     struct tls_ctx *tls;   /* of all its listeners; NULL: plain */
     ev_prepare before_sleep;
     bool accepting;
-    bool full;                        /* waits for a connection to go */
-    bool draining;                    /* answers say Connection: close */
-    bool leaving;                     /* idle connections go to other fronts */
-    bool over;                        /* cut: nothing can be served any more */
-    unsigned surplus;                 /* connections to give away when they are idle */
-    int64_t look_again;               /* at the surplus, ns */
-    int64_t full_told, greedy_told;   /* ns; not before then again */
-    unsigned greedy;                  /* turned away since then */
-    int64_t drain_since, drain_grace; /* ns */
-    _Alignas(64) atomic_uint load;    /* connections, and those on their way here */
-    atomic_uint expected;             /* requests on their way here (usher.h) */
+    bool full;          /* waits for a connection to go */
+    bool draining;      /* answers say Connection: close */
+    bool leaving;       /* idle connections go to other fronts */
+    bool over;          /* cut: nothing can be served any more */
+    unsigned surplus;   /* connections to give away when they are idle */
+    int64_t look_again; /* at the surplus, ns */
+    int64_t full_told, greedy_told, refused_told; /* ns; not before then again */
+    unsigned greedy, refused;                     /* turned away since then */
+    int64_t drain_since, drain_grace;             /* ns */
+    _Alignas(64) atomic_uint load; /* connections, and those on their way here */
+    atomic_uint expected;          /* requests on their way here (usher.h) */
 };
 
 /* crew: NULL for a front that accepts nothing and takes requests on loan (loan.h).
@@ -102,11 +115,11 @@ struct front {
  * start until it drains, leaves or is cut, and may still be looking at it in the turn
  * in which they learn that.
  *
- * fds: listening sockets to clone. 0 or a negative errno. */
+ * 0 or a negative errno. */
 int front_init(struct front *f, struct loop *l, struct crew *crew,
                const struct front_limits *limits, const struct http_app *app,
                void *app_data);
-int front_listen(struct front *f, const int *fds, unsigned count);
+int front_listen(struct front *f, const struct front_door *doors, unsigned count);
 
 /* Its listeners speak TLS. Before front_listen. */
 void front_protect(struct front *f, struct tls_ctx *tls);
@@ -140,6 +153,11 @@ bool front_is_prompt(struct front *f, int64_t patience);
 struct front *front_lightest(struct crew *crew, int64_t patience);
 
 /* ---- for h1 ---- */
+/* Counts a client that a proxy has brought; false when it has enough connections. */
+bool front_admit(struct front *f, const struct client_address *client,
+                 struct guest **guest);
+/* Says in the log, now and then, that a peer's PROXY header is refused. */
+void front_refuse(struct front *f, const struct client_address *peer, const char *why);
 void front_closed(struct front *f); /* a connection has gone */
 /* Where an idle connection of f, which has a surplus, is to go, or NULL. */
 struct front *front_elsewhere(struct front *f);

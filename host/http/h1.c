@@ -12,7 +12,6 @@
 /* PIPELINE_MAX: bytes of further requests that are kept here, not in the kernel. */
 enum { MAGIC = 0x68747031, PIPELINE_MAX = 64 * 1024 };
 
-static void run(struct h1 *c, const char *fresh, size_t n);
 static void settle(struct h1 *c);
 
 /* ---- the end of an exchange ---- */
@@ -199,6 +198,7 @@ static size_t advance(struct h1 *c, const char *at, size_t n) {
                 break;
             }
             break;
+        case H1_PROXY:
         case H1_WAIT: return done;
         default: return n;
         }
@@ -228,6 +228,7 @@ static void close_now(struct h1 *c) {
         if (!x->status) x->status = 499; /* nobody was there to be answered */
         h1_write_access(c, x);
         exchange_leave(x);
+        if (x->held) client_keep(x);
         x->conn = NULL;
         if (x->held)
             c->front->app->gone(x);
@@ -291,18 +292,20 @@ static void late(struct timer *t) {
         log_debug("a client has not read its answer for %.3g s: cut",
                   (double)c->front->limits.write_timeout / 1e9);
         reset(c);
+    } else if (c->phase == H1_PROXY) {
+        h1_proxy_late(c);
     } else if (c->phase == H1_IDLE) {
         /* A request may have come at the last moment. */
         c->closing = stream_read(&c->stream, l->scratch, LOOP_SCRATCH, &n) != IO_OK;
-        run(c, l->scratch, c->closing ? 0 : n);
+        h1_feed(c, l->scratch, c->closing ? 0 : n);
     } else if (c->phase == H1_HEAD) {
         c->feeding = true;
         refuse(c, 408, "the head did not come in time");
         c->feeding = false;
-        run(c, NULL, 0);
+        h1_feed(c, NULL, 0);
     } else if (c->phase == H1_BODY) {
         body_failed(c, 408);
-        run(c, NULL, 0);
+        h1_feed(c, NULL, 0);
     } else if (h1_is_unheard(c)) {
         stream_want_read(&c->stream, true);
         settle(c);
@@ -366,7 +369,7 @@ static void settle(struct h1 *c) {
     keep_time(c);
 }
 
-static void run(struct h1 *c, const char *fresh, size_t n) {
+void h1_feed(struct h1 *c, const char *fresh, size_t n) {
     c->feeding = true;
     size_t queued = buf_len(&c->in);
     if (queued && n) {
@@ -388,7 +391,7 @@ static void run(struct h1 *c, const char *fresh, size_t n) {
 }
 
 void h1_run(struct h1 *c) {
-    if (c->phase != H1_CLOSED) run(c, NULL, 0);
+    if (c->phase != H1_CLOSED) h1_feed(c, NULL, 0);
 }
 
 static void later(struct deferred *d) {
@@ -400,7 +403,7 @@ static void readable(struct stream *s) {
     size_t n = 0;
     switch (stream_read(s, s->loop->scratch, LOOP_SCRATCH, &n)) {
     case IO_OK:
-        if (c->phase != H1_LINGER) run(c, s->loop->scratch, n);
+        if (c->phase != H1_LINGER) h1_feed(c, s->loop->scratch, n);
         break;
     case IO_AGAIN: settle(c); break;
     case IO_EOF:
@@ -409,7 +412,7 @@ static void readable(struct stream *s) {
         if (c->phase == H1_LINGER)
             close_now(c);
         else
-            run(c, NULL, 0);
+            h1_feed(c, NULL, 0);
         break;
     case IO_FAIL: close_now(c); break;
     }
@@ -423,45 +426,46 @@ static void drained(struct stream *s) {
     loop_defer(c->front->loop, &c->turn);
 }
 
-static const struct stream_user user = {readable, drained};
+const struct stream_user h1_user = {readable, drained};
 
 /* ---- birth ---- */
 
 static struct h1 *make(struct front *f, int fd, const struct stream_ops *ops,
-                       const struct sockaddr_storage *peer) {
+                       const struct sockaddr_storage *peer, bool proxy) {
     struct h1 *c = front_take_spare(f);
     if (!c) return NULL;
     memset(c, 0, sizeof *c);
     c->magic = MAGIC;
     c->front = f;
-    stream_init(&c->stream, f->loop, fd, ops, &user);
+    c->phase = proxy ? H1_PROXY : H1_IDLE;
+    stream_init(&c->stream, f->loop, fd, ops, proxy ? &h1_proxy_user : &h1_user);
     http1_reader_init(&c->reader, &f->limits.head);
     timer_init(&c->timer, late);
     list_init(&c->turn.link);
     c->turn.run = later;
     c->since = f->loop->now;
-    h1_remember(c, peer);
+    c->client = client_address(peer);
     list_append(&f->conns, &c->member);
     return c;
 }
 
 void h1_open(struct front *f, int fd, const struct sockaddr_storage *peer,
-             struct guest *guest) {
-    struct h1 *c = make(f, fd, &stream_plain, peer);
+             struct guest *guest, bool proxy) {
+    struct h1 *c = make(f, fd, &stream_plain, peer, proxy);
     if (c) c->stream.guest = guest;
     if (!c) {
         close(fd);
         guest_leave(guest);
         front_closed(f);
-    } else if (f->tls && stream_tls_start(&c->stream, f->tls, NULL) != 0) {
+    } else if (f->tls && !proxy && stream_tls_start(&c->stream, f->tls, NULL) != 0) {
         close_now(c);
     } else {
-        readable(&c->stream);
+        c->stream.user->readable(&c->stream);
     }
 }
 
 struct h1 *h1_open_memory(struct front *f, const struct stream_ops *ops) {
-    struct h1 *c = make(f, -1, ops, NULL);
+    struct h1 *c = make(f, -1, ops, NULL, false);
     if (c) c->stream.reading = true;
     return c;
 }

@@ -9,11 +9,13 @@
 #ifndef HTTP_H1_H
 #define HTTP_H1_H
 
+#include "http/client.h"
 #include "http/exchange.h"
 #include "http/front.h"
 #include "net/stream.h"
 
 enum h1_phase {
+    H1_PROXY,  /* from a proxy, which says first for whom (h1_proxy.c) */
     H1_IDLE,   /* between requests, nothing has come */
     H1_HEAD,   /* a part of a head has come */
     H1_BODY,   /* the body is coming */
@@ -50,13 +52,12 @@ struct h1 {
         struct h1 *spare;   /* the next of the front's */
     } last;
     uint32_t discarded;
-    uint16_t family, port; /* of the client; AF_UNSPEC when unknown */
-    uint8_t address[16];
+    struct client_address client;
 };
 
-/* Takes fd and reads at once. */
+/* Takes fd and reads at once; of a proxy's connection first who the client is. */
 void h1_open(struct front *f, int fd, const struct sockaddr_storage *peer,
-             struct guest *guest);
+             struct guest *guest, bool proxy);
 
 /* The connection of a stream of one's own making, for specs; NULL without memory. */
 struct h1 *h1_open_memory(struct front *f, const struct stream_ops *ops);
@@ -94,9 +95,13 @@ int64_t h1_deadline(const struct h1 *c);
 /* Cuts it, whatever it does. */
 void h1_cut(struct h1 *c);
 
-/* "127.0.0.1:40312", "[::1]:40312", "unix:"; the length written. */
-size_t h1_remote(const struct h1 *c, char *to, size_t size);
+/* What has come, n bytes, beside what came before. */
+void h1_feed(struct h1 *c, const char *fresh, size_t n);
 
+/* The proxy has said nothing in time. */
+void h1_proxy_late(struct h1 *c);
+
+extern const struct stream_user h1_user, h1_proxy_user;
 extern const struct wire h1_wire;
 
 #endif

@@ -4,10 +4,6 @@
 #include "http/h1.h"
 #include "http/loan.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <stdio.h>
-
 enum { DIRECT = 8 * 1024 }; /* a body from here on is sent without being copied */
 
 static void touch(struct h1 *c) {
@@ -175,18 +171,14 @@ const struct wire h1_wire = {.head = send_head,
 void h1_write_access(struct h1 *c, struct exchange *x) {
     struct front *f = c->front;
     if (!f->access || !access_on(f->access)) return;
-    char id[16], remote[64];
-    exchange_id(x, id);
-    size_t remote_len = h1_remote(c, remote, sizeof remote);
-    /* The access log has the address alone. */
-    while (remote_len && c->port && remote[remote_len - 1] != ':') remote_len--;
-    if (c->port && remote_len) remote_len--;
+    char id[16], remote[CLIENT_TEXT];
+    size_t remote_len = client_logged(x, remote);
     bool whole = x->started != 0; /* its head was read to the end */
     unsigned from = 0;
     int64_t duration = whole ? clock_ns() - x->started : 0;
     struct access_entry e = {
         .remote = span_of(remote, remote_len),
-        .request_id = span_of(id, sizeof id),
+        .request_id = exchange_id(x, id),
         .major = 1,
         .minor = x->head.minor,
         .status = (unsigned short)x->status,
@@ -203,37 +195,4 @@ void h1_write_access(struct h1 *c, struct exchange *x) {
         head_find(&x->head, SPAN("User-Agent"), &from, &e.user_agent);
     }
     access_write(f->access, &e);
-}
-
-void h1_remember(struct h1 *c, const struct sockaddr_storage *peer) {
-    c->family = peer ? peer->ss_family : AF_UNSPEC;
-    if (c->family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)peer;
-        memcpy(c->address, &in->sin_addr, 4);
-        c->port = ntohs(in->sin_port);
-    } else if (c->family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)peer;
-        memcpy(c->address, &in6->sin6_addr, 16);
-        c->port = ntohs(in6->sin6_port);
-    }
-}
-
-size_t h1_remote(const struct h1 *c, char *to, size_t size) {
-    char text[INET6_ADDRSTRLEN];
-    int n = 0;
-    switch (c->family) {
-    case AF_INET:
-        inet_ntop(AF_INET, c->address, text, sizeof text);
-        n = snprintf(to, size, "%s:%u", text, c->port);
-        break;
-    case AF_INET6:
-        inet_ntop(AF_INET6, c->address, text, sizeof text);
-        n = strncmp(text, "::ffff:", 7) == 0 && strchr(text, '.')
-                ? snprintf(to, size, "%s:%u", text + 7, c->port)
-                : snprintf(to, size, "[%s]:%u", text, c->port);
-        break;
-    case AF_UNIX: n = snprintf(to, size, "unix:"); break;
-    default: n = snprintf(to, size, "memory:"); break;
-    }
-    return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
 }

@@ -9,8 +9,6 @@
 
 #include "http/exchange.h"
 
-#include <sys/socket.h>
-
 struct h1;
 
 enum { H1_DISCARD_MAX = 256 * 1024 }; /* of an unread body, to keep the connection */
@@ -20,8 +18,5 @@ enum { H1_DISCARD_MAX = 256 * 1024 }; /* of an unread body, to keep the connecti
 bool h1_body_in_the_way(const struct h1 *c, const struct exchange *x);
 
 void h1_write_access(struct h1 *c, struct exchange *x);
-
-/* Keeps the client's address; peer may be NULL. */
-void h1_remember(struct h1 *c, const struct sockaddr_storage *peer);
 
 #endif

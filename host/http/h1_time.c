@@ -29,6 +29,7 @@ int64_t h1_deadline(const struct h1 *c) {
     const struct front *f = c->front;
     int64_t at = 0;
     switch (c->phase) {
+    case H1_PROXY:
     case H1_IDLE:
         at = c->since + (c->requests ? f->limits.idle_timeout : f->limits.head_timeout);
         if (f->draining) {

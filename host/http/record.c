@@ -1,10 +1,12 @@
 #include "http/record.h"
 
 #include "codec/http1_read.h"
+#include "http/client.h"
+#include "http/front.h"
 
 #include <stdlib.h>
 
-enum { REMOTE_MAX = 80, ALIGN = 16, FIELDS_MAX = 1000 };
+enum { ALIGN = 16, FIELDS_MAX = 1000 };
 
 static const char *head_of(const struct record *r) {
     return (const char *)(r->params + r->param_count);
@@ -20,6 +22,24 @@ struct span record_target(const struct record *r) {
 
 struct span record_route(const struct record *r) {
     return span_of(head_of(r) + r->head_len, r->route_len);
+}
+
+/* The four texts behind the route, which `past` of an exchange has. */
+static void past_of(const struct record *r, struct exchange *x) {
+    struct span *const to[] = {&x->past.remote, &x->past.peer, &x->past.host,
+                               &x->past.id};
+    const size_t lens[] = {r->remote_len, r->peer_len, r->host_len, r->id_len};
+    const char *at = head_of(r) + r->head_len + r->route_len;
+    for (size_t i = 0; i < sizeof lens / sizeof *lens; at += lens[i], i++)
+        *to[i] = span_of(at, lens[i]);
+}
+
+struct span record_id(const struct record *r, char own[16]) {
+    size_t before = (size_t)r->remote_len + r->peer_len + r->host_len;
+    const char *at = head_of(r) + r->head_len + r->route_len + before;
+    if (r->id_len) return span_of(at, r->id_len);
+    exchange_id_of(r->number, own);
+    return span_of(own, 16);
 }
 
 static char *put(char *to, struct span s) {
@@ -59,13 +79,16 @@ static size_t put_head(const struct head *h, char *to) {
 }
 
 struct record *record_new(const struct exchange *x) {
-    char remote[REMOTE_MAX];
-    size_t remote_len = exchange_remote(x, remote, sizeof remote), names = 0;
-    size_t head_len = put_head(&x->head, NULL);
+    char remote[CLIENT_TEXT], peer[CLIENT_TEXT];
+    size_t remote_len = client_remote(x, remote), peer_len = client_peer(x, peer);
+    size_t head_len = put_head(&x->head, NULL), names = 0;
+    struct span id = client_request_id(x), host = {0};
+    if (x->front->limits.trust.proxies.any) host = client_host(x);
     if (x->route.len > UINT16_MAX || head_len > UINT16_MAX) return NULL;
     for (unsigned i = 0; i < x->param_count; i++) names += x->params[i].name.len;
     size_t size = sizeof(struct record) + x->param_count * sizeof *x->params +
-                  head_len + x->route.len + remote_len + names;
+                  head_len + x->route.len + remote_len + peer_len + host.len + id.len +
+                  names;
     struct record *r = malloc(size);
     if (!r) return NULL;
     *r = (struct record){.size = (uint32_t)size,
@@ -76,14 +99,18 @@ struct record *record_new(const struct exchange *x) {
                          .target_len = (uint16_t)x->head.target_len,
                          .method_len = (uint8_t)x->head.method_len,
                          .route_len = (uint16_t)x->route.len,
+                         .host_len = (uint16_t)host.len,
                          .remote_len = (uint8_t)remote_len,
+                         .peer_len = (uint8_t)peer_len,
+                         .id_len = (uint8_t)id.len,
                          .param_count = x->param_count,
-                         .secure = x->secure};
+                         .secure = client_is_secure(x)};
     char *at = (char *)(r->params + r->param_count);
     put_head(&x->head, at);
     at += head_len;
     at = put(at, x->route);
     at = put(at, span_of(remote, remote_len));
+    at = put(put(put(at, span_of(peer, peer_len)), host), id);
     for (unsigned i = 0; i < r->param_count; i++) {
         r->params[i] = x->params[i];
         r->params[i].name.at = at;
@@ -148,7 +175,7 @@ struct exchange *record_open(const struct record *r, void *room) {
     x->started = c->started;
     x->secure = c->secure;
     x->route = record_route(c);
-    x->remote = span_of(x->route.at + x->route.len, c->remote_len);
+    past_of(c, x);
     x->param_count = c->param_count;
     memcpy(x->params, c->params, c->param_count * sizeof *c->params);
     x->owned = x->body_complete = true;

@@ -15,9 +15,11 @@ struct record {
     int64_t started;
     uint32_t size; /* bytes of all of this */
     uint16_t head_len, target, target_len, route_len;
-    uint8_t method_len, remote_len, param_count;
+    uint16_t host_len;
+    uint8_t method_len, remote_len, peer_len, id_len, param_count;
     bool secure;
-    struct exchange_param params[]; /* behind them: head, route, remote, names */
+    struct exchange_param params[]; /* behind them: head, route, remote, peer, host, id,
+                                       names */
 };
 
 /* malloc's; NULL without memory. */
@@ -26,6 +28,8 @@ struct record *record_new(const struct exchange *x);
 struct span record_method(const struct record *r);
 struct span record_target(const struct record *r);
 struct span record_route(const struct record *r);
+/* As exchange_id. */
+struct span record_id(const struct record *r, char own[16]);
 
 /* The bytes that an exchange needs, and the exchange, made in them, which are aligned
  * for any type. NULL when the head cannot be read again. Nothing of it has to be freed.

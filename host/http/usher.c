@@ -1,6 +1,7 @@
 #include "http/usher.h"
 
 #include "base/log.h"
+#include "http/client.h"
 #include "http/loan.h"
 
 /* An isolate that has been in one turn for STUCK gets requests only if all the others
@@ -71,6 +72,7 @@ static void request(struct exchange *x) {
     struct span host = x->target.authority;
     if (!host.len)
         host = span_of(x->head.base + x->head.authority, x->head.authority_len);
+    if (f->limits.trust.proxies.any) host = client_host(x);
     if (f->draining) x->close = true;
     int place = vhost_find(u->places, u->count, host, x->target.path);
     if (place < 0) {

@@ -20,6 +20,7 @@ struct acceptor {
     struct timer backoff;
     struct deferred exclusive;
     bool want_exclusive, paused, told;
+    bool proxy; /* the user's: who connects is a proxy */
     unsigned tries;
     int spare;
     struct span farewell; /* sent to those who are turned away; static storage */

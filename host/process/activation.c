@@ -48,7 +48,7 @@ static int check(int fd, struct span name, struct problem *p) {
 
 static int take(struct listener *l, int fd, struct span name, struct problem *p) {
     if (check(fd, name, p) < 0) return -1;
-    *l = (struct listener){0};
+    *l = (struct listener){.proxy = span_eq(name, SPAN("proxy"))};
     int err = fd_cloexec(fd, true);
     if (!err) err = fd_nonblock(fd, true);
     if (!err) err = addr_of_socket(fd, &l->addr);

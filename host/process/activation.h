@@ -2,6 +2,7 @@
  * by LISTEN_FDS in the environment, meant for the process LISTEN_PID, numbered from 3
  * on. With them nothing is bound.
  *
+ * One that is named "proxy" is as if listened on with that word: for proxies alone.
  * Each must be a listening stream socket, or the start fails with a sentence that names
  * it. The variables are removed, so that nobody takes the sockets twice. The
  * supervisor's thread. */

@@ -39,7 +39,8 @@ void announce(const struct heritage *h, struct muster m) {
     fputs(" on ", out);
     for (size_t i = 0; i < all->count; i++) {
         const char *before = i == 0 ? "" : i + 1 < all->count ? ", " : " and ";
-        fprintf(out, "%s%s", before, addr_url(&all->at[i].addr, "http", url));
+        fprintf(out, "%s%s%s", before, addr_url(&all->at[i].addr, "http", url),
+                all->at[i].proxy ? " (PROXY)" : "");
     }
     fprintf(out, " (%s, pid %ld)\n", describe(m, counts, sizeof counts),
             (long)getpid());

@@ -37,8 +37,9 @@ static int put_common(struct buf *b, const struct estate *e, const char *role,
                          ATOLL_VERSION, 0);
     for (size_t i = 0; i < h->listeners.count && !err; i++) {
         const struct listener *l = &h->listeners.at[i];
-        err = buf_printf(b, "listener %llu %llu %d", (unsigned long long)l->file.device,
-                         (unsigned long long)l->file.inode, l->addr.both);
+        err =
+            buf_printf(b, "listener %llu %llu %d", (unsigned long long)l->file.device,
+                       (unsigned long long)l->file.inode, l->addr.both | l->proxy << 1);
         for (size_t k = 0; k < l->count && !err; k++)
             err = buf_printf(b, " %d", l->fds[k]);
         if (!err) err = buf_append(b, "", 1);
@@ -145,9 +146,9 @@ static bool descriptor(const char **at, int *out) {
 
 static bool take_listener(struct bequest *b, const char *at) {
     struct listeners *all = &b->listeners;
-    long long device, inode, both;
+    long long device, inode, bits;
     struct listener l = {0};
-    if (!number(&at, &device) || !number(&at, &inode) || !number(&at, &both))
+    if (!number(&at, &device) || !number(&at, &inode) || !number(&at, &bits))
         return false;
     l.file = (struct bind_file){(dev_t)device, (ino_t)inode};
     l.fds = calloc(strlen(at) / 2 + 1, sizeof *l.fds);
@@ -157,7 +158,8 @@ static bool take_listener(struct bequest *b, const char *at) {
         l.count++;
     }
     if (l.count == 0 || addr_of_socket(l.fds[0], &l.addr) != 0) goto fail;
-    l.addr.both = both;
+    l.addr.both = bits & 1;
+    l.proxy = bits & 2;
     addr_text(&l.addr, l.text);
     struct listener *more = realloc(all->at, (all->count + 1) * sizeof *more);
     if (!more) goto fail;

@@ -40,6 +40,14 @@ static struct dns_options names(const struct settings *s) {
     return o;
 }
 
+static struct client_trust trust(const struct settings *s) {
+    struct client_trust t = {.headers = (enum client_headers)s->forwarded};
+    char why[ADDR_WHY];
+    for (size_t i = 0; i < s->trusted_proxies.count; i++)
+        cidr_add(&t.proxies, s->trusted_proxies.at[i], why);
+    return t;
+}
+
 static void app_copied(const struct app_options *o) {
     struct blueprint *b = o->owner;
     atomic_fetch_add(&b->references, 1);
@@ -97,6 +105,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
                       .patience = ns(s->websocket_timeout)},
         .compress = s->compression,
         .compress_min = s->compress_min,
+        .trust = trust(s),
     };
     CHECK(b->form_directory = strdup(s->form_directory));
     b->forms = (struct form_limits){

@@ -85,7 +85,9 @@ static void print_options(FILE *out) {
     fputs(
         "\nOptions:\n"
         "  -l, --listen ADDR     listen there (repeatable): HOST:PORT, [IPV6]:PORT,\n"
-        "                        :PORT, unix:/PATH; default 127.0.0.1:8080\n"
+        "                        :PORT, unix:/PATH; default 127.0.0.1:8080; \"ADDR "
+        "proxy\"\n"
+        "                        for the PROXY protocol (see trusted_proxies)\n"
         "  -n, --isolates N      threads that serve; default auto\n"
         "  -c, --config FILE     settings to read; default APPDIR/atoll.lua if there\n"
         "      --set NAME=VALUE  any setting; --NAME VALUE is the same\n"

@@ -20,6 +20,7 @@ struct listener {
     int *fds;              /* listening, non-blocking, close-on-exec */
     size_t count;          /* of fds: 1, or with reuseport one for each isolate */
     struct bind_file file; /* of a unix socket */
+    bool proxy;            /* for proxies, which begin with a PROXY header */
 };
 
 struct listeners {

@@ -196,15 +196,16 @@ static void offered(struct jobs *j, struct report *r) {
 /* ---- what comes next ---- */
 
 static struct worker *make_worker(struct jobs *j, struct blueprint *b) {
-    int fds[64], err;
+    struct front_door doors[64];
+    int err;
     unsigned n = 0;
     unsigned place = (unsigned)j->index++;
     for (size_t i = 0; j->listeners && i < j->listeners->count && n < 64; i++) {
         const struct listener *l = &j->listeners->at[i];
-        fds[n++] = l->fds[place % l->count];
+        doors[n++] = (struct front_door){l->fds[place % l->count], l->proxy};
     }
     struct worker *w =
-        worker_new(&j->place, j->index, fds, n, b, j->listeners != NULL, &err);
+        worker_new(&j->place, j->index, doors, n, b, j->listeners != NULL, &err);
     if (w && (err = worker_start(w)) == 0) {
         list_append(&j->alive, &w->member);
         return w;

@@ -1,6 +1,6 @@
 #include "process/settings.h"
 
-#include "net/addr.h"
+#include "net/cidr.h"
 #include "process/suggest.h"
 
 #include <math.h>
@@ -50,6 +50,7 @@ const char *setting_expects(const struct setting *row) {
     case SETTING_ADDRESSES: return "addresses";
     case SETTING_PATHS: return "paths";
     case SETTING_SERVERS: return "IP addresses";
+    case SETTING_NETWORKS: return "IP addresses or networks";
     }
     return "";
 }
@@ -238,15 +239,47 @@ static int set_words(const struct setting *row, const char *text, bool anew,
     return 0;
 }
 
+static int check_element(const struct setting *row, const char *text,
+                         char why[ADDR_WHY]) {
+    struct addr address;
+    struct cidr_list list = {0};
+    switch (row->kind) {
+    case SETTING_SERVERS: return addr_numeric(text, 0, &address, why);
+    case SETTING_NETWORKS: return cidr_add(&list, text, why);
+    case SETTING_ADDRESSES: return addr_check(text, why);
+    default: return 0;
+    }
+}
+
+static const char for_proxies[] = " proxy";
+
+bool setting_for_proxies(const char *listen, size_t *len) {
+    *len = strcspn(listen, " ");
+    return strcmp(listen + *len, for_proxies) == 0;
+}
+
+/* The word behind the last address, which belongs to the same text. */
+static int mark_proxy(struct settings *s, const struct setting *row, bool first,
+                      struct setting_list *list, struct problem *p) {
+    char text[512];
+    size_t len;
+    const char **last = first ? NULL : &list->at[list->count - 1];
+    if (!last || setting_for_proxies(*last, &len))
+        return problem_set(p, EX_CONFIG,
+                           "%s: the word proxy stands once and behind its address: "
+                           "write \"127.0.0.1:8080 proxy\"",
+                           row->name);
+    int n = snprintf(text, sizeof text, "%.400s%s", *last, for_proxies);
+    *last = copy(s, text, (size_t)n);
+    return *last ? 0 : no_memory(p);
+}
+
 static int add_address(struct settings *s, const struct setting *row, const char *text,
                        size_t len, struct setting_list *list, struct problem *p) {
     char why[ADDR_WHY];
     const char *kept = copy(s, text, len);
     if (!kept) return no_memory(p);
-    struct addr ignored;
-    int err = row->kind == SETTING_SERVERS ? addr_numeric(kept, 0, &ignored, why)
-              : row->kind == SETTING_PATHS ? 0
-                                           : addr_check(kept, why);
+    int err = check_element(row, kept, why);
     if (err < 0)
         return problem_set(p, EX_CONFIG, "%s: '%.200s': %s", row->name, kept, why);
     if ((double)list->count >= row->most)
@@ -265,8 +298,14 @@ static int set_addresses(struct settings *s, const struct setting *row,
                          struct problem *p) {
     struct setting_list grown = anew ? (struct setting_list){0} : *list;
     const char *at;
-    for (size_t len; (len = next_piece(&text, &at));)
-        if (add_address(s, row, at, len, &grown, p) < 0) return -1;
+    bool first = true;
+    for (size_t len; (len = next_piece(&text, &at)); first = false) {
+        bool word = row->kind == SETTING_ADDRESSES &&
+                    span_eq(span_of(at, len), span_str(for_proxies + 1));
+        int err = word ? mark_proxy(s, row, first, &grown, p)
+                       : add_address(s, row, at, len, &grown, p);
+        if (err < 0) return err;
+    }
     if ((double)grown.count < row->least)
         return problem_set(p, EX_CONFIG, "%s needs an address", row->name);
     *list = grown;
@@ -304,6 +343,7 @@ int setting_set(struct settings *s, const struct setting *row, const char *text,
     case SETTING_ADDRESSES:
     case SETTING_PATHS:
     case SETTING_SERVERS:
+    case SETTING_NETWORKS:
         err = set_addresses(s, row, text, s->layer[id] != layer, field, p);
         break;
     }
@@ -366,7 +406,8 @@ char *setting_text(const struct settings *s, const struct setting *row, char *ou
         break;
     case SETTING_ADDRESSES:
     case SETTING_PATHS:
-    case SETTING_SERVERS: text_of_list(field, out, size); break;
+    case SETTING_SERVERS:
+    case SETTING_NETWORKS: text_of_list(field, out, size); break;
     }
     return out;
 }

@@ -25,9 +25,11 @@ enum setting_kind {
     SETTING_PATH,      /* likewise */
     SETTING_CHOICE,    /* the position of the word */
     SETTING_WORDS,     /* any of the words, a bit for each; from here on lists */
-    SETTING_ADDRESSES, /* a list; in one text separated by commas or blanks */
+    SETTING_ADDRESSES, /* a list; in one text separated by commas or blanks; each may
+                          be followed by " proxy" */
     SETTING_PATHS,     /* likewise */
-    SETTING_SERVERS    /* the same of IP addresses, without a port the default one */
+    SETTING_SERVERS,   /* the same of IP addresses, without a port the default one */
+    SETTING_NETWORKS   /* the same of IP addresses and networks, as of cidr.h */
 };
 
 struct setting_list {
@@ -46,6 +48,7 @@ struct setting_list {
 #define FIELD_ADDRESSES struct setting_list
 #define FIELD_PATHS struct setting_list
 #define FIELD_SERVERS struct setting_list
+#define FIELD_NETWORKS struct setting_list
 
 /* SET_listen and so on: the rows' numbers. */
 enum setting_id {
@@ -110,6 +113,9 @@ struct setting {
 };
 
 extern const struct setting settings_table[SETTINGS];
+
+/* Whether an element of listen is for proxies; *len: the bytes of its address. */
+bool setting_for_proxies(const char *listen, size_t *len);
 
 /* The row of that name, dashes and underscores being the same; or NULL. */
 const struct setting *setting_find(const char *name);

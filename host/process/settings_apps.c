@@ -11,6 +11,8 @@
  * they are. */
 static const enum setting_id of_host[] = {
     SET_listen,
+    SET_trusted_proxies,
+    SET_forwarded,
     SET_processes,
     SET_reuseport,
     SET_user,

@@ -132,6 +132,22 @@ static int load_kept(struct settings *s, const struct settings_source *source,
     return 0;
 }
 
+/* Nobody could connect. */
+static int check_proxies(const struct settings *s, struct problem *p) {
+    size_t len;
+    for (size_t i = 0; !s->trusted_proxies.count && i < s->listen.count; i++) {
+        if (!setting_for_proxies(s->listen.at[i], &len)) continue;
+        int code = s->layer[SET_listen] == LAYER_COMMAND ? EX_USAGE : EX_CONFIG;
+        problem_set(
+            p, code,
+            "listen: '%.200s' needs trusted_proxies, from where the proxies "
+            "connect: write trusted_proxies = \"10.0.0.0/8\", or what yours are",
+            s->listen.at[i]);
+        return problem_at(p, s->origin[SET_listen]);
+    }
+    return 0;
+}
+
 struct settings *settings_load(const struct settings_source *source,
                                struct problem *p) {
     struct settings *s = settings_new();
@@ -146,6 +162,7 @@ struct settings *settings_load(const struct settings_source *source,
     if (!err) err = load_environment(s, p);
     if (!err) err = load_command(s, source, p);
     if (!err) err = load_kept(s, source, p);
+    if (!err) err = check_proxies(s, p);
     if (!err) settings_count_isolates(s);
     if (!err) err = settings_apps_load(s, source->config, f.entries, f.count, p);
     arena_reset(&f.memory);

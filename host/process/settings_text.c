@@ -35,6 +35,7 @@ static void print_kind(FILE *out, const struct setting *row) {
     case SETTING_ADDRESSES: fputs("addresses", out); break;
     case SETTING_PATHS: fputs("paths", out); break;
     case SETTING_SERVERS: fputs("IP addresses", out); break;
+    case SETTING_NETWORKS: fputs("IP addresses, networks", out); break;
     }
 }
 

@@ -3,6 +3,7 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -67,10 +68,14 @@ fail:
 
 /* All addresses of one text. Of a name's several addresses (localhost) those that this
  * machine does not have are left out, as long as one remains. */
-static int open_text(struct listeners *all, const char *text, const struct settings *s,
+static int open_text(struct listeners *all, const char *given, const struct settings *s,
                      const struct identity *who, struct problem *p) {
     struct addr found[NAME_MAX_ADDRS];
-    char why[ADDR_WHY], one[ADDR_TEXT];
+    char why[ADDR_WHY], one[ADDR_TEXT], address[512];
+    size_t len;
+    bool proxy = setting_for_proxies(given, &len);
+    const char *text = address;
+    snprintf(address, sizeof address, "%.*s", (int)len, given);
     int n = addr_resolve(text, found, NAME_MAX_ADDRS, why), opened = 0, missing = 0;
     if (n < 0)
         return problem_set(p, EX_UNAVAILABLE, "cannot listen on %.300s: %s", text, why);
@@ -88,7 +93,7 @@ static int open_text(struct listeners *all, const char *text, const struct setti
             return refuse(p, err,
                           addr_is_unix(&found[i]) ? text : addr_text(&found[i], one));
         else
-            all->count++, opened++;
+            all->at[all->count++].proxy = proxy, opened++;
     }
     return opened ? 0 : refuse(p, missing, text);
 }

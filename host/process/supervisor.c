@@ -113,10 +113,22 @@ static int turn(struct supervisor *s) {
     return 0;
 }
 
+/* Of those that were passed; for the others it is checked with the settings. */
+static int check_listeners(const struct heritage *h, struct problem *p) {
+    for (size_t i = 0; i < h->listeners.count; i++)
+        if (h->listeners.at[i].proxy && !h->settings->trusted_proxies.count)
+            return problem_set(
+                p, EX_CONFIG,
+                "LISTEN_FDS: a socket named proxy needs trusted_proxies, "
+                "from where the proxies connect");
+    return 0;
+}
+
 /* In the order in which a user would want to hear of mistakes. */
 static int prepare(struct hosts *h, const struct supervised *what, struct problem *p) {
     const struct settings *set = h->heritage.settings;
     if (hosts_resolve(h, p) < 0 || privileges_find(set, &h->who, p) < 0) return -1;
+    if (check_listeners(&h->heritage, p) < 0) return -1;
     if (upgrade_init(&h->upgrade, what->argv, p) < 0) return -1;
     if (pid_file_open(&h->pid_file, set->pid_file, p) < 0) return -1;
     if (h->heritage.listeners.count == 0 &&

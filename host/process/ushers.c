@@ -44,14 +44,14 @@ void ushers_app(struct ushers *u, const struct settings_app *app, struct crew *c
 
 static struct worker *make(struct ushers *u, const struct listeners *listeners,
                            unsigned place, int *err) {
-    int fds[LISTENERS_MAX];
+    struct front_door doors[LISTENERS_MAX];
     unsigned n = 0;
     for (size_t i = 0; i < listeners->count && n < LISTENERS_MAX; i++) {
         const struct listener *l = &listeners->at[i];
-        fds[n++] = l->fds[place % l->count];
+        doors[n++] = (struct front_door){l->fds[place % l->count], l->proxy};
     }
     struct worker *w =
-        worker_new(&u->place, (int)place + 1, fds, n, u->blueprint, true, err);
+        worker_new(&u->place, (int)place + 1, doors, n, u->blueprint, true, err);
     if (w && (*err = worker_start(w)) == 0) return w;
     log_error("cannot start an usher: %s", err_text(*err));
     if (w) {

@@ -323,9 +323,9 @@ static void end(struct isolate *i) {
     report(w, EVENT_ENDED, 0, SPAN(""));
 }
 
-struct worker *worker_new(struct workplace *place, int index, const int *fds,
-                          unsigned count, const struct blueprint *b, bool serves,
-                          int *err) {
+struct worker *worker_new(struct workplace *place, int index,
+                          const struct front_door *doors, unsigned count,
+                          const struct blueprint *b, bool serves, int *err) {
     struct worker *w = calloc(1, sizeof *w);
     CHECK(w);
     w->place = place;
@@ -348,7 +348,7 @@ struct worker *worker_new(struct workplace *place, int index, const int *fds,
     *err = front_init(&w->front, &w->isolate.loop, &place->crew, &b->limits,
                       place->app ? place->app : &app_http,
                       place->app ? place->app_data : &w->isolate);
-    if (*err == 0) *err = front_listen(&w->front, fds, count);
+    if (*err == 0) *err = front_listen(&w->front, doors, count);
     if (*err == 0) return w;
     front_cut(&w->front);
     front_done(&w->front);

@@ -107,11 +107,11 @@ struct workplace {
     void *host;
 };
 
-/* A worker that is not started; NULL with *err. fds: the listening sockets it clones.
+/* A worker that is not started; NULL with *err. doors: the listening sockets it clones.
  */
-struct worker *worker_new(struct workplace *w, int index, const int *fds,
-                          unsigned count, const struct blueprint *b, bool serves,
-                          int *err);
+struct worker *worker_new(struct workplace *w, int index,
+                          const struct front_door *doors, unsigned count,
+                          const struct blueprint *b, bool serves, int *err);
 int worker_start(struct worker *w);
 void worker_ask(struct worker *w, enum step step, struct generation *g,
                 struct blueprint *b, bool hand_over);

@@ -181,8 +181,8 @@ function M.limits(new)
 end
 
 -- Loaded by those who serve.
-function M.serve(listener, app)
-  return require "atoll.http.serve"(listener, app)
+function M.serve(listener, app, options)
+  return require "atoll.http.serve"(listener, app, options)
 end
 
 return M

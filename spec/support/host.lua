@@ -144,7 +144,7 @@ function M.start(options)
   assert(tonumber(pid) == h.pid, "the ready line has another pid")
   h.isolates, h.urls = tonumber(isolates), {}
   for url in urls:gmatch "[^, ]+" do
-    if url ~= "and" then h.urls[#h.urls + 1] = url end
+    if url ~= "and" and url ~= "(PROXY)" then h.urls[#h.urls + 1] = url end
   end
   h.url = h.urls[1]
   h.port = tonumber(h.url:match ":(%d+)$")

@@ -93,6 +93,47 @@ function M.postgres()
   return server
 end
 
+-- The text with a free port in place of each %PORT%, %PORT2%; and the ports.
+local function with_ports(text)
+  local ports = {}
+  text = text:gsub("%%(PORT%d*)%%", function(name)
+    ports[name] = ports[name] or free_port()
+    return tostring(ports[name])
+  end)
+  return text, ports.PORT, ports.PORT2
+end
+
+-- With what stands behind its defaults; %PORT% in it is where it listens.
+function M.haproxy(text)
+  local config, port, port2 = with_ports(text)
+  local dir = host.directory { ["haproxy.cfg"] = [[
+global
+  maxconn 200
+defaults
+  timeout connect 5s
+  timeout client 20s
+  timeout server 20s
+]] .. config .. "\n" }
+  local server = start("haproxy", { "-db", "-f", dir .. "/haproxy.cfg" }, port)
+  server.port2 = port2
+  return server
+end
+
+-- With these blocks of its configuration beside `events`; %PORT% as above.
+function M.nginx(text)
+  local config, port = with_ports(text)
+  local dir = host.directory {}
+  local f = assert(io.open(dir .. "/nginx.conf", "w"))
+  f:write("load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off;\n",
+    uv.getuid() == 0 and "user root;\n" or "", "worker_processes 1;\npid ", dir,
+    "/pid;\nerror_log ", dir, "/error;\nevents { worker_connections 200; }\n", config,
+    "\n")
+  f:close()
+  local server = start("nginx", { "-p", dir, "-c", dir .. "/nginx.conf" }, port)
+  server.signal = "sigterm" -- it has a child
+  return server
+end
+
 -- Ends one of them, or all; for after_each.
 function M.stop(server)
   if not server.code then uv.kill(server.pid, server.signal) end

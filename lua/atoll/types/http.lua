@@ -123,7 +123,8 @@ function http.limits(new) end
 ---@async
 ---@param listener atoll.net.listener
 ---@param app atoll.app|table|fun(req: atoll.request): atoll.answer?, any, atoll.headers?
+---@param options? { proxy?: boolean, trusted_proxies?: string|string[], forwarded?: "x-forwarded"|"forwarded" }
 ---@return true?, string?, string?
-function http.serve(listener, app) end
+function http.serve(listener, app, options) end
 
 return http

@@ -13,7 +13,9 @@
 ---@field host string
 ---@field scheme "http"|"https"
 ---@field version "1.0"|"1.1"
----@field remote string  address of the client
+---@field remote string  address of the client, with its port where that is known
+---@field ip string?  its address alone; nil for unix sockets
+---@field peer string  address of who is connected: the client, or a proxy
 ---@field id string  of this request, also in the logs
 ---@field route string?  the pattern that matched
 ---@field ctx table  for the program's own use during this request
