@@ -4,13 +4,13 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "http/admission.h"
 #include "http/h1.h"
 #include "http/loan.h"
 #include "http/packing.h"
 #include "http/shelf.h"
 
 #include <malloc.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -140,76 +140,6 @@ static bool full(struct front *f) {
     return total >= f->limits.connections_max;
 }
 
-static bool is_trusted(const struct front *f, const struct sockaddr_storage *peer) {
-    return f->limits.trust.proxies.any && cidr_has_peer(&f->limits.trust.proxies, peer);
-}
-
-/* A proxy has many clients, and is not counted as one. */
-static bool is_greedy(struct front *f, const struct sockaddr_storage *peer,
-                      struct guest **guest) {
-    unsigned most = f->limits.connections_per_address;
-    return most && f->crew->census && !is_trusted(f, peer) &&
-           !census_enter(f->crew->census, peer, most, guest);
-}
-
-static void tell_greedy(struct front *f, const struct client_address *client) {
-    char text[CLIENT_TEXT];
-    f->greedy++;
-    if (f->loop->now < f->greedy_told) return;
-    f->greedy_told = f->loop->now + TELL_AGAIN;
-    client_text(client, false, text);
-    log_warn("connections_per_address is reached by %s, whose further connections are "
-             "turned away (%u since this was last said)",
-             text, f->greedy);
-    f->greedy = 0;
-}
-
-bool front_admit(struct front *f, const struct client_address *client,
-                 struct guest **guest) {
-    struct sockaddr_storage at = {.ss_family = client->family};
-    unsigned most = f->limits.connections_per_address;
-    if (!most || !f->crew->census) return true;
-    if (client->family == AF_INET)
-        memcpy(&((struct sockaddr_in *)(void *)&at)->sin_addr, client->bytes, 4);
-    if (client->family == AF_INET6)
-        memcpy(&((struct sockaddr_in6 *)(void *)&at)->sin6_addr, client->bytes, 16);
-    if (census_enter(f->crew->census, &at, most, guest)) return true;
-    tell_greedy(f, client);
-    return false;
-}
-
-void front_refuse(struct front *f, const struct client_address *peer, const char *why) {
-    char text[CLIENT_TEXT];
-    f->refused++;
-    if (f->loop->now < f->refused_told) return;
-    f->refused_told = f->loop->now + TELL_AGAIN;
-    client_text(peer, false, text);
-    log_warn("PROXY header of %s: %s; the connection is closed (%u since this was last "
-             "said)",
-             text, why, f->refused);
-    f->refused = 0;
-}
-
-/* True when whoever connects to a listener for proxies is none. */
-static bool is_stranger(struct front *f, const struct acceptor *l,
-                        const struct sockaddr_storage *peer) {
-    if (!l->proxy || is_trusted(f, peer)) return false;
-    struct client_address who = client_address(peer);
-    front_refuse(f, &who, "the address is not one of trusted_proxies");
-    return true;
-}
-
-/* With an answer, where it can be read. */
-static void turn_away(struct acceptor *l, int fd, const struct sockaddr_storage *peer) {
-    struct front *f = l->user;
-    struct client_address who = client_address(peer);
-    tell_greedy(f, &who);
-    if (!f->tls &&
-        send(fd, l->farewell.at, l->farewell.len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-        shutdown(fd, SHUT_WR);
-    close(fd);
-}
-
 static void mark_backlog(struct crew *crew, unsigned value) {
     if (atomic_load_explicit(&crew->backlog, memory_order_relaxed) != value)
         atomic_store_explicit(&crew->backlog, value, memory_order_relaxed);
@@ -238,11 +168,7 @@ static void acceptable(struct acceptor *l) {
            looks for itself. */
         if (!alone) mark_backlog(f->crew, 1);
         struct guest *guest = NULL;
-        if (is_stranger(f, l, &peer))
-            close(fd);
-        else if (!l->proxy && is_greedy(f, &peer, &guest))
-            turn_away(l, fd, &peer);
-        else
+        if (admission_ask(f, l, fd, &peer, &guest))
             welcome(f, fd, &peer, guest, l->proxy);
     }
 }
@@ -378,10 +304,7 @@ void front_drain(struct front *f, int64_t grace) {
         struct sockaddr_storage peer;
         int fd;
         while ((fd = acceptor_accept(l, &peer)) >= 0) {
-            if (is_stranger(f, l, &peer)) {
-                close(fd);
-                continue;
-            }
+            if (l->proxy && !admission_ask(f, l, fd, &peer, NULL)) continue;
             atomic_fetch_add_explicit(&f->load, 1, memory_order_relaxed);
             h1_open(f, fd, &peer, NULL, l->proxy);
         }

@@ -153,11 +153,6 @@ bool front_is_prompt(struct front *f, int64_t patience);
 struct front *front_lightest(struct crew *crew, int64_t patience);
 
 /* ---- for h1 ---- */
-/* Counts a client that a proxy has brought; false when it has enough connections. */
-bool front_admit(struct front *f, const struct client_address *client,
-                 struct guest **guest);
-/* Says in the log, now and then, that a peer's PROXY header is refused. */
-void front_refuse(struct front *f, const struct client_address *peer, const char *why);
 void front_closed(struct front *f); /* a connection has gone */
 /* Where an idle connection of f, which has a surplus, is to go, or NULL. */
 struct front *front_elsewhere(struct front *f);

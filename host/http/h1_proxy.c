@@ -1,4 +1,5 @@
 #include "codec/proxy_protocol.h"
+#include "http/admission.h"
 #include "http/h1.h"
 #include "net/stream_tls.h"
 
@@ -8,7 +9,7 @@
  * has come waits in the connection's input; nothing is answered before it is whole. */
 
 static void refuse(struct h1 *c, const char *why) {
-    front_refuse(c->front, &c->client, why);
+    admission_refuse(c->front, &c->client, why);
     h1_cut(c);
 }
 
@@ -40,7 +41,7 @@ static bool meet(struct h1 *c, const struct proxy_header *h) {
     c->stream.user = &h1_user;
     if (h->family == PROXY_NOBODY) return true;
     c->client = source_of(h);
-    return front_admit(c->front, &c->client, &c->stream.guest);
+    return admission_count(c->front, &c->client, &c->stream.guest);
 }
 
 static void turn_away(struct h1 *c) {
