@@ -14,11 +14,12 @@ end
 local function bounds()
   local text = read "README.md":match "%*%*Memory per connection%.%*%*(.-)\n## "
   local rows, sum = {}, 0
-  for what, kib in text:gmatch "\n| ([^|]-) | (%d+) KiB |" do
+  local first = text:match "^(.-)\nThat is less"
+  for what, kib in first:gmatch "\n| ([^|]-) | (%d+) KiB |" do
     rows[what:match "^%S+ ?%S*"] = tonumber(kib)
     sum = sum + kib
   end
-  return rows, sum, text
+  return rows, sum, text, tonumber(text:match "\n| a WebSocket | (%d+) KiB |")
 end
 
 -- The number that a constant of the C code has.
@@ -29,8 +30,8 @@ end
 
 local function default(name)
   local value = read "etc/atoll.lua":match("%-%- " .. name .. " = ([^,]+),")
-  local n, unit = value:match '"?(%d+)(K?)"?'
-  return tonumber(n) * (unit == "K" and 1024 or 1)
+  local n, unit = value:match '"?(%d+)([KM]?)"?'
+  return tonumber(n) * (({ K = 1024, M = 1024 * 1024 })[unit] or 1)
 end
 
 describe("the memory of a connection", function()
@@ -40,7 +41,7 @@ describe("the memory of a connection", function()
   end)
 
   it("is bounded by the settings and constants that the README names", function()
-    local rows, sum, text = bounds()
+    local rows, sum, text, websocket = bounds()
     local kib = 1024
     local window = constant("host/http/exchange.h", "BODY_WINDOW")
     local high = constant("host/net/stream.h", "STREAM_HIGH")
@@ -53,6 +54,9 @@ describe("the memory of a connection", function()
     assert.equal(4 * window / kib, rows["body that"])
     assert.equal(2 * high / kib, rows["output that"])
     assert.truthy(sum < tonumber(text:match "That is less than (%d+) KiB"), sum)
+    local message = 2 * default "websocket_message_max" + 2 * default "websocket_queue"
+    assert.truthy(rows["input not"] + message / kib + rows["output that"] + 350
+      < websocket, message)
     assert.equal(constant("host/http/h1_answer.h", "H1_DISCARD_MAX") / kib,
       tonumber(text:match "at most (%d+) KiB are thrown away"))
   end)
