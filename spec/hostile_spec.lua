@@ -72,7 +72,7 @@ describe("a flood", function()
   local h
 
   before_each(function()
-    h = host.start { files = files(), set = { slice_warn = 0 } }
+    h = host.start { files = files(), set = { slice_warn = 0, websocket_ping = 1 } }
   end)
   after_each(function()
     wire.finish()
@@ -96,7 +96,6 @@ describe("a flood", function()
     probe()
     h:grows_less(10 * websocket_bound(), before)
     for _, c in ipairs(list) do c:abort() end
-    if path == "/deaf" then return end -- it would notice when it receives
     events.retry("the end of all", function() return h:descriptors() <= own end)
   end
 
@@ -151,6 +150,36 @@ describe("a flood", function()
   end)
 end)
 
+-- It was kept for as long as its handler took nothing of what had come.
+describe("a WebSocket whose handler does not receive", function()
+  after_each(function()
+    wire.finish()
+    host.finish()
+  end)
+
+  for name, leave in pairs {
+    reset = function(c) c:abort() end,
+    close = function(c) c:close() end,
+  } do
+    it("is over some time after a " .. name .. " by a peer that filled it", function()
+      local h = host.start { files = files(),
+        set = { websocket_ping = 0.2, websocket_timeout = 0.2 } }
+      wire.ask(h, "/probe")
+      local own = h:descriptors()
+      local gone, stays = wire.connect(h), wire.connect(h)
+      for _, c in ipairs { gone, stays } do
+        c:send(frames.request "/deaf" .. frames.text(("a"):rep(1000)):rep(500))
+        c:read_until "\r\n\r\n"
+      end
+      stays:read_until "\137%z" -- it is pinged, and not cut off when it cannot answer
+      leave(gone)
+      events.retry("its end", function() return h:descriptors() == own + 1 end)
+      stays:read_until "\137%z"
+      assert.is_nil(stays.eof)
+    end)
+  end
+end)
+
 describe("a request that expects or asks for the head alone", function()
   after_each(function()
     wire.finish()
@@ -183,11 +212,12 @@ describe("a request that expects or asks for the head alone", function()
 end)
 
 describe("a client that reads nothing", function()
-  local h
+  local h, own
 
   setup(function()
     h = host.start { files = files(), set = { write_timeout = 0.5, slice_warn = 0 } }
     wire.ask(h, "/files/f") -- from now on it is kept open
+    own = h:descriptors()
   end)
   teardown(host.finish)
   after_each(wire.finish)
@@ -198,10 +228,11 @@ describe("a client that reads nothing", function()
     ["pipelined files"] = get("/files/f"):rep(20),
   } do
     it("is cut off from " .. name, function()
-      local before = h:descriptors()
+      local function idle() return h:descriptors() <= own end
+      events.retry("silence", idle)
       wire.connect_deaf(h):send(request)
-      events.retry("it to be asked for", function() return h:descriptors() > before end)
-      events.retry("its end", function() return h:descriptors() <= before end)
+      events.retry("it to be asked for", function() return not idle() end)
+      events.retry("its end", idle)
     end)
   end
 end)

@@ -198,11 +198,17 @@ static bool writes_late(const struct websocket *w, int64_t now) {
 static void late(struct timer *t) {
     struct websocket *w = LIST_OF(t, struct websocket, timer);
     int64_t now = loop_of(w)->now;
-    if (w->state == WEBSOCKET_OPEN && w->full)
-        w->since = now; /* it is us who do not listen */
     int64_t at = deadline(w);
     if (!at) return;
     if (at > now) {
+        keep_time(w);
+    } else if (w->state == WEBSOCKET_OPEN && w->full && !writes_late(w, now)) {
+        /* It is us who do not listen: no answer is waited for. But to who has gone
+           nothing can be sent. */
+        w->since = now;
+        w->pinged = false;
+        if (!w->answered && !stream_unsent(&w->stream))
+            websocket_send(w, WS_PING, SPAN(""));
         keep_time(w);
     } else if (w->state == WEBSOCKET_OPEN && w->answered && !writes_late(w, now)) {
         websocket_answer(w);
