@@ -9,5 +9,8 @@ exclude_files = { "build/" }
 files["spec"] = { std = "+busted" }
 files["apps/*/spec"] = { std = "+busted" }
 
+-- Runs in nginx.
+files["contrib/bench/peers/nginx-lua"] = { std = "+ngx_lua" }
+
 -- Stubs for editors: bodies are empty and parameters are only declared.
 files["lua/atoll/types"] = { ignore = { "211", "212", "241", "631" } }

@@ -17,6 +17,8 @@ end)
 
 app:get("/page", function() return page end)
 
+app:post("/post", function(req) return req:text() end)
+
 -- 64k.bin and 1m.bin
 local files = os.getenv "FILES"
 if files then app:static("/files", files) end
@@ -36,14 +38,15 @@ app:websocket("/news", function(ws)
   for _ in ws:messages() do atoll.topic("bench news"):publish(kilobyte) end
 end)
 
--- What a call of another server costs, which here is this one.
-local upstream = "http://127.0.0.1:" .. (os.getenv "PORT" or "8080") .. "/hello"
+-- What a call of another server costs; without UPSTREAM that is this one.
+local upstream = "http://"
+  .. (os.getenv "UPSTREAM" or "127.0.0.1:" .. (os.getenv "PORT" or "8080")) .. "/hello"
 app:get("/upstream", function() return assert(atoll.http.get(upstream)).body end)
 
 -- About 20 ms of work in Lua; ?n= sets how many rounds.
 app:get("/burn", function(req)
   local x = 1
-  for _ = 1, tonumber(req.query.n) or 2800000 do x = (x * 48271) % 2147483647 end
+  for _ = 1, tonumber(req.query.n) or 2000000 do x = (x * 421 + 1663) % 7875 end
   return x .. "\n"
 end)
 

@@ -21,15 +21,16 @@ static inline void latency_add(struct latency *l, uint64_t ns) {
     if (ns > l->max) l->max = ns;
 }
 
-/* The upper edge of the bucket in which the share q of all samples is reached, in
- * microseconds; 0 without samples. */
+/* The upper edge of the bucket in which the share q of all samples is reached, or the
+ * longest of all if that is less, in microseconds; 0 without samples. */
 static inline double latency_at(const struct latency *l, double q) {
     uint64_t seen = 0;
     for (uint64_t i = 0; i < LATENCY_BUCKETS; i++) {
         seen += l->buckets[i];
         if (l->count && (double)seen >= q * (double)l->count) {
             uint64_t shift = i < 2 * LATENCY_STEPS ? 0 : i / LATENCY_STEPS - 1;
-            return (double)((i - shift * LATENCY_STEPS + 1) << shift) / 1e3;
+            uint64_t edge = (i - shift * LATENCY_STEPS + 1) << shift;
+            return (double)(edge < l->max ? edge : l->max) / 1e3;
         }
     }
     return 0;

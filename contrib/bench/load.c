@@ -8,7 +8,13 @@
  *     -e     a connection each            -H     send ten headers, as browsers do
  *     -L     measure latency              -V     compare each body with the first
  *     -i     make one request on each connection, print, hold them until stdin ends
+ *     -b N   POST a body of N bytes    -r N   this many requests a second, see below
  *     -S N   source addresses, 127.0.0.1 and on (16 with -e, else one per 20,000)
+ *
+ * With -r the loop is open: a request is due each 1/N seconds, whatever the server
+ * does, and its latency counts from then, so that what a stall keeps from being sent is
+ * in the figures. "unsent" are those that were due and could not be sent for want of a
+ * free connection; "lag" is how late this client was where one was free.
  *
  * Prints one JSON object. "errors" are requests that got no answer or a wrong one,
  * "closed" are connections that the server closed between two answers. The exit status
@@ -39,6 +45,8 @@ enum {
     STATUS_LEN = 12, /* HTTP/1.1 200 */
     ERRORS_MAX = 1000,
     PORTS_PER_ADDRESS = 20000,
+    REQUEST_MAX = 1 << 17,
+    SPIN_NS = 60000, /* a sleep shorter than this is not tried */
 };
 
 static const char browser_headers[] =
@@ -64,6 +72,8 @@ struct load {
     int port, depth, conns_len, sources;
     bool each, idle, verify, timed;
     double seconds;
+    double rate;     /* requests per second; 0: as many as there can be */
+    size_t body;     /* bytes */
     uint64_t target; /* requests; 0 for a time */
     const char *path;
     char *request; /* as often as go into one write */
@@ -71,10 +81,12 @@ struct load {
     char *answer; /* the first answer, whole */
     size_t answer_len, head_len;
     int epoll, next_source;
-    bool stopping;
+    bool stopping, blocked; /* blocked: all connections have a request */
     struct conn *conns;
-    uint64_t sent, done, errors, closed;
-    struct latency latency;
+    struct conn **free; /* those that wait for a request to be due */
+    int free_len;
+    uint64_t sent, done, errors, closed, unsent;
+    struct latency latency, lag;
     char in[ANSWER_MAX];
 };
 
@@ -122,15 +134,21 @@ fail:
 }
 
 static void make_request(struct load *l, bool browser) {
-    char one[2048];
-    int n =
-        snprintf(one, sizeof(one), "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s%s\r\n",
-                 l->path, l->port, browser ? browser_headers : "",
-                 l->each ? "Connection: close\r\n" : "");
-    if (n < 0 || (size_t)n >= sizeof(one)) fail("the path is too long");
-    l->request = zeroed((size_t)l->depth, (size_t)n);
-    for (int i = 0; i < l->depth; i++) memcpy(l->request + i * n, one, (size_t)n);
-    l->request_len = (size_t)n;
+    char head[2048], length[64] = "";
+    if (l->body) snprintf(length, sizeof(length), "Content-Length: %zu\r\n", l->body);
+    int n = snprintf(
+        head, sizeof(head), "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s%s%s\r\n",
+        l->body ? "POST" : "GET", l->path, l->port, length,
+        browser ? browser_headers : "", l->each ? "Connection: close\r\n" : "");
+    if (n < 0 || (size_t)n >= sizeof(head)) fail("the path is too long");
+    size_t len = (size_t)n + l->body;
+    l->request = zeroed((size_t)l->depth, len);
+    for (int i = 0; i < l->depth; i++) {
+        char *at = l->request + (size_t)i * len;
+        memcpy(at, head, (size_t)n);
+        for (size_t k = 0; k < l->body; k++) at[(size_t)n + k] = (char)('a' + k % 26);
+    }
+    l->request_len = len;
 }
 
 /* Reads the first answer with its framing; all others must be as long. */
@@ -196,7 +214,10 @@ static void open_conn(struct load *l, struct conn *c) {
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
     if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, c->fd, &e) < 0)
         fail("epoll_ctl: %s", strerror(errno));
-    ask(l, c);
+    if (l->rate > 0)
+        l->free[l->free_len++] = c;
+    else
+        ask(l, c);
 }
 
 /* The connection is over: what it still owed is lost, and another takes its place. */
@@ -244,7 +265,10 @@ static void readable(struct load *l, struct conn *c) {
         if (c->expected == 0) l->errors++; /* bytes that nobody asked for */
         replace(l, c);
     } else if (!l->each && c->expected == 0) {
-        ask(l, c);
+        if (l->rate > 0)
+            l->free[l->free_len++] = c;
+        else
+            ask(l, c);
     }
 }
 
@@ -255,7 +279,7 @@ static uint64_t outstanding(const struct load *l) {
 }
 
 /* Runs until the time or the count is over and the last answers are in; after that it
- * waits no longer than two seconds. Returns the seconds it took. */
+ * waits no longer than five seconds. Returns the seconds it took. */
 static double run(struct load *l) {
     struct epoll_event events[EVENTS_MAX];
     uint64_t begin = now_ns(), last = begin;
@@ -270,9 +294,56 @@ static double run(struct load *l) {
         if (seconds >= limit || l->errors >= ERRORS_MAX) l->stopping = true;
         bool over = l->stopping || (l->target && l->sent >= l->target);
         if (over && outstanding(l) == 0) break;
-        if (l->stopping && seconds >= limit + 2) break;
+        if (l->stopping && seconds >= limit + 5) break;
         if (n == 0 && !l->stopping && outstanding(l) == 0) break; /* none is left */
     }
+    l->errors += outstanding(l);
+    return (double)(last - begin) / 1e9;
+}
+
+/* A free connection that the server closes is no longer free. */
+static void not_free(struct load *l, const struct conn *c) {
+    for (int i = 0; i < l->free_len; i++)
+        if (l->free[i] == c) l->free[i--] = l->free[--l->free_len];
+}
+
+/* Sends what is due at `now`; returns when the next is. */
+static uint64_t send_due(struct load *l, uint64_t begin, uint64_t now, uint64_t most) {
+    bool blocked = l->blocked;
+    for (;;) {
+        uint64_t due = begin + (uint64_t)((double)l->sent * 1e9 / l->rate);
+        l->blocked = due <= now && l->free_len == 0;
+        if (l->sent == most || due > now || l->blocked) return due;
+        struct conn *c = l->free[--l->free_len];
+        if (!blocked) latency_add(&l->lag, now - due);
+        ask(l, c);
+        c->sent_at = due;
+    }
+}
+
+/* The open loop. What is due and unsent two seconds after the end is given up. */
+static double run_paced(struct load *l) {
+    struct epoll_event events[EVENTS_MAX];
+    for (int i = 0; i < l->conns_len; i++) open_conn(l, &l->conns[i]);
+    uint64_t begin = now_ns() + 1000000, now = begin, last = begin;
+    uint64_t most = (uint64_t)(l->rate * l->seconds);
+    for (;;) {
+        now = now_ns();
+        uint64_t due = send_due(l, begin, now, most);
+        bool over = l->sent == most && outstanding(l) == 0;
+        if (over || (double)now > (double)begin + (l->seconds + 2) * 1e9) break;
+        uint64_t idle = due > now + SPIN_NS ? due - now - SPIN_NS : 0;
+        if (l->sent == most || l->free_len == 0) idle = 50000000;
+        struct timespec pause = {.tv_nsec = (long)(idle < 50000000 ? idle : 50000000)};
+        int n = epoll_pwait2(l->epoll, events, EVENTS_MAX, &pause, NULL);
+        for (int i = 0; i < n; i++) {
+            struct conn *c = events[i].data.ptr;
+            if (!c->expected) not_free(l, c);
+            readable(l, c);
+        }
+        if (n > 0) last = now_ns();
+    }
+    l->unsent = most - l->sent;
     l->errors += outstanding(l);
     return (double)(last - begin) / 1e9;
 }
@@ -309,6 +380,10 @@ static void print_result(const struct load *l, double seconds) {
         printf(", \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f",
                latency_at(&l->latency, 0.5), latency_at(&l->latency, 0.99),
                (double)l->latency.max / 1e3);
+    if (l->timed) printf(", \"p999_us\": %.1f", latency_at(&l->latency, 0.999));
+    if (l->rate > 0)
+        printf(", \"unsent\": %llu, \"lag_p99_us\": %.1f",
+               (unsigned long long)l->unsent, latency_at(&l->lag, 0.99));
     puts("}");
     fflush(stdout);
 }
@@ -329,13 +404,15 @@ int main(int argc, char **argv) {
     l->depth = 1;
     l->conns_len = 64;
     l->seconds = 1;
-    while ((option = getopt(argc, argv, "c:d:P:n:S:eHLVi")) != -1) {
+    while ((option = getopt(argc, argv, "c:d:P:n:S:b:r:eHLVi")) != -1) {
         switch (option) {
         case 'c': l->conns_len = atoi(optarg); break;
         case 'd': l->seconds = atof(optarg); break;
         case 'P': l->depth = atoi(optarg); break;
         case 'n': l->target = strtoull(optarg, NULL, 10); break;
         case 'S': l->sources = atoi(optarg); break;
+        case 'b': l->body = strtoul(optarg, NULL, 10); break;
+        case 'r': l->rate = atof(optarg); break;
         case 'e': l->each = true; break;
         case 'H': browser = true; break;
         case 'L': l->timed = true; break;
@@ -345,9 +422,10 @@ int main(int argc, char **argv) {
         }
     }
     if (argc - optind != 2 || l->conns_len < 1 || l->depth < 1 || l->depth > 1024 ||
-        (l->each && l->depth > 1)) {
-        fprintf(stderr, "usage: load [-c N] [-d S | -n N] [-P N] [-S N] [-eiHLV] "
-                        "PORT PATH\n");
+        l->body > REQUEST_MAX || (l->each && l->depth > 1) ||
+        (l->rate > 0 && (l->each || l->target || l->depth > 1))) {
+        fprintf(stderr, "usage: load [-c N] [-d S | -n N] [-P N] [-S N] [-b N] "
+                        "[-r N] [-eiHLV] PORT PATH\n");
         return 64;
     }
     l->port = atoi(argv[optind]);
@@ -355,11 +433,14 @@ int main(int argc, char **argv) {
     if (!l->sources) l->sources = l->each ? 16 : 1 + l->conns_len / PORTS_PER_ADDRESS;
     allow_descriptors(l->conns_len);
     l->conns = zeroed((size_t)l->conns_len, sizeof(*l->conns));
+    l->free = zeroed((size_t)l->conns_len, sizeof(*l->free));
+    if (l->rate > 0) l->timed = true;
     make_request(l, browser);
     learn(l);
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (l->epoll < 0) fail("epoll_create1: %s", strerror(errno));
-    print_result(l, l->idle ? run_idle(l) : run(l));
+    double took = l->idle ? run_idle(l) : l->rate > 0 ? run_paced(l) : run(l);
+    print_result(l, took);
     if (l->idle)
         while (read(0, l->in, READ_BYTES) > 0) {
         }

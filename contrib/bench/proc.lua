@@ -34,6 +34,11 @@ function M.sleep(seconds)
   wait_until(function() return false end, seconds)
 end
 
+-- Ends sooner when done() is true.
+function M.sleep_unless(seconds, done)
+  wait_until(done, seconds)
+end
+
 -- Starts a command on a CPU. `log` is a file that takes its output; with `output` what
 -- it prints is kept in proc.out instead; with `input` its stdin lasts until proc.stdin
 -- is closed.
@@ -46,7 +51,11 @@ function M.start(command, options)
   end
   local args = { "-c", script, "sh", table.unpack(command) }
   local env = { "CPU=" .. options.cpu, table.unpack(options.env or {}) }
-  for name, value in pairs(uv.os_environ()) do env[#env + 1] = name .. "=" .. value end
+  local set = {}
+  for _, entry in ipairs(env) do set[entry:match("^[^=]*")] = true end
+  for name, value in pairs(uv.os_environ()) do
+    if not set[name] then env[#env + 1] = name .. "=" .. value end
+  end
   local log = assert(uv.fs_open(options.log or "/dev/null", "a", tonumber("644", 8)))
   local stdin = options.input and uv.new_pipe(false) or nil
   local stdout = options.output and uv.new_pipe(false) or nil
@@ -123,19 +132,38 @@ function M.children(pid)
 end
 
 local ticks
--- Seconds of CPU, user and system, of the process, its descendants, and those of them
--- that have ended.
-function M.cpu_seconds(pid)
+function M.ticks()
   if not ticks then
     local pipe = io.popen("getconf CLK_TCK")
     ticks = pipe:read("n") or 100
     pipe:close()
   end
+  return ticks
+end
+
+-- Nanoseconds of CPU of the threads that a process has now.
+local function scheduled_ns(pid)
   local sum = 0
-  for _, fields in pairs(tree(pid)) do
-    for i = 12, 15 do sum = sum + tonumber(fields[i]) end
+  local scan = uv.fs_scandir("/proc/" .. pid .. "/task")
+  for task in function() return scan and uv.fs_scandir_next(scan) end do
+    local text = slurp("/proc/" .. pid .. "/task/" .. task .. "/schedstat")
+    sum = sum + (text and tonumber(text:match("^%d+")) or 0)
   end
-  return sum / ticks
+  return sum
+end
+
+-- Seconds of CPU, user and system, of the process, its descendants, and those of them
+-- that have ended. The times in stat are of whole ticks; those of threads that are
+-- still there are known better, as long as both say about the same.
+function M.cpu_seconds(pid)
+  local sum = 0
+  for id, fields in pairs(tree(pid)) do
+    local own = (fields[12] + fields[13]) / M.ticks()
+    local exact = scheduled_ns(id) / 1e9
+    if math.abs(exact - own) < 3 / M.ticks() then own = exact end
+    sum = sum + own + (fields[14] + fields[15]) / M.ticks()
+  end
+  return sum
 end
 
 -- Bytes of memory of the tree: { rss, pss, private }
@@ -165,33 +193,61 @@ function M.descriptors(pid)
   return count
 end
 
--- nil when every thread of the tree may run on this CPU only, else what is wrong.
-function M.misplaced(pid, cpu)
-  local threads = 0
+-- "0-2,5" as a set
+local function cpu_set(text)
+  local set = {}
+  for from, to in text:gmatch("(%d+)%-?(%d*)") do
+    for cpu = tonumber(from), tonumber(to) or tonumber(from) do set[cpu] = true end
+  end
+  return set
+end
+
+-- nil when every thread of the tree may run on these CPUs only ("0", "0,1") and last
+-- did, else what is wrong.
+function M.misplaced(pid, cpus)
+  local threads, allowed = 0, cpu_set(tostring(cpus))
   for id in pairs(tree(pid)) do
     local scan = uv.fs_scandir("/proc/" .. id .. "/task")
     for task in function() return scan and uv.fs_scandir_next(scan) end do
-      local status = slurp("/proc/" .. id .. "/task/" .. task .. "/status") or ""
-      local cpus = status:match("Cpus_allowed_list:%s*(%S+)")
-      threads = threads + (cpus and 1 or 0)
-      if cpus and cpus ~= tostring(cpu) then
-        return ("thread %s of %d may run on %s, not only on %s"):format(task, id, cpus,
-          cpu)
+      local dir = "/proc/" .. id .. "/task/" .. task
+      local may = (slurp(dir .. "/status") or ""):match("Cpus_allowed_list:%s*(%S+)")
+      local fields = (slurp(dir .. "/stat") or ""):match(".*%) (.*)")
+      local where = fields and tonumber((fields:gsub("%S+ ", "", 36)):match("%d+"))
+      threads = threads + (may and 1 or 0)
+      for cpu in pairs(may and cpu_set(may) or {}) do
+        if not allowed[cpu] then
+          return ("thread %s of %d may run on %s, not only on %s"):format(task, id, may,
+            cpus)
+        end
+      end
+      if may and where and not allowed[where] then
+        return ("thread %s of %d ran on CPU %d, not on %s"):format(task, id, where,
+          cpus)
       end
     end
   end
   if threads == 0 then return "process " .. pid .. " is gone" end
 end
 
--- The CPUs this process may use.
+-- Seconds that a CPU ("0", "0,1": their sum) has spent for programs, and those that
+-- the machine's owner took away; not those for interrupts.
+function M.busy_seconds(cpus)
+  local sum = 0
+  local text = slurp("/proc/stat") or ""
+  for cpu in tostring(cpus):gmatch("%d+") do
+    local user, nice, system, steal =
+      text:match("cpu" .. cpu .. " (%d+) (%d+) (%d+) %d+ %d+ %d+ %d+ (%d+)")
+    sum = sum + (user or 0) + (nice or 0) + (system or 0) + (steal or 0)
+  end
+  return sum / M.ticks()
+end
+
+-- The CPUs this process may use, in order.
 function M.cpus()
   local list = {}
   local text = slurp("/proc/self/status"):match("Cpus_allowed_list:%s*(%S+)")
-  for from, to in text:gmatch("(%d+)%-?(%d*)") do
-    for cpu = tonumber(from), tonumber(to) or tonumber(from) do
-      list[#list + 1] = cpu
-    end
-  end
+  for cpu in pairs(cpu_set(text)) do list[#list + 1] = cpu end
+  table.sort(list)
   return list
 end
 
@@ -203,8 +259,12 @@ function M.free_port()
   return port
 end
 
--- The status and body of GET path, on a connection of its own; nil when none comes.
-function M.fetch(port, path, seconds)
+-- The status and body of what is at path, on a connection of its own; nil when none
+-- comes. more: header lines with their ends, and a body to POST
+function M.fetch(port, path, seconds, more)
+  local body = more and more.body
+  local head = (more and more.headers or "")
+    .. (body and "Content-Length: " .. #body .. "\r\n" or "")
   local socket, text, over = uv.new_tcp(), "", false
   socket:connect("127.0.0.1", port, function(err)
     if err then
@@ -213,17 +273,17 @@ function M.fetch(port, path, seconds)
     end
     socket:read_start(function(failed, chunk)
       text = text .. (chunk or "")
-      local head, length = text:match("^(.-\r\n)\r\n"), nil
-      if head then length = head:lower():match("\r\ncontent%-length: *(%d+)\r\n") end
-      over = failed or not chunk or (length and #text >= #head + 2 + length)
+      local first, length = text:match("^(.-\r\n)\r\n"), nil
+      if first then length = first:lower():match("\r\ncontent%-length: *(%d+)\r\n") end
+      over = failed or not chunk or (length and #text >= #first + 2 + length)
     end)
-    socket:write(("GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n")
-      :format(path, port))
+    socket:write(("%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n"
+      .. "%s\r\n%s"):format(body and "POST" or "GET", path, port, head, body or ""))
   end)
   wait_until(function() return over end, seconds or 5)
   socket:close()
-  local status, body = text:match("^HTTP/1%.1 (%d+).-\r\n\r\n(.*)$")
-  return tonumber(status), body
+  local status, answer = text:match("^HTTP/1%.1 (%d+).-\r\n\r\n(.*)$")
+  return tonumber(status), answer
 end
 
 -- TERM, and KILL to all of the tree when that takes too long. `pid` is the process to

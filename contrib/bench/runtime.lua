@@ -1,12 +1,21 @@
 -- What is measured of the runtime under the HTTP server: the programs in
--- contrib/examples, held against the same in C where there is one. Rows are those of
--- gauges.lua, with group = "runtime"; "limit" is echo.c.
+-- contrib/examples, held against the same in C where there is one. Returns rows with
+-- group = "runtime":
+--   a ratio   { kind = "ratio", title, target, ratios, limit = {...}, product = {...} }
+--   a figure  { kind = "figure", title, value, limit, target, unit, most = true }
+-- A row with `why` was not measured, and says why not. "limit" is echo.c.
 local uv = require "luv"
-local gauges = require "gauges"
+local clients = require "clients"
 local proc = require "proc"
 local servers = require "servers"
+local stats = require "stats"
 
 local M = {}
+
+-- Seconds that each takes, more or less.
+local SECONDS = { echo = 30, sockets = 8, crowd = 12, sleepers = 3, fibers = 2,
+  isolates = 3, together = 8, broadcast = 12, reloads = 14, ports = 4, spread = 10,
+  neighbours = 6, push = 6, proxy = 4, first = 4, counter = 4 }
 
 local SIZES = {
   { bytes = 128, title = "128 B" },
@@ -15,7 +24,7 @@ local SIZES = {
   { bytes = 131072, title = "128 KiB" },
 }
 
-local function median(list) return gauges.median(list) end
+local median = stats.median
 
 local function row(fields)
   fields.group = "runtime"
@@ -50,8 +59,8 @@ end
 
 local function example(name, port, ...)
   local b = servers.b
-  return launch({ b.program, "run", b.examples .. "/" .. name .. ".lua",
-    "127.0.0.1:" .. port, ... }, port)
+  local script = b.root .. "/contrib/examples/" .. name .. ".lua"
+  return launch({ b.program, "run", script, "127.0.0.1:" .. port, ... }, port)
 end
 
 local function start_echo_c()
@@ -63,18 +72,12 @@ local function start_echo()
   return example("echo", proc.free_port())
 end
 
-local function start_talk(server, args, options)
-  local b = servers.b
-  local command = { b.build .. "/talk", table.unpack(args) }
-  command[#command + 1] = tostring(server.port)
-  return proc.start(command, { cpu = b.cpu_client, descriptors = b.descriptors,
-    input = options and options.input, output = true, log = b.build .. "/load.log" })
-end
+local start_talk = clients.start_talk
 
 -- Numbers of talk's line, and the server's seconds of CPU meanwhile.
 local function talk(server, args)
   local before = proc.cpu_seconds(server.pid)
-  local result, why = servers.finish(start_talk(server, args), 90)
+  local result, why = clients.finish(start_talk(server, args), 90)
   if not result then return nil, why end
   if result.errors > 0 then return nil, result.errors .. " connections failed" end
   result.cpu = proc.cpu_seconds(server.pid) - before
@@ -84,17 +87,16 @@ end
 
 -- ---- echo ----
 
--- more: arguments of talk for our side.
-local function echo_row(c, own, size, connections, options, more)
+local function echo_row(c, own, size, connections, options)
   local r = row { kind = "ratio", name = "echo", target = size.target, ratios = {},
     title = ("echo %s, %d connection%s"):format(size.title, connections,
       connections == 1 and "" or "s"),
     limit = { rps = {}, per_cpu = {}, busy = {} },
     product = { rps = {}, per_cpu = {}, busy = {} } }
-  local function one(server, side, seconds, extra)
+  local function one(server, side, seconds)
     local result
     result, r.why = talk(server, { "-c", tostring(connections), "-s",
-      tostring(size.bytes), "-d", tostring(seconds), table.unpack(extra or {}) })
+      tostring(size.bytes), "-d", tostring(seconds) })
     if not result then return nil end
     table.insert(side.rps, result.requests / result.seconds)
     table.insert(side.per_cpu, result.requests / result.cpu)
@@ -104,7 +106,7 @@ local function echo_row(c, own, size, connections, options, more)
   local seconds = math.min(options.seconds, 0.7)
   for _ = 1, math.min(options.rounds, 3) do
     local a = one(c, r.limit, seconds)
-    local b = a and one(own, r.product, seconds, more)
+    local b = a and one(own, r.product, seconds)
     if not b then break end
     table.insert(r.ratios, b / a)
   end
@@ -142,22 +144,22 @@ end
 
 -- What the server has grown by for each connection while talk runs with these
 -- arguments, and talk's numbers; or nil and why.
-local function growth(start, args, clients)
+local function growth(start, args, count)
   local server, why = start()
   if not server then return nil, why end
   local each, result
   -- One connection warms up without leaving much garbage.
-  result, why = servers.finish(start_talk(server, { "-d", "0.1" }), 10)
+  result, why = clients.finish(start_talk(server, { "-d", "0.1" }), 10)
   if result then
     local before = proc.memory(server.pid).private
-    local client = start_talk(server, { "-c", tostring(clients), table.unpack(args) },
+    local client = start_talk(server, { "-c", tostring(count), table.unpack(args) },
       { input = true })
     if not proc.wait_output(client, "}", 70) then why = "not all were answered" end
-    if not has_accepted(server, clients) then why = "not all were accepted" end
-    each = (proc.memory(server.pid).private - before) / clients
+    if not has_accepted(server, count) then why = "not all were accepted" end
+    each = (proc.memory(server.pid).private - before) / count
     client.stdin:close()
     local failed
-    result, failed = servers.finish(client, 20)
+    result, failed = clients.finish(client, 20)
     why = why or failed
   end
   proc.stop(server)
@@ -167,29 +169,29 @@ local function growth(start, args, clients)
 end
 
 function M.crowd(options)
-  local clients = math.min(options.crowd, servers.b.descriptors - 100)
-  local fewer = clients < options.crowd and ", for want of descriptors" or ""
+  local count = math.min(options.crowd, servers.b.descriptors - 100)
+  local fewer = count < options.crowd and ", for want of descriptors" or ""
   local took = row { kind = "figure", name = "crowd", unit = "ms", most = true,
-    title = ("%d clients connect, send 1 KiB and are answered%s"):format(clients,
+    title = ("%d clients connect, send 1 KiB and are answered%s"):format(count,
       fewer) }
   local each = row { kind = "figure", name = "crowd", unit = "B", target = 512,
     most = true, title = "private memory per open socket, with its fiber" }
   local after = row { kind = "figure", name = "crowd", unit = "B", most = true,
     title = "the same when all have just been answered" }
   local result
-  after.limit, result = growth(start_echo_c, { "-o" }, clients)
+  after.limit, result = growth(start_echo_c, { "-o" }, count)
   took.limit = after.limit and result.seconds * 1000
-  after.value, result = growth(start_echo, { "-o" }, clients)
+  after.value, result = growth(start_echo, { "-o" }, count)
   if after.value then
     took.value = result.seconds * 1000
-    if result.requests < clients then
-      took.why = ("%d of %d were answered"):format(result.requests, clients)
+    if result.requests < count then
+      took.why = ("%d of %d were answered"):format(result.requests, count)
     end
   else
     took.why, after.why = result, result
   end
-  each.limit = growth(start_echo_c, { "-i" }, clients)
-  each.value, result = growth(start_echo, { "-i" }, clients)
+  each.limit = growth(start_echo_c, { "-i" }, count)
+  each.value, result = growth(start_echo, { "-i" }, count)
   if not each.value then each.why = result end
   return { took, each, after }
 end
@@ -197,7 +199,7 @@ end
 -- ---- sleepers ----
 
 function M.sleepers(options)
-  local seconds = options.quick and 2 or 10
+  local seconds = options.short and 2 or 10
   local rows = {
     row { kind = "figure", name = "sleepers", unit = "us", target = 100, most = true,
       title = ("20 sleepers up to %d s, late in the median"):format(seconds) },
@@ -205,9 +207,9 @@ function M.sleepers(options)
       title = "the same, at most" },
   }
   local b = servers.b
-  local run = proc.start({ b.program, "run", b.examples .. "/sleepers.lua", "20",
-    tostring(seconds) }, { cpu = b.cpu_server, output = true,
-    log = b.build .. "/servers.log" })
+  local run = proc.start({ b.program, "run",
+    b.root .. "/contrib/examples/sleepers.lua", "20", tostring(seconds) },
+    { cpu = b.cpu_server, output = true, log = b.build .. "/servers.log" })
   proc.wait(run, seconds + 20)
   local middle, most = run.out:match("late by (%d+) %S+ in the median, (%d+)")
   rows[1].value, rows[2].value = tonumber(middle), tonumber(most)
@@ -312,16 +314,16 @@ function M.broadcast()
     target = 200 }
   local port = proc.free_port()
   local server
-  server, r.why = launch({ b.program, "serve", b.here .. "/../../apps/bench", "-n", "2",
+  server, r.why = launch({ b.program, "serve", b.root .. "/apps/bench", "-n", "2",
     "-l", "127.0.0.1:" .. port, "--set", "access_log=off" }, port)
   if not server then return { r } end
-  local clients = proc.start({ b.program, "run", b.here .. "/broadcast.lua",
+  local crowd = proc.start({ b.program, "run", b.here .. "/broadcast.lua",
     "ws://127.0.0.1:" .. port .. "/news" },
     { cpu = b.cpu_client, output = true, log = b.build .. "/servers.log" })
-  local told = proc.wait_output(clients, "websockets %S+ ms", 120)
-  proc.stop(clients)
+  local told = proc.wait_output(crowd, "websockets %S+ ms", 120)
+  proc.stop(crowd)
   proc.stop(server)
-  r.value = told and tonumber(clients.out:match "websockets (%S+) ms")
+  r.value = told and tonumber(crowd.out:match "websockets (%S+) ms")
   if not r.value then r.why = "did not run" end
   return { r }
 end
@@ -358,7 +360,7 @@ function M.spread()
     { "piled", "percent", "1000 that came while all but one computed" .. others },
     { "after", "percent", "the same, after five more requests of each" .. others, 1 },
     { "late", "clients", "new clients, of 1200, that wait for one that computes", 0 },
-  }, servers.b.apps .. "/busy")
+  }, servers.b.root .. "/apps/busy")
 end
 
 -- ---- push and proxy ----
@@ -370,8 +372,8 @@ function M.push(options)
   server, r.why = example("push", proc.free_port())
   if not server then return { r } end
   local result
-  result, r.why = servers.finish(start_talk(server, { "-p", "-c", "1000", "-d",
-    options.quick and "3.5" or "5.5" }), 30)
+  result, r.why = clients.finish(start_talk(server, { "-p", "-c", "1000", "-d",
+    options.short and "3.5" or "5.5" }), 30)
   if result and (result.ticks == 0 or result.errors > 0) then
     r.why = "not all were told"
   elseif result then
@@ -412,12 +414,12 @@ local function app_row(name, title, other, env, options)
   local r = row { kind = "figure", name = name, unit = "", title = title }
   local b = servers.b
   local server
-  server, r.why = servers.start_product({ app = b.apps .. "/" .. name, env = env })
+  server, r.why = servers.start_product({ app = b.root .. "/apps/" .. name, env = env })
   if server then
     local list = {}
     for _ = 1, math.min(options.rounds, 3) do
       local result
-      result, r.why = servers.run_load(server, "/", { "-c", "16", "-d", "0.7" })
+      result, r.why = clients.load(server, "/", { "-c", "16", "-d", "0.7" })
       if result and result.bad > 0 then r.why = result.bad .. " requests went wrong" end
       if r.why then break end
       table.insert(list, result.requests / result.cpu)
@@ -455,27 +457,6 @@ end
 
 -- ---- WebSockets ----
 
-local SOCKETS = { { bytes = 128, title = "128 B" }, { bytes = 4096, title = "4 KiB" } }
-
--- Against the echo in C, which has no frames: they are in the figure.
-function M.websocket(options)
-  local rows = {}
-  local c, why = start_echo_c()
-  local own
-  if c then own, why = servers.start_product() end
-  if not own then
-    rows[1] = row { kind = "ratio", name = "websocket", title = "WebSocket", why = why }
-  end
-  for _, size in ipairs(own and SOCKETS or {}) do
-    local r = echo_row(c, own, size, 64, options, { "-w", "/echo" })
-    r.name, r.title = "websocket", "WebSocket " .. r.title
-    rows[#rows + 1] = r
-  end
-  if own then proc.stop(own) end
-  if c then proc.stop(c) end
-  return rows
-end
-
 function M.sockets(options)
   local r = row { kind = "figure", name = "sockets", unit = "B", target = 2048,
     most = true,
@@ -487,7 +468,7 @@ function M.sockets(options)
     proc.wait_output(client, "}", 60)
     local m = proc.memory(product.pid).private
     client.stdin:close()
-    local result, problem = servers.finish(client, 15)
+    local result, problem = clients.finish(client, 15)
     why = why or problem or result.errors > 0 and "connections failed" or nil
     return m
   end
@@ -501,9 +482,16 @@ function M.sockets(options)
   return { r }
 end
 
-M.names = { "echo", "websocket", "sockets", "crowd", "sleepers", "fibers", "isolates",
-  "together", "broadcast", "reloads", "ports", "spread", "neighbours", "push", "proxy",
-  "first",
-  "counter" }
+-- As rates.lua has them.
+function M.gauges()
+  local list = {}
+  for i, name in ipairs({ "echo", "sockets", "crowd", "sleepers", "fibers", "isolates",
+    "together", "broadcast", "reloads", "ports", "spread", "neighbours", "push",
+    "proxy", "first", "counter" }) do
+    list[i] = { name = name, title = name, measure = M[name], runtime = true,
+      seconds = function() return SECONDS[name] end }
+  end
+  return list
+end
 
 return M

@@ -10,6 +10,9 @@
  *   talk -p [-c CONNECTIONS] [-d SECONDS] PORT
  *       listens: by how much the last connection is told later than the first, of
  *       those that are told within the same half second
+ *   talk -b -w PATH [-c CONNECTIONS] [-s BYTES] [-d SECONDS] PORT
+ *       each awaits "subscribed"; then the first says a word, all must be told as many
+ *       bytes as one message, and when all are, again: requests are messages told
  *   talk -w PATH ...
  *       over WebSockets: what is sent is a masked frame of that size
  *
@@ -39,7 +42,7 @@ struct talk {
     int epoll;
     unsigned count, open;
     size_t size, wanted; /* of what is sent, and of the answer */
-    bool once, idle, push;
+    bool once, idle, push, broadcast;
     char *message, *answer, *in;
     const char *path; /* of a WebSocket, or NULL */
     size_t room;
@@ -100,6 +103,10 @@ static void shake_hands(struct talk *t, int fd) {
     for (size_t at = 0; at < 4 || memcmp(text + at - 4, "\r\n\r\n", 4) != 0; at++)
         if (at == sizeof text || recv(fd, text + at, 1, 0) != 1) die("handshake");
     if (memcmp(text, "HTTP/1.1 101", 12) != 0) die("handshake");
+    if (!t->broadcast) return;
+    if (recv(fd, text, 12, MSG_WAITALL) != 12 ||
+        memcmp(text + 1, "\x0asubscribed", 11) != 0)
+        die("subscribed");
 }
 
 /* The head of a frame; a client's has a mask, which here is all zero. */
@@ -143,6 +150,30 @@ static void open_all(struct talk *t) {
     t->open = t->count;
 }
 
+/* The first one says so. */
+static void ask_all(struct talk *t) {
+    static const char word[] = "\x81\x87\0\0\0\0publish";
+    t->tick_told = 0;
+    t->tick_first = now_ns();
+    if (send(t->conns[0].fd, word, sizeof word - 1, FLAGS) < 0) lose(t, &t->conns[0]);
+}
+
+/* The bytes of a message are counted only: it may be text or binary. */
+static void told_all(struct talk *t, struct conn *c, size_t n) {
+    c->got += (uint32_t)n;
+    if (c->got < t->wanted) return;
+    if (c->got > t->wanted) {
+        lose(t, c);
+        return;
+    }
+    c->got = 0;
+    t->answered++;
+    if (++t->tick_told < t->count) return;
+    if (t->tick_count < TICKS_MAX)
+        t->ticks[t->tick_count++] = (uint64_t)(now_ns() - t->tick_first);
+    if (!t->once) ask_all(t);
+}
+
 static void told(struct talk *t) {
     int64_t now = now_ns();
     if (t->tick_told && now - t->tick_first > 500000000) {
@@ -164,6 +195,10 @@ static void hear(struct talk *t, struct conn *c) {
     }
     if (t->push) {
         told(t);
+        return;
+    }
+    if (t->broadcast) {
+        told_all(t, c, (size_t)n);
         return;
     }
     if (c->got + (size_t)n > t->wanted ||
@@ -197,7 +232,7 @@ static int by_size(const void *a, const void *b) {
 int main(int argc, char **argv) {
     struct talk t = {.count = 1, .size = 1024};
     double seconds = 1;
-    for (int o; (o = getopt(argc, argv, "c:s:d:w:oip")) != -1;) switch (o) {
+    for (int o; (o = getopt(argc, argv, "c:s:d:w:oipb")) != -1;) switch (o) {
         case 'c': t.count = (unsigned)atoi(optarg); break;
         case 's': t.size = (size_t)atol(optarg); break;
         case 'd': seconds = atof(optarg); break;
@@ -205,10 +240,11 @@ int main(int argc, char **argv) {
         case 'o': t.once = true; break;
         case 'i': t.once = t.idle = true; break;
         case 'p': t.push = true; break;
+        case 'b': t.broadcast = true; break;
         default: return 64;
         }
-    if (optind + 1 != argc || t.count < 1 || t.size < 1) {
-        fprintf(stderr, "usage: talk [-oip] [-c N] [-s BYTES] [-d SECONDS] [-w PATH] "
+    if (optind + 1 != argc || t.count < 1 || t.size < 1 || (t.broadcast && !t.path)) {
+        fprintf(stderr, "usage: talk [-oipb] [-c N] [-s BYTES] [-d SECONDS] [-w PATH] "
                         "PORT\n");
         return 64;
     }
@@ -225,7 +261,8 @@ int main(int argc, char **argv) {
     open_all(&t);
     if (!t.once) begin = now_ns();
     int64_t end = begin + (int64_t)((t.once ? 60 : seconds) * 1e9);
-    bool silent = t.push || t.idle;
+    bool silent = t.push || t.idle || t.broadcast;
+    if (t.broadcast) ask_all(&t);
     for (unsigned i = 0; i < t.count && !silent; i++) say(&t, &t.conns[i]);
     while (t.open > 0 && now_ns() < end && !t.idle && !(t.once && t.answered == t.open))
         turn(&t, 100);
