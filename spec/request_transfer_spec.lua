@@ -19,6 +19,7 @@ app:post("/ignore", function() return "ignored" end)
 app:get("/fail", function() error "on purpose" end)
 app:get("/big", function() return ("x"):rep(4000000) end)
 app:get("/bye", function() return 200, "bye", { Connection = "close" } end)
+app:get("/slow", function() atoll.sleep(0.05) return "slow" end)
 app:get("/stuck", function() while true do atoll.sleep(1) end end)
 app:get("/early/:name", function(req) return req.params.name end)
 while true do
@@ -191,6 +192,14 @@ describe("a request given to another isolate", function()
     end
     c:send(table.concat(sent))
     for i = 1, #expected do assert.equal(expected[i], c:receive().body) end
+  end)
+
+  it("is answered in its time, however much has been sent behind it", function()
+    local body = ("x"):rep(200000)
+    local c = wire.connect(start())
+    c:send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n" .. post("/echo", body))
+    assert.equal("slow", c:receive().body)
+    assert.equal(body, c:receive().body)
   end)
 
   it("is answered by whoever holds it", function()

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* PIPELINE_MAX: bytes of further requests that are kept here, not in the kernel. */
-enum { MAGIC = 0x68747031, PIPELINE_MAX = 64 * 1024 };
+enum { MAGIC = 0x68747031 };
 
 static void settle(struct h1 *c);
 
@@ -361,7 +360,7 @@ static void settle(struct h1 *c) {
     if (c->front->surplus && c->phase == H1_IDLE && sent == IO_OK && !c->closing &&
         buf_len(&c->in) == 0 && loan_move(c))
         return;
-    bool full = (c->phase != H1_HEAD && buf_len(&c->in) >= PIPELINE_MAX) ||
+    bool full = (c->phase != H1_HEAD && buf_len(&c->in) >= H1_PIPELINE_MAX) ||
                 (c->phase == H1_BODY && c->x && c->dispatched &&
                  buf_len(&c->x->body) >= c->x->body_window);
     if (!h1_is_unheard(c))

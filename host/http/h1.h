@@ -80,8 +80,12 @@ void h1_become_socket(struct h1 *c);
 /* It is closed, and neither it nor x, its exchange if it has one, becomes a socket. */
 void h1_lose_socket(struct h1 *c, struct exchange *x);
 
+/* Bytes of further requests that are kept here, not in the kernel. */
+enum { H1_PIPELINE_MAX = 64 * 1024 };
+
 /* Most answers of requests on loan are made so soon that nobody needs to know before
- * whether the client has left. */
+ * whether the client has left. While so much has come behind the request that nothing
+ * more would be read, waiting for longer would not tell either. */
 bool h1_is_unheard(const struct h1 *c);
 
 /* The app wants to know when the client leaves, and reading, which would tell, has to

@@ -8,7 +8,8 @@
 static const int64_t LINGER = 2000000000, UNHEARD = 5000000, LOOK = 1000000000; /* ns */
 
 bool h1_is_unheard(const struct h1 *c) {
-    return c->phase == H1_WAIT && loan_is_out(c->loan) && !c->stream.reading && !c->eof;
+    return c->phase == H1_WAIT && loan_is_out(c->loan) && !c->stream.reading &&
+           !c->eof && buf_len(&c->in) < H1_PIPELINE_MAX;
 }
 
 bool h1_is_blind(const struct h1 *c) {
