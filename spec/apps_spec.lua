@@ -1,4 +1,5 @@
 -- Several apps in one host: who gets a request, and what each has of its own.
+local atoll = require "atoll"
 local command = require "support.command"
 local events = require "support.events"
 local host = require "support.host"
@@ -503,6 +504,23 @@ describe("several apps", function()
       assert.equal("", (c:wait_end()))
       h:ended_well()
       assert.match("site stops", h.log)
+    end)
+
+    it("without waiting for pages that listen and WebSockets", function()
+      local h = start { isolates = 2, set = { drain_timeout = 60 }, files = {
+        ["shop/app.lua"] = host.app [[
+          app:events("/news", function(send) send:subscribe "news" end)
+          app:websocket("/talk", function(ws) for _ in ws:messages() do end end)]],
+      } }
+      local page = wire.connect(h):send(get "/shop/news")
+      page:read_until "\r\n\r\n"
+      local ws = assert(atoll.websocket.connect(("ws://127.0.0.1:%d/shop/talk"):format(
+        h.port)))
+      h:term()
+      assert.equal("0\r\n\r\n", page:wait_end():sub(-5))
+      assert.is_nil(ws:receive(20))
+      assert.equal(1001, ws.code)
+      h:ended_well()
     end)
 
     it("under load, with every answer given", function()

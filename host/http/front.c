@@ -277,7 +277,7 @@ static void stop_listening(struct front *f) {
     f->listener_count = 0;
 }
 
-static void drain_sockets(struct front *f) {
+void front_end_sockets(struct front *f) {
     for (struct link *l = f->sockets.next; l != &f->sockets; l = l->next)
         websocket_drain(LIST_OF(l, struct websocket, debt.link));
 }
@@ -311,7 +311,7 @@ void front_drain(struct front *f, int64_t grace) {
     }
     stop_listening(f);
     recheck_all(f);
-    drain_sockets(f);
+    front_end_sockets(f);
 }
 
 void front_leave(struct front *f) {
@@ -321,7 +321,7 @@ void front_leave(struct front *f) {
     atomic_store(&f->crew->fronts[f->place], NULL);
     stop_listening(f);
     recheck_all(f);
-    drain_sockets(f);
+    front_end_sockets(f);
 }
 
 /* It leaves, and there is no other front to go to: the host is stopping. */

@@ -127,6 +127,9 @@ void front_protect(struct front *f, struct tls_ctx *tls);
 /* On the isolate's thread, when its loop is about to run. */
 void front_start(struct front *f);
 
+/* Its WebSockets are closed with 1001. */
+void front_end_sockets(struct front *f);
+
 /* Accepts what is queued, then no more; answers say Connection: close; idle connections
  * are closed after grace ns. */
 void front_drain(struct front *f, int64_t grace);

@@ -92,6 +92,11 @@ static void ushers_over(void *user) {
     if (!h->closed) drain_apps(h);
 }
 
+static void drain_ushers(struct host *h) {
+    for (size_t i = 0; i < h->count; i++) jobs_part(&h->apps[i].jobs);
+    ushers_drain(&h->ushers);
+}
+
 static void drain(struct timer *t) {
     struct host *h = LIST_OF(t, struct host, delay);
     double seconds = h->heritage->settings->drain_timeout;
@@ -102,7 +107,7 @@ static void drain(struct timer *t) {
                   clock_ns() + (int64_t)(seconds * (double)SECOND)) != 0)
         cut(h);
     else if (h->shared)
-        ushers_drain(&h->ushers);
+        drain_ushers(h);
     else
         drain_apps(h);
 }

@@ -405,6 +405,11 @@ static void stop(struct jobs *j) {
     timer_clear(j->place.main, &j->replace);
 }
 
+void jobs_part(struct jobs *j) {
+    stop(j);
+    ask_all(j, STEP_PART);
+}
+
 void jobs_drain(struct jobs *j) {
     stop(j);
     ask_all(j, STEP_DRAIN);

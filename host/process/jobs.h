@@ -85,6 +85,8 @@ void jobs_remove(struct jobs *j);
 void jobs_cancel(struct jobs *j);
 void jobs_signal(struct jobs *j, int number);
 
+/* No more jobs; event streams and WebSockets end, requests are answered yet. */
+void jobs_part(struct jobs *j);
 /* No more jobs; the workers finish and end. */
 void jobs_drain(struct jobs *j);
 /* What they have not finished is cut. */

@@ -190,6 +190,14 @@ static void settle(struct timer *t) {
         loop_stop(&w->isolate.loop);
 }
 
+/* What lasts until somebody ends it would keep the connections that are lent to us. */
+static void part(struct worker *w) {
+    if (w->stopping) return;
+    w->isolate.leaving = true;
+    front_end_sockets(&w->front);
+    end_streams(w, true);
+}
+
 static void finish(struct worker *w, bool leave) {
     if (w->stopping) return;
     w->stopping = w->isolate.leaving = true;
@@ -237,6 +245,7 @@ static void run_ask(struct post *p) {
         else if (w->offered)
             hooks_kill(w->isolate.current);
         break;
+    case STEP_PART: part(w); break;
     case STEP_DRAIN: finish(w, false); break;
     case STEP_LEAVE: finish(w, true); break;
     case STEP_CUT:

@@ -25,6 +25,7 @@ enum step {
     STEP_COMMIT,  /* serve it; a new worker begins to accept */
     STEP_REJECT,  /* give it up */
     STEP_GIVE_UP, /* what is being started is taking too long: end it */
+    STEP_PART,    /* the host is to stop, though others bring requests yet */
     STEP_DRAIN,   /* finish what is there and stop */
     STEP_LEAVE,   /* the same, but give the connections to the others */
     STEP_CUT,     /* the time for that is over */
