@@ -120,10 +120,11 @@ afl: ## the same by AFL++, FUZZ_SECONDS for each in turn
 	+@$(AGAIN) CC=afl-clang-fast SAN=fuzzer,address,undefined aflfuzzers
 aflfuzzers: $(FUZZERS)
 	@contrib/fuzz/afl $(FUZZ_SECONDS) $(FUZZERS)
-chaos: ## set up, build, and do everything to a host (SECONDS=180, SEED=, ONLY=)
+chaos: ## set up, build, and do everything to a host (SECONDS=180, SEED=, APPS=2, ONLY=)
 	@contrib/setup build
 	+@$(AGAIN) build rough
-	@$(UNDER) contrib/chaos/run.lua SECONDS=$(SECONDS) SEED=$(SEED) ONLY='$(ONLY)'
+	@$(UNDER) contrib/chaos/run.lua SECONDS=$(SECONDS) SEED=$(SEED) APPS=$(APPS) \
+	    ONLY='$(ONLY)'
 soak: ## the same for a steady load, and draw memory and latency (SECONDS=600)
 	@contrib/setup build
 	+@$(AGAIN) build rough

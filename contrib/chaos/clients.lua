@@ -111,10 +111,12 @@ local function make(client)
     path, body, options = kind.ask(rng, ctx)
   end
   options = options or {}
+  local prefix = rng:pick(ctx.prefixes)
+  path = prefix .. path
   ids = ids + 1
   options.id = ("%s-%d"):format(client.name, ids)
   local method = options.method or "GET"
-  return { kind = kind, method = method, path = path, body = body,
+  return { kind = kind, method = method, path = path, body = body, prefix = prefix,
     status = options.status or 200, length = options.length,
     bytes = wire.request(method, path, options) }
 end
@@ -140,8 +142,9 @@ local function complaint(client, r, a)
   end
   if r.kind.name == "count" then
     local n, host = math.tointeger(tonumber(a.body)), client.connection.host
-    local before = client.counts[host] or 0
-    client.counts[host] = n
+    local key = host .. r.prefix
+    local before = client.counts[key] or 0
+    client.counts[key] = n
     if n ~= before + 1 then
       return ("counted %s behind %d on host %d"):format(shown(a.body), before, host)
     end

@@ -33,7 +33,7 @@ local function good_code(ctx, rng)
     for _ = 1, rng:int(1, 5) do v:signal "HUP" end
   end
   local at = from
-  for _ = 1, #hosts do
+  for _ = 1, #hosts * #v.apps do
     at = at and v:wait("reload: generation %d+ serves", at, 30 * ctx.slow)
   end
   local calm = ledger.last_death < began and ledger.last_upgrade < began
@@ -173,11 +173,13 @@ local function crash(ctx, rng)
 end
 
 local function stop(ctx, rng)
-  local pid = some_host(ctx, rng)
+  local supervisor = rng:chance(0.2)
+  local pid = supervisor and ctx.victim.pid or some_host(ctx, rng)
   if not pid then return end
   local seconds = rng:real(0.05, 1.8)
   ctx.victim:hit(pid, "STOP")
-  ctx.ledger:event("pause", "host %d for %.1f s", pid, seconds)
+  ctx.ledger:event("pause", "%s %d for %.1f s",
+    supervisor and "the supervisor" or "host", pid, seconds)
   atoll.sleep(seconds)
   ctx.victim:hit(pid, "CONT")
 end

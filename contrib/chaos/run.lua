@@ -3,12 +3,13 @@
 -- every answer meanwhile (clients.lua, talkers.lua); what may fail when is in
 -- ledger.lua, what is done in deeds.lua. At the end nothing must be left.
 --
---   atoll run contrib/chaos/run.lua [SECONDS=180] [SEED=n] [ONLY=deed,deed] [VERBOSE=1]
+--   atoll run contrib/chaos/run.lua [SECONDS=180] [SEED=n] [APPS=2] [ONLY=deed,deed]
+--     [VERBOSE=1]
 --
--- ATOLL names the program that suffers (the one that runs this, if unset); CHAOS_CRASH
--- and CHAOS_ROUGH the modules built of spec/shim/crash.c and of rough.c. Exits with 1
--- when anything was not as it must be; the same seed does the same again, as far as
--- time can be repeated.
+-- APPS=2 has the host serve the app twice, as two apps behind ushers. ATOLL names the
+-- program that suffers, CHAOS_CRASH and CHAOS_ROUGH the modules built of
+-- spec/shim/crash.c and of rough.c. Exits with 1 when anything was not as it must be;
+-- the same seed does the same again, as far as time can be repeated.
 local atoll = require "atoll"
 local clients = require "clients"
 local deeds = require "deeds"
@@ -23,7 +24,8 @@ local given = {}
 for _, word in ipairs(arg) do
   local name, value = word:match "^(%u+)=(.*)$"
   if not name then
-    io.stderr:write("chaos: ", word, " is not SECONDS=, SEED=, ONLY= or VERBOSE=\n")
+    io.stderr:write("chaos: ", word,
+      " is not SECONDS=, SEED=, APPS=, ONLY= or VERBOSE=\n")
     os.exit(64)
   end
   if value ~= "" then given[name] = value end
@@ -45,7 +47,7 @@ local ledger = ledger_of.new(seed, slow)
 ledger.last_upgrade, ledger.verbose = -1, given.VERBOSE
 local noise = random.new(seed, "noise"):bytes(300000)
 local ctx = { seed = seed, slow = slow, ledger = ledger, noise = noise, code = 1,
-  patience = 20 * slow }
+  patience = 20 * slow, prefixes = { "", given.APPS == "2" and "/second" or nil } }
 
 -- ---- what the log may not say ----
 
@@ -216,7 +218,8 @@ end
 local function main()
   say("seed %d, %g s, %s", seed, seconds, program)
   local v <close>, why = victim_of.start { rough = rough, program = program,
-    app = here .. "/app", files = { ["public/noise.bin"] = noise }, settings = {
+    app = here .. "/app", two = given.APPS == "2",
+    files = { ["public/noise.bin"] = noise }, settings = {
       processes = 2, isolates = 2, access_log = "off", memory = "48M",
       handler_timeout = 4 * slow, load_timeout = 4 * slow, drain_timeout = 30 * slow,
       upgrade_timeout = 8 * slow, websocket_timeout = 5 * slow } }
@@ -239,10 +242,15 @@ local function main()
   end
   talking:cancel()
   audit(v, first, supervisor)
+  local from = #v.lines
   v:signal "TERM"
   local code, signal = v:ended(60 * slow)
   if code ~= 0 or signal ~= 0 then
     ledger:fail("the end", "the run", "exit code %s, signal %s", code, signal)
+  end
+  local at = v:wait("stopped: %d+ requests", from, 0)
+  if not at or not v:wait("stopped: %d+ requests", at, 0) then
+    ledger:fail("the end", "the run", "no word from both hosts of what is left")
   end
   local kept = ledger.failed > 0
   v:finish(kept)

@@ -68,23 +68,37 @@ local kinds = {
   end },
 }
 
-local load = { free = {}, latencies = {}, answers = 0, failed = 0, open = 0 }
+local load = { free = {}, latencies = {}, answers = 0, failed = 0 }
 
+local function say(form, ...)
+  io.stdout:write("soak: ", form:format(...), "\n")
+  io.stdout:flush()
+end
+
+local function failed(form, ...)
+  load.failed = load.failed + 1
+  if load.failed <= 20 then say("FAILED " .. form, ...) end
+end
+
+-- A connection; those that were idle for a minute the host may have closed.
 local function take(v)
-  local c = table.remove(load.free)
-  if c then return c end
-  load.open = load.open + 1
-  return wire.connect(v.address, 30)
+  while true do
+    local c = table.remove(load.free)
+    if not c then return wire.connect(v.address, 30) end
+    if not c:news() then return c end
+    c:close()
+  end
 end
 
 -- One request that was due then.
 local function ask(v, due)
   local request, body = rng:weighed(kinds).make()
-  local c = take(v)
+  local c, why, detail = take(v)
   if c then c:send(request) end
-  local a = c and c:answer "GET"
+  local a
+  if c then a, why, detail = c:answer "GET" end
   if not a or a.body ~= body then
-    load.failed = load.failed + 1
+    failed("%s: %s %s", request:match "^[^\r]*", a and a.status or why, detail or "")
     if c then c:close() end
     return
   end
@@ -112,7 +126,10 @@ local function talk(v, over)
     for message in ws:messages() do
       if message:find "still here" then break end
     end
-    if ws.code then load.failed = load.failed + 1 return end
+    if ws.code then
+      failed("a WebSocket was closed with %d", ws.code)
+      return
+    end
     atoll.sleep(1)
   end
   ws:close()
@@ -163,11 +180,6 @@ end
 
 -- ---- the run ----
 
-local function say(form, ...)
-  io.stdout:write("soak: ", form:format(...), "\n")
-  io.stdout:flush()
-end
-
 local function main()
   local v <close> = assert(victim_of.start { rough = rough, program = program,
     app = here .. "/app", files = { ["public/noise.bin"] = noise },
@@ -203,15 +215,12 @@ local function main()
   driver:join(30)
   for _, task in ipairs(talkers) do
     local _, message, code = task:join(30)
-    if code then
-      say("a WebSocket: %s", message)
-      load.failed = load.failed + 1
-    end
+    if code then failed("a WebSocket: %s", message) end
   end
   atoll.sleep(0.5)
   v:signal "TERM"
   local code = v:ended(60)
-  if code ~= 0 then load.failed = load.failed + 1 say("exit code %s", code) end
+  if code ~= 0 then failed("exit code %s", code) end
   v:finish()
 
   local words = trend.words(samples, WARM)

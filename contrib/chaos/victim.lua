@@ -51,10 +51,11 @@ end
 
 -- ---- files ----
 
--- In one piece, so that nobody sees half of it.
+-- Into each app, in one piece, so that nobody sees half of it.
 function methods:write(name, text)
-  local path = self.app .. "/" .. name
-  assert(atoll.fs.write(path, text, { atomic = true }))
+  for _, app in ipairs(self.apps) do
+    assert(atoll.fs.write(app .. "/" .. name, text, { atomic = true }))
+  end
 end
 
 -- What the program file is: a program's path, or the text of a shell script.
@@ -70,19 +71,33 @@ end
 
 -- ---- its life ----
 
+local CONFIG = [[
+return { apps = {
+  { path = "/second", dir = "second", isolates = 2 }, { dir = "first", isolates = 2 },
+} }
+]]
+
 -- options: rough (the module), program, app (a directory), files (more of them, name ->
--- text), settings (name -> value).
+-- text), settings (name -> value), two (it serves the app twice, each copy as one of
+-- several apps).
 function M.start(options)
   local dir = assert(atoll.fs.tempdir())
   local v = setmetatable({ rough = options.rough, program = options.program, dir = dir,
-    app = dir .. "/app", bin = dir .. "/atoll", log = dir .. "/log", lines = {} },
-    metatable)
-  assert(os.execute(("cp -r '%s' '%s' && mkdir -p '%s/public'"):format(options.app,
-    v.app, v.app)))
+    bin = dir .. "/atoll", log = dir .. "/log", lines = {},
+    apps = { dir .. "/first", options.two and dir .. "/second" or nil } }, metatable)
+  for _, app in ipairs(v.apps) do
+    assert(os.execute(("cp -r '%s' '%s' && mkdir -p '%s/public'"):format(options.app,
+      app, app)))
+  end
   for name, text in pairs(options.files or {}) do v:write(name, text) end
   assert(atoll.fs.write(v.log, ""))
   v:become(options.program)
-  local command = { v.bin, "serve", v.app, "-l", "127.0.0.1:0" }
+  local command = { v.bin, "serve", v.apps[1], "-l", "127.0.0.1:0" }
+  if options.two then
+    assert(atoll.fs.write(dir .. "/atoll.lua", CONFIG))
+    table.remove(command, 3)
+    table.move({ "--config", dir .. "/atoll.lua" }, 1, 2, #command + 1, command)
+  end
   for name, value in pairs(options.settings or {}) do
     command[#command + 1] = "--set"
     command[#command + 1] = name .. "=" .. tostring(value)

@@ -1,7 +1,9 @@
 -- An isolate to which requests are given away; others ask it by message.
 local atoll = require "atoll"
 local app = atoll.app()
-app:get("/moved/:n", function(req) return "moved " .. req.params.n .. "\n" end)
+for _, path in ipairs { "/moved/:n", "/second/moved/:n" } do
+  app:get(path, function(req) return "moved " .. req.params.n .. "\n" end)
+end
 for message, note in atoll.isolate.port:messages() do
   if type(message) == "string" then
     note:reply(message)
