@@ -211,10 +211,7 @@ function M.connect(ctx, who)
     c.born = born
     return c
   end
-  if code == "ECONNRESET" and (ledger.last_death >= born
-    or ledger:anyone_starves(born)) then
-    ledger:excuse "crash"
-  else
+  if code ~= "ECONNRESET" or not ledger:may_end { born = born } then
     ledger:fail("not connected", who, "%s", message)
   end
 end

@@ -22,8 +22,8 @@ local HISTORY, SHOWN_MAX = 14, 20
 
 function M.new(seed, slow)
   return setmetatable({ seed = seed, slow = slow, began = atoll.now(), events = {},
-    history = {}, answers = 0, asked = 0, by_kind = {}, failures = {}, failed = 0,
-    excused = {}, deaths = {}, leaving = {}, starving = {}, slowest = 0, version = 1,
+    history = {}, answers = 0, by_kind = {}, failures = {}, failed = 0, excused = {},
+    deaths = {}, dying = {}, leaving = {}, starving = {}, slowest = 0, version = 1,
     last_death = -1, last_shrink = -1 }, metatable)
 end
 
@@ -40,9 +40,22 @@ function methods:event(kind, form, ...)
   if self.verbose then print("  " .. text) end
 end
 
+-- From now on, until the log says so, it may be dead at any time.
 function methods:dies(pid)
   self.last_death = atoll.now()
   self.deaths[pid] = self.last_death
+  self.dying[pid] = self.last_death + 5 * self.slow
+end
+
+function methods:dead(pid)
+  self.last_death = atoll.now()
+  self.dying[pid] = nil
+end
+
+local function anyone_dies(ledger)
+  for _, till in pairs(ledger.dying) do
+    if till > atoll.now() then return true end
+  end
 end
 
 -- It, or an isolate of it, is to end in peace.
@@ -83,7 +96,9 @@ function methods:may_end(c, idle)
   local now = atoll.now()
   if c.host and self.deaths[c.host] then return self:excuse "crash" end
   if not c.host then
-    if self.last_death >= c.born then return self:excuse "crash" end
+    if self.last_death >= c.born or anyone_dies(self) then
+      return self:excuse "crash"
+    end
     if self:anyone_starves(c.born) then return self:excuse "starved" end
   end
   if (idle or 0) > 0.4 and

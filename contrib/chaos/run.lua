@@ -65,6 +65,7 @@ local function on_line(line)
     ledger:dies(pid)
     ledger:fail("killed", "the log", "%s", line)
   end
+  if pid then ledger:dead(pid) end
   local left = line:match "stopped: %d+ requests served, (.*)$"
   if left and left:find "[1-9]" then
     ledger:fail("left over", "the log", "%s", left)
@@ -79,7 +80,8 @@ local function figures(pid)
     threads = status.threads }
 end
 
--- Once all is quiet there are two hosts that hold what new ones hold.
+-- Once all is quiet there are two hosts that hold what new ones hold, and the isolates
+-- of pools and threads for what blocks, which need not have been there at first.
 local function audit(v, first, supervisor)
   local deadline = atoll.now() + 30 * slow
   local wrong
@@ -92,10 +94,10 @@ local function audit(v, first, supervisor)
       local f = figures(pid)
       if proc.state(pid) == "Z" then
         wrong = ("host %d is a zombie"):format(pid)
-      elseif f and f.files > first.files + 4 then
+      elseif f and f.files > first.files + 24 then
         wrong = ("host %d has %d descriptors, %d at first"):format(pid, f.files,
           first.files)
-      elseif f and f.threads > first.threads + 8 then
+      elseif f and f.threads > first.threads + 16 then
         wrong = ("host %d has %d threads, %d at first"):format(pid, f.threads,
           first.threads)
       elseif f and not sanitized and f.rss > 2 * first.rss + (64 << 20) then

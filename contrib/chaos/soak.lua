@@ -35,7 +35,7 @@ local rough = assert(package.loadlib(assert(os.getenv "CHAOS_ROUGH",
 
 local rng = random.new(1, "soak")
 local noise = rng:bytes(100000)
-local WARM = math.min(120, seconds / 5)
+local WARM = seconds / 2 -- until all is as large as it gets
 
 -- ---- the load ----
 

@@ -139,7 +139,7 @@ end)
 
 -- A worker that ends, as it does when no descriptor is left to load it, is replaced.
 local function hire()
-  local hired, message = atoll.isolate.spawn "worker"
+  local hired, message = atoll.isolate.spawn("worker", tostring(pid))
   if hired then
     worker = hired
     worker:on_exit(function() atoll.after(0.1, hire) end)
