@@ -48,9 +48,10 @@ end
 function M.words(samples, warm)
   local m, merr, grows = judged(samples, warm, function(s) return s.pss / 1e6 end, 1)
   local l, lerr, drifts = judged(samples, warm, function(s) return s.p99 * 1e3 end, 0.5)
-  return { grows = grows, text = ("in the second half memory %s: %+.1f ± %.1f MB an hour; "
-    .. "p99 %s: %+.1f ± %.1f ms an hour"):format(grows and "GROWS" or "does not grow", m, merr,
-    drifts and "DRIFTS" or "does not drift", l, lerr) }
+  local text = ("in the second half memory %s: %+.1f ± %.1f MB an hour; p99 %s: "
+    .. "%+.1f ± %.1f ms an hour"):format(grows and "GROWS" or "does not grow", m, merr,
+    drifts and "DRIFTS" or "does not drift", l, lerr)
+  return { grows = grows, text = text }
 end
 
 return M
