@@ -101,6 +101,25 @@ describe("leftovers", function()
     assert.equal(0, (h:ended()))
   end)
 
+  it("of a large state that was replaced is no memory", function()
+    local h = host.start { isolates = 2, app = [[
+      local kept = {}
+      app:get("/", function()
+        for _ = 1, 20 do kept[#kept + 1] = ("x"):rep(500000) .. #kept end
+        return "kept"
+      end)]] }
+    local before = h:memory()
+    for n = 2, 4 do
+      for _ = 1, 12 do assert.equal("kept", wire.ask(h, "/").body) end
+      h:hup()
+      h:log_wait("generation " .. n .. " serves")
+    end
+    events.poll("the end of all old states", function()
+      return h:count "generation %d+ closed" == 6
+    end)
+    h:grows_less(6144, before)
+  end)
+
   it("of an idle connection is less than 2 KiB", function()
     local h = host.start { dir = "spec/apps/wire" }
     local list = {}

@@ -6,10 +6,11 @@
 #include "isolate/slice.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 
-enum { MAGIC = 0x69736f6c };
+enum { MAGIC = 0x69736f6c, TRIM_FROM = 8 << 20 };
 
 int isolate_init(struct isolate *i, int index, const atomic_ullong *serving) {
     *i = (struct isolate){.magic = MAGIC, .index = index, .serving = serving};
@@ -88,6 +89,7 @@ static void bury(struct grave *grave) {
     unsigned long long number = g->number;
     size_t bytes = generation_bytes(g);
     generation_free(g);
+    if (bytes >= TRIM_FROM) malloc_trim(0); /* or the allocator keeps most of it */
     log_info("generation %llu closed after %.1f s, %zu KiB freed", number, seconds,
              bytes / 1024);
 }
