@@ -63,7 +63,7 @@ PURE := $(sort $(wildcard host/base/*.c host/codec/*.c) \
     cgroup.c ram.c wrap.c notify.c))
 PURE_OBJS := $(PURE:%.c=$(B)/%.o) $(LLHTTP_OBJS)
 UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_test.c) \
-    $(addprefix host/net/,loop.c pool.c timer.c)) # and these, which need libev
+    $(addprefix host/net/,loop.c pool.c reserve.c timer.c)) # and these, which need libev
 FUZZERS := $(patsubst contrib/fuzz/%.c,$(B)/%,$(wildcard contrib/fuzz/*_fuzz.c))
 LUA_CHECKED := $(wildcard lua apps spec contrib) .busted .luacheckrc \
     $(shell grep -l '^\#!.* lua' -r contrib)
@@ -87,7 +87,7 @@ test: ## set up, build, and run every check and spec
 build: $(ATOLL) ## build the program: build/<flavour>/atoll
 unit: $(B)/unit-tests ## run the unit tests of the pure rooms (UNIT=name)
 	@$(B)/unit-tests $(UNIT)
-spec: $(ATOLL) $(B)/faults.so $(B)/crash.so ## run the specs in the program (SPECS=spec/some_spec.lua)
+spec: $(ATOLL) $(B)/faults.so $(B)/sites.so $(B)/crash.so ## run the specs in the program (SPECS=spec/some_spec.lua)
 	@ATOLL=$(abspath $(ATOLL)) contrib/specs $(B)/specs '$(BUSTED)' $(SPECS)
 
 browser: $(ATOLL) ## run the specs of pages in chromium (SCREENSHOTS=directory)
@@ -154,8 +154,8 @@ $(B)/embed: contrib/embed.c $(B)/flags
 $(ATOLL): $(OBJS) $(B)/objects
 	$(LINK) $(ATOLL_LINK)
 
-# What makes system calls fail, and a module that crashes, for specs.
-$(B)/faults.so $(B)/crash.so: $(B)/%.so: spec/shim/%.c $(B)/flags
+# What makes calls fail, and a module that crashes, for specs.
+$(B)/faults.so $(B)/sites.so $(B)/crash.so: $(B)/%.so: spec/shim/%.c $(B)/flags
 	$(MODULE)
 # What the chaos run does to other processes.
 $(B)/rough.so: $(B)/%.so: contrib/chaos/%.c $(B)/flags

@@ -58,8 +58,8 @@ static void add(struct reader *r, struct buf *to, struct span piece) {
 
 static void head_complete(struct reader *r, struct span head) {
     enum answer_coding coding = r->answer.head.coding;
-    r->headed = true;
     add(r, &r->head, head);
+    r->headed = !r->error; /* without memory there is nothing to give */
     r->packs = r->decode && (coding == ANSWER_GZIP || coding == ANSWER_DEFLATE) &&
                r->answer.head.framing != ANSWER_NO_BODY;
     if (r->packs)

@@ -24,18 +24,23 @@ static int failure(lua_State *L, int err, const char *path) {
     return 3;
 }
 
-static mode_t mode_of(const char *path) {
+/* 0: there is nothing. What cannot be looked at is an error: an app without what it has
+ * is another one. */
+static mode_t mode_of(lua_State *L, const char *path) {
     struct stat st;
-    return stat(path, &st) == 0 ? st.st_mode : 0;
+    if (stat(path, &st) == 0) return st.st_mode;
+    if (errno != ENOENT && errno != ENOTDIR)
+        luaL_error(L, "%s: %s", path, err_text(-errno));
+    return 0;
 }
 
 static int is_file(lua_State *L) {
-    lua_pushboolean(L, S_ISREG(mode_of(luaL_checkstring(L, 1))));
+    lua_pushboolean(L, S_ISREG(mode_of(L, luaL_checkstring(L, 1))));
     return 1;
 }
 
 static int is_directory(lua_State *L) {
-    lua_pushboolean(L, S_ISDIR(mode_of(luaL_checkstring(L, 1))));
+    lua_pushboolean(L, S_ISDIR(mode_of(L, luaL_checkstring(L, 1))));
     return 1;
 }
 
@@ -89,7 +94,7 @@ static int list(lua_State *L) {
         lua_pushstring(L, name);
         lua_setfield(L, -2, "name");
         lua_pushfstring(L, "%s/%s", path, name);
-        mode_t mode = mode_of(lua_tostring(L, -1));
+        mode_t mode = mode_of(L, lua_tostring(L, -1));
         lua_pop(L, 1);
         lua_pushstring(L, S_ISREG(mode)   ? "file"
                           : S_ISDIR(mode) ? "directory"

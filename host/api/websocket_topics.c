@@ -70,19 +70,22 @@ static bool is_utf8(struct span s) {
     return utf8_feed(&check, s.at, s.len) && !check.left;
 }
 
-/* Appends the frame; false when there is no such. */
-static bool make_frame(struct source *s, struct bulletin *b, unsigned which,
-                       struct buf *out) {
+/* Appends the frame, or nothing when there is no such. 0 or ERR_MEMORY. */
+static int make_frame(struct source *s, struct bulletin *b, unsigned which,
+                      struct buf *out) {
     struct span payload;
     struct buf json, packed;
     enum ws_kind kind = which & AS_BINARY ? WS_BINARY : WS_TEXT;
     bool small = false, good = true;
+    int err = 0;
     buf_init(&json);
     buf_init(&packed);
     if (pack_is_string(span_of(b->bytes, b->len), &payload)) {
         if (!is_utf8(payload)) kind = WS_BINARY;
+    } else if (!buf_reserve(&json, 1)) {
+        return ERR_MEMORY;
     } else {
-        good = buf_reserve(&json, 1) && json_of(s, b, &json);
+        good = json_of(s, b, &json);
         payload = good ? buf_span(&json) : SPAN("");
     }
     if (good && which & AS_PACKED) {
@@ -94,10 +97,10 @@ static bool make_frame(struct source *s, struct bulletin *b, unsigned which,
         ws_pool_drain(&pool);
         if (small) payload = buf_span(&packed);
     }
-    good = good && ws_append(NULL, out, kind, true, small, false, payload) == 0;
+    if (good) err = ws_append(NULL, out, kind, true, small, false, payload);
     buf_reset(&json);
     buf_reset(&packed);
-    return good;
+    return err;
 }
 
 /* The frame of that form, which may be empty; NULL without memory. */
@@ -107,9 +110,11 @@ static struct bulletin_form *form_of(struct source *s, struct bulletin *b,
     struct buf frame;
     if (form) return form;
     buf_init(&frame);
-    size_t len = make_frame(s, b, which, &frame) ? buf_len(&frame) : 0;
-    form = bulletin_form_new(len);
-    if (form && len) memcpy(form->bytes, buf_data(&frame), len);
+    if (make_frame(s, b, which, &frame) == 0) {
+        size_t len = buf_len(&frame);
+        form = bulletin_form_new(len);
+        if (form && len) memcpy(form->bytes, buf_data(&frame), len);
+    }
     buf_reset(&frame);
     return form ? bulletin_form_set(b, which, form) : NULL;
 }
@@ -122,19 +127,17 @@ static int send_payload(struct websocket *w, struct span frame) {
     return websocket_send(w, kind, span_of(frame.at + head, frame.len - head));
 }
 
-static void send_bulletin(struct source *s, struct bulletin *b) {
+/* Whether it could be sent, if only there is memory for it. */
+static bool send_bulletin(struct source *s, struct bulletin *b) {
     struct websocket *w = s->w;
     unsigned which = s->binary ? AS_BINARY : 0;
     if (!w->client && websocket_takes_packed(w)) which |= AS_PACKED;
     struct bulletin_form *form = form_of(s, b, which);
-    if (!form) {
-        s->missed++;
-        return;
-    }
-    if (!form->len) return;
+    if (!form) return false;
+    if (!form->len) return true;
     struct span frame = span_of(form->bytes, form->len);
     int err = w->client ? send_payload(w, frame) : websocket_send_frame(w, frame);
-    if (err == ERR_MEMORY) s->missed++;
+    return err != ERR_MEMORY;
 }
 
 /* ---- sources ---- */
@@ -143,12 +146,12 @@ static struct source *source_of(struct websocket_source *base) {
     return LIST_OF(base, struct source, base);
 }
 
-static void close_slow(struct source *s) {
+/* Who is to miss nothing, but has. */
+static void close_missing(struct source *s, const char *why) {
     struct span name = topic_name(s->topic);
-    log_warn("a WebSocket was closed: it reads too slowly, and %llu messages of topic "
-             "%.*s went by",
+    log_warn("a WebSocket was closed: %s, and %llu messages of topic %.*s went by", why,
              (unsigned long long)s->missed, (int)name.len, name.at);
-    websocket_close(s->w, WS_TRY_LATER, SPAN("too slow"), false);
+    websocket_close(s->w, WS_TRY_LATER, span_str(why), false);
 }
 
 /* Sends what there is, until the client has enough. */
@@ -160,12 +163,18 @@ static void pump(struct source *s) {
         s->missed += missed;
         if (missed && !s->skips) {
             bulletin_unref(b);
-            close_slow(s);
+            close_missing(s, "it reads too slowly");
             return;
         }
         if (!b) return;
-        send_bulletin(s, b);
+        bool sent = send_bulletin(s, b);
         bulletin_unref(b);
+        if (sent) continue;
+        s->missed++;
+        if (!s->skips) {
+            close_missing(s, "there is not enough memory");
+            return;
+        }
     }
 }
 

@@ -112,16 +112,6 @@ char *log_sink_reserve(struct log_sink *s, size_t *room) {
     return s->buffer + s->end;
 }
 
-bool log_sink_add(struct log_sink *s, struct span line) {
-    size_t room;
-    if (log_sink_off(s)) return true;
-    char *out = log_sink_reserve(s, &room);
-    if (!out || room < line.len) return false;
-    memcpy(out, line.at, line.len);
-    log_sink_commit(s, line.len);
-    return true;
-}
-
 static ssize_t put(struct log_sink *s, const char *at, size_t n) {
     if (s->kind == SINK_SOCKET) return send(s->fd, at, n, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (s->kind == SINK_SHARED) {
@@ -134,6 +124,17 @@ static ssize_t put(struct log_sink *s, const char *at, size_t n) {
         if (n > PIPE_BUF) n = PIPE_BUF;
     }
     return write(s->fd, at, n);
+}
+
+bool log_sink_add(struct log_sink *s, struct span line) {
+    size_t room;
+    if (log_sink_off(s)) return true;
+    char *out = log_sink_reserve(s, &room);
+    if (!out) return put(s, line.at, line.len) == (ssize_t)line.len;
+    if (room < line.len) return false;
+    memcpy(out, line.at, line.len);
+    log_sink_commit(s, line.len);
+    return true;
 }
 
 enum io log_sink_flush(struct log_sink *s) {

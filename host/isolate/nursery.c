@@ -82,16 +82,9 @@ void child_over(struct child *c, struct message *words, struct span text) {
 }
 
 /* On the main thread: the last post of a child's life. */
-struct funeral {
-    struct post post;
-    struct child *child;
-};
-
 static void reap(struct post *p) {
-    struct funeral *f = (struct funeral *)(void *)p;
-    struct child *c = f->child;
+    struct child *c = LIST_OF(p, struct child, funeral);
     struct nursery *n = c->nursery;
-    free(f);
     pthread_mutex_lock(&c->lock);
     pthread_mutex_unlock(&c->lock);
     isolate_join(&c->isolate);
@@ -113,10 +106,7 @@ static void end(struct isolate *i) {
     struct nursery *n = c->nursery;
     if (n->slices) slices_unwatch(n->slices, i);
     child_over(c, NULL, SPAN("killed"));
-    struct funeral *f = malloc(sizeof *f);
-    CHECK(f);
-    *f = (struct funeral){.post.run = reap, .child = c};
-    loop_post(n->main, &f->post);
+    loop_post(n->main, &c->funeral);
 }
 
 /* ---- its beginning ---- */
@@ -201,6 +191,7 @@ struct child *child_start(struct nursery *n, const struct child_plan *plan,
     c->nursery = n;
     c->kill.run = killed;
     c->pause.run = paused;
+    c->funeral.run = reap;
     c->last_words = message_new(WORDS_MAX, 0);
     if (!c->last_words) goto fail;
     pthread_mutex_lock(&n->lock);

@@ -61,7 +61,7 @@ struct child {
     pthread_mutex_t lock; /* of what follows */
     bool gone;            /* the loop is no more: nothing can be posted */
     bool kill_posted, pause_posted, paused;
-    struct post kill, pause;
+    struct post kill, pause, funeral;
 };
 
 /* Makes a child and starts its thread, with one reference for the caller. exit_port

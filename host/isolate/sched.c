@@ -451,7 +451,7 @@ int luaopen_atoll_sched(lua_State *L) {
     return 0;
 }
 
-#if ALLOC_PLAIN
+#if ALLOC_PLAIN && !__USE_FORTIFY_LEVEL
 /* Debian's Lua is built with fortified longjmp, which sanitizers do not know: without
  * this they believe that the frames left behind are still there. */
 void __longjmp_chk(jmp_buf env, int value);

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/fd.h"
+#include "net/reserve.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -146,7 +147,8 @@ static int epoll_of(struct loop *l) {
 
 int loop_init(struct loop *l) {
     *l = (struct loop){.epoll_fd = EPOLL_UNKNOWN};
-    int err = timers_init(&l->timers);
+    int err = reserve_init();
+    if (err == 0) err = timers_init(&l->timers);
     if (err) return err;
     /* Not an ev_async: for want of descriptors that ends the program. */
     int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -28,7 +28,13 @@ void announce(const struct heritage *h, struct muster m) {
     char *line = NULL, url[ADDR_TEXT], counts[64];
     size_t size;
     FILE *out = open_memstream(&line, &size);
-    if (!out) return;
+    describe(m, counts, sizeof counts);
+    if (!out) { /* who waits for the line need not wait in vain */
+        dprintf(STDERR_FILENO, "atoll: serving %s on %s (%s, pid %ld)\n", h->app,
+                all->count ? addr_url(&all->at[0].addr, "http", url) : "nothing",
+                counts, (long)getpid());
+        return;
+    }
     const struct settings *set = h->settings;
     fputs("atoll: serving ", out);
     if (!set->app_count) fputs(h->app, out);
@@ -42,8 +48,7 @@ void announce(const struct heritage *h, struct muster m) {
         fprintf(out, "%s%s%s", before, addr_url(&all->at[i].addr, "http", url),
                 all->at[i].proxy ? " (PROXY)" : "");
     }
-    fprintf(out, " (%s, pid %ld)\n", describe(m, counts, sizeof counts),
-            (long)getpid());
+    fprintf(out, " (%s, pid %ld)\n", counts, (long)getpid());
     if (fclose(out) == 0) fd_write_all(STDERR_FILENO, line, size);
     free(line);
 }

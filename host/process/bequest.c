@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/fd.h"
 
 #include <errno.h>
@@ -226,16 +227,30 @@ static bool take(struct bequest *b, const char *key, char *value) {
     return true;
 }
 
-/* All of the file, with a NUL behind it; NULL when it is not what it should be. */
-static char *read_all(int fd, size_t *len) {
+static int read_text(int fd, char *to, size_t len) {
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pread(fd, to + done, len - done, (off_t)done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return n < 0 ? -errno : -EIO;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* All of the file, with a NUL behind it; NULL when it is no bequest. 0 or a negative
+ * error: who cannot read what was left to him must not begin on his own. */
+static int read_all(int fd, char **text, size_t *len) {
+    char magic[sizeof MAGIC];
     struct stat st;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > SIZE_MAX_TEXT)
-        return NULL;
+    *text = NULL;
+    if (fstat(fd, &st) < 0) return errno == EBADF ? 0 : -errno;
+    if (!S_ISREG(st.st_mode) || st.st_size > SIZE_MAX_TEXT) return 0;
+    if (st.st_size < (off_t)sizeof magic) return 0;
+    int err = read_text(fd, magic, sizeof magic);
+    if (err || memcmp(magic, MAGIC, sizeof magic) != 0) return err;
     *len = (size_t)st.st_size;
-    char *text = calloc(1, *len + 1);
-    if (text && pread(fd, text, *len, 0) == (ssize_t)*len) return text;
-    free(text);
-    return NULL;
+    *text = calloc(1, *len + 1);
+    return *text ? read_text(fd, *text, *len) : -ENOMEM;
 }
 
 /* For whom it is: "host PARENT" or "supervisor PID". */
@@ -262,8 +277,12 @@ int bequest_take(struct bequest *b, struct problem *p) {
     if (!name) return 0;
     int fd = atoi(name);
     bequest_name(-1);
-    b->text = fd > 2 ? read_all(fd, &len) : NULL;
-    if (!b->text || strcmp(b->text, MAGIC) != 0) return 0; /* a stray variable */
+    int err = fd > 2 ? read_all(fd, &b->text, &len) : 0;
+    if (err)
+        return problem_set(p, EX_OSERR,
+                           "cannot take over from the atoll that serves: %s",
+                           err_text(err));
+    if (!b->text) return 0; /* a stray variable */
     char *end = b->text + len, *line = b->text + sizeof MAGIC;
     fd_close(&fd);
     if (find_role(b, line, p) < 0) return -1;

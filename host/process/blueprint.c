@@ -55,10 +55,18 @@ static void app_copied(const struct app_options *o) {
 
 struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir) {
     struct blueprint *b = calloc(1, sizeof *b);
-    CHECK(b);
+    if (!b) {
+        if (own) settings_free(s);
+        return NULL;
+    }
     atomic_init(&b->references, 1);
     b->settings = own ? s : NULL;
-    if (appdir) CHECK(b->appdir = strdup(appdir));
+    b->appdir = appdir ? strdup(appdir) : NULL;
+    b->form_directory = strdup(s->form_directory);
+    if ((appdir && !b->appdir) || !b->form_directory) {
+        blueprint_release(b);
+        return NULL;
+    }
     b->options = (struct app_options){
         .appdir = b->appdir,
         .strict = s->strict,
@@ -107,7 +115,6 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .compress_min = s->compress_min,
         .trust = trust(s),
     };
-    CHECK(b->form_directory = strdup(s->form_directory));
     b->forms = (struct form_limits){
         .parts_max = s->form_parts_max,
         .name_max = bounded(s->form_name_max),
@@ -121,17 +128,20 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
     return b;
 }
 
-void blueprint_under(struct blueprint *b, const char *prefix) {
-    if (!*prefix) return;
-    CHECK(b->prefix = strdup(prefix));
-    b->options.prefix = b->prefix;
+bool blueprint_under(struct blueprint *b, const char *prefix) {
+    if (!*prefix) return true;
+    b->options.prefix = b->prefix = strdup(prefix);
+    return b->prefix != NULL;
 }
 
 struct generation *blueprint_build(struct blueprint *b, uint64_t number,
                                    struct buf *error) {
     if (!b->blocking) {
-        CHECK(b->blocking = blocking_site_new(&b->options, &b->plan));
-        b->options.blocking = b->blocking;
+        b->options.blocking = b->blocking = blocking_site_new(&b->options, &b->plan);
+        if (!b->blocking) {
+            buf_printf(error, "not enough memory");
+            return NULL;
+        }
     }
     atomic_fetch_add(&b->references, 1);
     /* On failure, too, the app is closed, which gives the reference back. */

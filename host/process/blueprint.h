@@ -27,12 +27,13 @@ struct blueprint {
 };
 
 /* One reference; settings are borrowed unless own. appdir is copied. plan.commons is
- * the caller's to set. */
+ * the caller's to set. NULL without memory: own settings are freed then, too. */
 struct blueprint *blueprint_new(struct settings *settings, bool own,
                                 const char *appdir);
 
-/* All of the app is to lie under that path, if it is not empty; copied. */
-void blueprint_under(struct blueprint *b, const char *prefix);
+/* All of the app is to lie under that path, if it is not empty; copied. False without
+ * memory. */
+bool blueprint_under(struct blueprint *b, const char *prefix);
 
 /* A generation, holding a reference; NULL with *error. */
 struct generation *blueprint_build(struct blueprint *b, uint64_t number,

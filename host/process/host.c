@@ -164,6 +164,7 @@ static void serving(void *user) {
 /* What heads and bodies may be before it is known whose they are. */
 static struct blueprint *door(struct settings *s, bool own) {
     struct blueprint *b = blueprint_new(s, own, NULL);
+    if (!b) return NULL;
     b->limits.body_max = 0;
     for (size_t i = 0; i < s->app_count; i++)
         if (s->apps[i].settings->body_max > b->limits.body_max)
@@ -184,8 +185,9 @@ static void committed(struct jobs *j) {
         return;
     }
     struct settings *s = h->heritage->settings;
+    struct blueprint *b = door(s, false);
     int err =
-        ushers_start(&h->ushers, &h->heritage->listeners, door(s, false), s->isolates);
+        b ? ushers_start(&h->ushers, &h->heritage->listeners, b, s->isolates) : -ENOMEM;
     if (err) give_up(h, EX_OSERR);
 }
 
@@ -210,6 +212,11 @@ static void kept(const struct setting *row) {
 static struct blueprint *complain(const struct problem *p) {
     log_error("reload failed, the running code goes on: %s", p->text);
     return NULL;
+}
+
+static struct blueprint *complain_memory(struct problem *p) {
+    problem_set(p, EX_OSERR, "not enough memory");
+    return complain(p);
 }
 
 static void reloads_over(struct host *h) {
@@ -239,7 +246,11 @@ static void reload(struct host *h) {
     if (h->shared && settings_keep(s, h->heritage->settings, kept) == 0) {
         log_set_level((enum log_level)s->log_level);
         capacity_check(s);
-        ushers_limit(&h->ushers, door(s, true));
+        struct blueprint *b = door(s, true);
+        if (b)
+            ushers_limit(&h->ushers, b);
+        else
+            log_warn("the limits of before the reload stay: not enough memory");
     } else {
         settings_free(s);
     }
@@ -263,8 +274,7 @@ static struct blueprint *fresh(struct jobs *j) {
     if (!s) return complain(&p);
     if (settings_keep(s, from->settings, h->shared ? NULL : kept) < 0) {
         settings_free(s);
-        problem_set(&p, EX_OSERR, "out of memory");
-        return complain(&p);
+        return complain_memory(&p);
     }
     const struct settings_app *app = h->shared ? &s->apps[a->index] : NULL;
     char *appdir = appdir_resolve(app ? app->dir : from->app_path, &p);
@@ -278,11 +288,12 @@ static struct blueprint *fresh(struct jobs *j) {
         capacity_check(s);
     }
     if (app) s = take(s, a->index);
-    CHECK(s);
-    struct blueprint *b = blueprint_new(s, true, appdir);
-    if (app) blueprint_under(b, from->settings->apps[a->index].path);
+    struct blueprint *b = s ? blueprint_new(s, true, appdir) : NULL;
     free(appdir);
-    return b;
+    if (b && (!app || blueprint_under(b, from->settings->apps[a->index].path)))
+        return b;
+    if (b) blueprint_release(b);
+    return complain_memory(&p);
 }
 
 static const struct jobs_user user = {.committed = committed,
@@ -341,7 +352,8 @@ static int watch_signals(struct host *h) {
 /* ---- the host ---- */
 
 static void say_goodbye(struct host *h, int listening) {
-    int left = fd_count() - (h->descriptors - listening);
+    int now = fd_count(), left = now - (h->descriptors - listening);
+    if (now < 0 || h->descriptors < 0) left = 0; /* unknown */
     log_info(
         "stopped: %llu requests served, %u connections, %u fibers, %u generations, "
         "%d descriptors left",
@@ -391,8 +403,13 @@ static void start_app(struct host *h, struct served *a) {
     }
     struct blueprint *b = blueprint_new(app ? app->settings : s, false,
                                         app ? appdir : h->heritage->appdir);
-    if (app) blueprint_under(b, app->path);
     free(appdir);
+    if (!b || (app && !blueprint_under(b, app->path))) {
+        if (b) blueprint_release(b);
+        log_error("cannot start: %s", err_text(-ENOMEM));
+        give_up(h, EX_OSERR);
+        return;
+    }
     jobs_first(&a->jobs, b, app ? app->settings->isolates : s->isolates);
 }
 

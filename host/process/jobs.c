@@ -380,6 +380,7 @@ static void reported(struct report *r) {
         break;
     case EVENT_ENDED: retire(j, r->worker); break;
     case EVENT_QUIET: quiet(j, r->worker); break;
+    case EVENT_COUNT: break;
     }
 }
 

@@ -200,15 +200,17 @@ int runner_run(const struct settings *s, const struct script *script) {
     timer_init(&r->patience, overdue);
     r->allowed = s->drain_timeout;
     if (err == 0) err = watch_signals(r);
+    struct blueprint *b = blueprint_new((struct settings *)(uintptr_t)s, false, NULL);
+    if (err == 0 && !b) err = -ENOMEM;
     if (err == 0) err = jobs_init(&r->jobs, &r->loop, s, NULL, &user, r);
     if (err) {
+        if (b) blueprint_release(b);
         log_error("cannot start: %s", err_text(err));
         if (loops) loop_done(&r->loop);
         log_stop(CLOCK_SECOND);
         free(r);
         return EX_OSERR;
     }
-    struct blueprint *b = blueprint_new((struct settings *)(uintptr_t)s, false, NULL);
     b->options.script = script->file;
     b->options.module = script->module;
     b->options.argc = script->argc;

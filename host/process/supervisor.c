@@ -95,7 +95,7 @@ static int take_signals(struct supervisor *s) {
 
 /* ---- the whole ---- */
 
-static int turn(struct supervisor *s) {
+static void turn(struct supervisor *s) {
     struct hosts *h = &s->hosts;
     struct pollfd fds[1 + POLLED] = {{.fd = s->signals, .events = POLLIN}};
     nfds_t n = 1;
@@ -105,12 +105,15 @@ static int turn(struct supervisor *s) {
     if (left < 0) left = 0;
     struct timespec wait = {.tv_sec = left / CLOCK_SECOND,
                             .tv_nsec = left % CLOCK_SECOND};
-    if (ppoll(fds, n, next ? &wait : NULL, NULL) < 0 && errno != EINTR) return -errno;
+    if (ppoll(fds, n, next ? &wait : NULL, NULL) < 0 && errno != EINTR) {
+        /* The kernel has no memory just now: all of them are looked at, a bit later. */
+        nanosleep(&(struct timespec){.tv_nsec = CLOCK_SECOND / 20}, NULL);
+        fds[0].revents = POLLIN;
+    }
     for (EACH_PROCESS(c, &h->children)) hosts_read(h, c);
     if (fds[0].revents) read_signals(s);
     if (!h->over) hosts_reap(h);
     if (!h->over) hosts_timers(h);
-    return 0;
 }
 
 /* Of those that were passed; for the others it is checked with the settings. */
@@ -202,14 +205,7 @@ int supervise(const struct supervised *what) {
         h->over = true;
         h->code = problem_print(&p);
     }
-    while (!h->over) {
-        int err = turn(&s);
-        if (!err) continue;
-        log_error("cannot wait for signals: %s", err_text(err));
-        hosts_stop(h);
-        h->over = true;
-        h->code = EX_OSERR;
-    }
+    while (!h->over) turn(&s);
     sockets_remove(&h->heritage.listeners);
     pid_file_close(&h->pid_file);
     log_close();

@@ -19,20 +19,23 @@ enum {
 };
 
 static void deliver(struct post *p) {
-    struct report *r = (struct report *)(void *)p;
-    r->worker->place->reported(r);
-    buf_reset(&r->text);
-    free(r);
+    struct report *from = (struct report *)(void *)p, r = *from;
+    if (from == &r.worker->reports[r.event])
+        atomic_store(&r.worker->reporting[r.event], false);
+    else
+        free(from);
+    r.worker->place->reported(&r); /* may free the worker */
+    buf_reset(&r.text);
 }
 
 static void report(struct worker *w, enum event event, int err, struct span text) {
     struct workplace *place = w->place;
-    struct report *r = calloc(1, sizeof *r);
-    CHECK(r);
-    r->worker = w;
-    r->event = event;
-    r->err = err;
-    r->post.run = deliver;
+    struct report *r = malloc(sizeof *r);
+    if (!r) {
+        CHECK(!atomic_exchange(&w->reporting[event], true));
+        r = &w->reports[event];
+    }
+    *r = (struct report){.post.run = deliver, .worker = w, .event = event, .err = err};
     if (buf_append(&r->text, text.at, text.len) != 0) buf_reset(&r->text);
     loop_post(place->main, &r->post);
 }
@@ -213,18 +216,25 @@ static void finish(struct worker *w, bool leave) {
     settle(&w->settle);
 }
 
+static void done_with(struct ask *a) {
+    if (a == &a->worker->asks[a->step])
+        atomic_store(&a->worker->asking[a->step], false);
+    else
+        free(a);
+}
+
 static void run_ask(struct post *p) {
     struct ask *a = (struct ask *)(void *)p;
     struct worker *w = a->worker;
     if (a->step == STEP_QUIET) {
         report(a->about, EVENT_QUIET, 0, SPAN(""));
-        free(a);
+        done_with(a);
         return;
     }
     if (w->ended) { /* on the main thread, which takes the inbox apart */
         if (a->generation) generation_free(a->generation);
         if (a->blueprint) blueprint_release(a->blueprint);
-        free(a);
+        done_with(a);
         return;
     }
     switch (a->step) {
@@ -263,32 +273,37 @@ static void run_ask(struct post *p) {
     case STEP_TURN:
         atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
         break;
-    case STEP_QUIET: break;
+    case STEP_QUIET:
+    case STEP_COUNT: break;
     }
     if (a->blueprint) blueprint_release(a->blueprint);
-    free(a);
+    done_with(a);
+}
+
+static void post(struct ask ask) {
+    struct worker *w = ask.worker;
+    struct ask *a = malloc(sizeof *a);
+    if (!a) {
+        CHECK(!atomic_exchange(&w->asking[ask.step], true));
+        a = &w->asks[ask.step];
+    }
+    *a = ask;
+    a->post.run = run_ask;
+    loop_post(&w->isolate.loop, &a->post);
 }
 
 void worker_ask(struct worker *w, enum step step, struct generation *g,
                 struct blueprint *b, bool hand_over) {
-    struct ask *a = calloc(1, sizeof *a);
-    CHECK(a);
-    *a = (struct ask){.post.run = run_ask,
-                      .worker = w,
+    if (b) atomic_fetch_add(&b->references, 1);
+    post((struct ask){.worker = w,
                       .step = step,
                       .generation = g,
                       .blueprint = b,
-                      .hand_over = hand_over};
-    if (b) atomic_fetch_add(&b->references, 1);
-    loop_post(&w->isolate.loop, &a->post);
+                      .hand_over = hand_over});
 }
 
 void worker_ask_signal(struct worker *w, int number) {
-    struct ask *a = calloc(1, sizeof *a);
-    CHECK(a);
-    *a = (struct ask){
-        .post.run = run_ask, .worker = w, .step = STEP_SIGNAL, .number = number};
-    loop_post(&w->isolate.loop, &a->post);
+    post((struct ask){.worker = w, .step = STEP_SIGNAL, .number = number});
 }
 
 bool worker_turned(struct worker *w) {
@@ -300,11 +315,7 @@ bool worker_turned(struct worker *w) {
 }
 
 void worker_ask_quiet(struct worker *w, struct worker *about) {
-    struct ask *a = calloc(1, sizeof *a);
-    CHECK(a);
-    *a = (struct ask){
-        .post.run = run_ask, .worker = w, .step = STEP_QUIET, .about = about};
-    loop_post(&w->isolate.loop, &a->post);
+    post((struct ask){.worker = w, .step = STEP_QUIET, .about = about});
 }
 
 /* ---- birth and death ---- */
@@ -336,7 +347,8 @@ struct worker *worker_new(struct workplace *place, int index,
                           const struct front_door *doors, unsigned count,
                           const struct blueprint *b, bool serves, int *err) {
     struct worker *w = calloc(1, sizeof *w);
-    CHECK(w);
+    *err = -ENOMEM;
+    if (!w) return NULL;
     w->place = place;
     w->serves = serves;
     w->new = true;

@@ -33,6 +33,7 @@ enum step {
     STEP_SIGNAL,  /* tell those who listen */
     STEP_TURN,    /* be seen to turn */
     STEP_QUIET,   /* say so: what was looked at in a turn before is not any more */
+    STEP_COUNT
 };
 
 struct ask {
@@ -54,6 +55,7 @@ enum event {
     EVENT_OVER,   /* a script has ended; err is the code, or ERR_CANCELLED */
     EVENT_ENDED,  /* drained and stopped: to be joined */
     EVENT_QUIET,  /* the worker (which has ended) is not looked at by this one */
+    EVENT_COUNT
 };
 
 struct report {
@@ -84,7 +86,11 @@ struct worker {
     unsigned turns_asked;   /* the main thread's */
     atomic_uint turns;      /* how many of these were answered */
     struct link member;     /* the main thread's, of those alive or those retired */
-    struct relief relief;   /* the main thread's, as what follows */
+    /* One of each kind for when there is no memory: nobody can do without them. */
+    struct ask asks[STEP_COUNT];
+    struct report reports[EVENT_COUNT];
+    atomic_bool asking[STEP_COUNT], reporting[EVENT_COUNT];
+    struct relief relief; /* the main thread's, as what follows */
     bool leaving, over;
 };
 
