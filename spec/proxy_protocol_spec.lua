@@ -223,6 +223,26 @@ describe("a listener for proxies", function()
     assert.match("^127%.0%.0%.1:", waiting:receive().body)
   end)
 
+  it("is still for proxies alone after an upgrade, and in another process", function()
+    local h = start { listen = { "127.0.0.1:0", "127.0.0.1:0 proxy" },
+      set = { trusted_proxies = "127.0.0.1", processes = 2 } }
+    local to = { port = tonumber(h.urls[2]:match ":(%d+)$") }
+    local function same()
+      for _ = 1, 10 do
+        local c = wire.connect(to):send(introduce.line "203.0.113.9" .. WHO)
+        assert.equal("203.0.113.9:4000", c:receive().body)
+        assert.equal("", (wire.connect(to):send(WHO):wait_end()))
+        assert.match("^127%.0%.0%.1:", wire.ask(h, "/who").body)
+      end
+    end
+    same()
+    for _ = 1, 2 do
+      h:signal "sigusr2"
+      h:log_wait "upgraded from atoll [%d.]+ to [%d.]+"
+      same()
+    end
+  end)
+
   it("does not trust any more who has been taken off the list by a reload", function()
     local h = host.start { listen = { "127.0.0.1:0 proxy" }, files = {
       ["app.lua"] = host.app(APP),
