@@ -31,6 +31,13 @@ local APP = [[
 
 local WHO = "GET /who HTTP/1.1\r\nHost: a\r\n\r\n"
 
+local function slurp(path)
+  local f = assert(io.open(path))
+  local text = f:read "a"
+  f:close()
+  return text
+end
+
 local function start(options)
   options = options or {}
   options.app = options.files == nil and (options.app or APP) or nil
@@ -419,6 +426,22 @@ describe("a listener for proxies", function()
       end)
       servers.stop(proxy)
     end
+    assert.equal(0, h:count "PROXY header of")
+  end)
+
+  it("hears from HAProxy who has TLS with it", function()
+    local h, c = start(), certs.make()
+    finally(certs.finish)
+    local dir = host.directory { ["pem"] = slurp(c.server)
+      .. slurp(c.key) }
+    local proxy = servers.haproxy(([[
+      listen web
+        mode tcp
+        bind 127.0.0.1:%%PORT%% ssl crt %s/pem
+        server one 127.0.0.1:%d send-proxy-v2-ssl-cn]]):format(dir, h.port))
+    local res = assert(http.get(("https://127.0.0.1:%d/all"):format(proxy.port),
+      { tls = { ca = c.ca } }))
+    assert.equal("127.0.0.1 https 127.0.0.1", res.body)
     assert.equal(0, h:count "PROXY header of")
   end)
 end)
