@@ -35,7 +35,8 @@ local function per_request(how, start, row)
     why = why or failed
     if r and r.errors > 0 then why = r.errors .. " requests went wrong" end
     local ok, killed = proc.stop(run.server,
-      how.inner and proc.children(run.server.pid)[1] or nil)
+      how.inner and proc.children(run.server.pid)[1] or nil,
+      run.server.peer and run.server.peer.quit)
     if not ok then why = why or killed end
     counts[i] = how.read(run.file)
     if not counts[i] then why = why or "no count" end
@@ -134,9 +135,9 @@ end
 function M.instructions(options)
   local rows = {
     { title = "instructions, hello", path = "/hello", goal = 2400 },
-    { title = "instructions, hello, 10 headers", path = "/hello", goal = 5500,
+    { title = "instructions, 10 headers", path = "/hello", goal = 5500,
       load = { "-H" } },
-    { title = "instructions, route, 10 headers", path = "/users/42", goal = 7000,
+    { title = "instructions, route + 10", path = "/users/42", goal = 7000,
       load = { "-H" } },
     { title = "instructions, JSON", path = "/json", goal = 7000 },
   }

@@ -263,7 +263,7 @@ local function two_one(peer, options, rows)
       cpu = b.cpu_server .. "," .. b.cpu_client })
   end
   for i, w in ipairs(two and TWO or {}) do
-    for _ = 1, options.rounds do
+    for _ = 1, math.min(options.rounds, options.short and 2 or 5) do
       local values = {}
       for k, server in ipairs({ one, two }) do
         local r
@@ -321,7 +321,8 @@ function M.gauges()
       return peers_of "reload" * (2 * o.rounds + 1) * (o.reload_seconds + 0.2)
     end),
     gauge("two", "two workers", function(o)
-      return peers_of "two" * (#TWO * 2 * o.rounds * (o.seconds * 1.5 + 0.3) + 1)
+      return peers_of "two" * (#TWO * 2 * math.min(o.rounds, o.short and 2 or 5)
+        * (o.seconds * 1.5 + 0.3) + 1)
     end),
   }
 end

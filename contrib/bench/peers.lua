@@ -8,6 +8,7 @@
 --   prepare  whether `serve prepare` is to be called before a start
 --   lacks    { workload = why } of what it cannot do
 --   reload   the signal that brings new code, if any does
+--   quit     the signal at which all its processes end in peace, if that is not TERM
 --   warm     seconds of CPU that it needs at first, to compile what is asked for
 --   count    whether callgrind can count its instructions
 local uv = require "luv"

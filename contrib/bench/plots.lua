@@ -110,11 +110,14 @@ local function figures(result, names)
     if plain and measured(row, names) > 1 then rows[#rows + 1] = row end
   end
   if #rows == 0 then return nil end
-  return panels("Memory, start, reload, system calls: less is better, but for workers",
+  local title = "Memory, start, reload, costs per request: "
+  return panels(title .. "less is better, but for workers",
     caption(result, "median of the rounds"), rows, names, function(row)
       return {
         of = function(cell) return cell.values end,
-        show = function(value) return report.number(value, row.unit) end,
+        show = function(value)
+          return (report.number(value, row.unit):gsub("us$", "µs"))
+        end,
       }
     end)
 end

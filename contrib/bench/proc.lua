@@ -286,11 +286,11 @@ function M.fetch(port, path, seconds, more)
   return tonumber(status), answer
 end
 
--- TERM, and KILL to all of the tree when that takes too long. `pid` is the process to
--- signal when that is not the one that was started.
-function M.stop(proc, pid)
+-- TERM, or another signal, and KILL to all of the tree when that takes too long. `pid`
+-- is the process to signal when that is not the one that was started.
+function M.stop(proc, pid, signal)
   if not proc.status then
-    uv.kill(pid or proc.pid, "sigterm")
+    uv.kill(pid or proc.pid, signal or "sigterm")
     if not M.wait(proc, 15) then
       local stuck = tree(proc.pid)
       for id in pairs(stuck) do uv.kill(id, "sigkill") end

@@ -10,7 +10,7 @@ local workloads = require "workloads"
 
 local M = {}
 
-local WARM, WARM_MOST = 0.4, 12 -- seconds of a run; runs
+local WARM, WARM_MOST = 0.3, 16 -- seconds of a run; runs
 local fleet = {} -- servers that stay from one workload to the next
 
 local function cell()

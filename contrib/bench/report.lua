@@ -4,7 +4,7 @@ local stats = require "stats"
 local M = {}
 
 local NOISY, CROWDED, WAITING = 0.25, 0.05, 0.85
-local TITLE, COLUMN = 31, 11
+local TITLE, COLUMN = 30, 10
 
 local function thousands(n)
   if not n then return "-" end

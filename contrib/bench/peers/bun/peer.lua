@@ -4,7 +4,7 @@ return {
   version = "$NPM/@oven/bun-linux-*/bin/bun --version",
   set = "NODE_ENV=production, development off; Bun.serve with its routes and pub/sub; "
     .. "two workers: two processes with reusePort",
-  warm = 1,
+  warm = 0.6,
   lacks = {
     log = "writes no access log of its own",
     reload = "--hot is for development",

@@ -9,5 +9,6 @@ return {
     .. "keepalive; handlers in content_by_lua, the code cache on",
   prepare = true,
   reload = "sighup",
+  quit = "sigquit",
   count = true,
 }

@@ -4,7 +4,7 @@ return {
   version = "ls $NPM/ws >/dev/null && node --version | tr -d v",
   set = "NODE_ENV=production; its http module without a framework, upstream by an "
     .. "agent with keepAlive, WebSockets by ws without deflate; two workers: cluster",
-  warm = 1,
+  warm = 0.6,
   lacks = {
     log = "writes no access log of its own",
     reload = "has none",

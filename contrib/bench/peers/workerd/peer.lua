@@ -4,7 +4,7 @@ return {
   version = "$NPM/@cloudflare/workerd-linux-*/bin/workerd --version | sed 's/.* //'",
   set = "a module worker, its broadcast in a Durable Object in memory",
   prepare = true,
-  warm = 1,
+  warm = 0.6,
   lacks = {
     log = "writes no access log of its own",
     reload = "has none",
