@@ -161,6 +161,10 @@ return {
   -- Time between two pieces of a request body; then 408.
   -- body_timeout = 30,
 
+  -- What a request body has to come in with, on average, until its answer
+  -- begins; who is slower gets 408 after body_timeout. 0 for any.
+  -- body_rate = 100,
+
   -- Time that a connection without a request is kept open.
   -- idle_timeout = 60,
 

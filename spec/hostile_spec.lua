@@ -15,6 +15,19 @@ app:post("/count", function(req)
   for chunk in req:chunks() do n = n + #chunk end
   return tostring(n)
 end)
+app:post("/both", function(req)
+  return atoll.stream(function(write, res)
+    res:flush()
+    for chunk in req:chunks() do
+      write(chunk)
+      res:flush()
+    end
+  end)
+end)
+app:post("/late", function(req)
+  atoll.sleep(1)
+  return tostring(#req:text())
+end)
 app:post("/form", function(req)
   local form = req:form()
   if not form then return 400 end
@@ -235,6 +248,55 @@ describe("a client that reads nothing", function()
       events.retry("its end", idle)
     end)
   end
+end)
+
+-- body_timeout is counted between two pieces: who sends a byte now and then is within.
+describe("a body that trickles in", function()
+  after_each(function()
+    wire.finish()
+    host.finish()
+  end)
+
+  for name, request in pairs {
+    ["with a length"] = "POST /text HTTP/1.1\r\nHost: a\r\n"
+      .. "Content-Length: 9999\r\n\r\n",
+    ["in chunks"] = "POST /text HTTP/1.1\r\n" .. CHUNKED .. "270f\r\n",
+    ["as a form"] = "POST /form HTTP/1.1\r\nContent-Type: multipart/form-data; "
+      .. "boundary=b\r\n" .. CHUNKED .. "270f\r\n--b\r\n",
+  } do
+    it("is over when it is slower than body_rate " .. name, function()
+      local h = host.start { files = files(),
+        set = { body_timeout = 0.5, body_rate = 100000, slice_warn = 0 } }
+      local c = wire.connect(h):send(request)
+      events.poll("the end of its patience", function()
+        c:send "y"
+        return c.size > 0
+      end)
+      assert.equal(408, c:receive().status)
+      assert.equal("probe", wire.ask(h, "/probe").body)
+    end)
+  end
+
+  it("may do so behind the beginning of its answer", function()
+    local h = host.start { files = files(),
+      set = { body_timeout = 2, body_rate = 1000000 } }
+    local c = wire.connect(h):send("POST /both HTTP/1.1\r\n" .. CHUNKED)
+    for i = 1, 6 do
+      c:send "1\r\ny\r\n"
+      c:read_until(i == 1 and "\r\n\r\n1\r\ny\r\n" or "1\r\ny\r\n")
+      atoll.sleep(0.5)
+    end
+    c:send "0\r\n\r\n"
+    c:read_until "0\r\n\r\n"
+  end)
+
+  it("has its time again when it was the handler that did not read", function()
+    local h = host.start { files = files(),
+      set = { body_timeout = 0.4, body_rate = 1000 } }
+    local c = wire.connect(h)
+    c:send(post("/late", ("x"):rep(3000000)))
+    assert.equal("3000000", c:receive().body)
+  end)
 end)
 
 describe("what is costly to read", function()

@@ -34,7 +34,8 @@ struct front_limits {
     struct http1_limits head;
     uint64_t body_max;                                               /* bytes */
     int64_t head_timeout, body_timeout, idle_timeout, write_timeout; /* ns */
-    uint32_t requests_per_connection;                                /* 0: no limit */
+    uint32_t body_rate;               /* bytes a second at least; 0: any */
+    uint32_t requests_per_connection; /* 0: no limit */
     uint32_t connections_max;         /* of the whole crew; 0: no limit */
     uint32_t connections_per_address; /* the same of one client */
     uint32_t open_files;              /* kept open to be sent again; 0: none */

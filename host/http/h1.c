@@ -82,6 +82,7 @@ static void head_complete(struct h1 *c) {
         c->requests >= f->limits.requests_per_connection)
         x->close = true;
     x->body_complete = !x->head.has_body;
+    c->since = f->loop->now;
     c->phase = x->head.has_body ? H1_BODY : H1_WAIT;
     if (exchange_target(x, &why) != 0) {
         refuse(c, 400, why);
@@ -103,10 +104,20 @@ static void head_complete(struct h1 *c) {
     }
 }
 
+/* Its time begins anew, but for who is so slow that the handler would wait for ever:
+ * until the answer has begun, bytes earn what time they take at the least rate. */
+static void body_goes_on(struct h1 *c, size_t n) {
+    const struct front_limits *limits = &c->front->limits;
+    int64_t now = c->front->loop->now, since = now;
+    if (limits->body_rate && !(c->x && c->x->phase != X_HEAD))
+        since = c->since + (int64_t)(n * UINT64_C(1000000000) / limits->body_rate);
+    c->since = since < now ? since : now;
+}
+
 /* A piece of the body; false when reading has to pause. */
 static bool body_piece(struct h1 *c, struct span piece) {
     struct exchange *x = c->x;
-    c->since = c->front->loop->now;
+    body_goes_on(c, piece.len);
     c->continued = true;
     if (!x) {
         c->discarded += (uint32_t)piece.len;
@@ -363,8 +374,10 @@ static void settle(struct h1 *c) {
     bool full = (c->phase != H1_HEAD && buf_len(&c->in) >= H1_PIPELINE_MAX) ||
                 (c->phase == H1_BODY && c->x && c->dispatched &&
                  buf_len(&c->x->body) >= c->x->body_window);
-    if (!h1_is_unheard(c))
-        stream_want_read(&c->stream, !c->eof && (!full || c->phase == H1_LINGER));
+    bool want = !c->eof && (!full || c->phase == H1_LINGER);
+    if (want && c->phase == H1_BODY && !c->stream.reading)
+        c->since = c->front->loop->now; /* it was us who paused */
+    if (!h1_is_unheard(c)) stream_want_read(&c->stream, want);
     keep_time(c);
 }
 

@@ -140,6 +140,7 @@ static void want_body(struct exchange *x) {
     struct h1 *c = x->conn;
     /* Behind a head it is too late to ask: it may come all the same. */
     bool ask = !c->continued && !c->deaf && x->phase == X_HEAD;
+    if (!c->continued) c->since = c->front->loop->now;
     c->continued = true;
     if (ask && !append(&c->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25))
         c->aborted = true;

@@ -101,6 +101,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
         .body_max = s->body_max,
         .head_timeout = ns(s->head_timeout),
         .body_timeout = ns(s->body_timeout),
+        .body_rate = s->body_rate,
         .idle_timeout = ns(s->idle_timeout),
         .write_timeout = ns(s->write_timeout),
         .requests_per_connection = s->requests_per_connection,
