@@ -91,8 +91,8 @@ local function take(v)
 end
 
 -- One request that was due then.
-local function ask(v, due)
-  local request, body = rng:weighed(kinds).make()
+local function ask(v, due, kind)
+  local request, body = (kind or rng:weighed(kinds)).make()
   local c, why, detail = take(v)
   if c then c:send(request) end
   local a
@@ -105,6 +105,21 @@ local function ask(v, due)
   load.answers = load.answers + 1
   load.latencies[#load.latencies + 1] = atoll.now() - due
   if c.told then c:close() else load.free[#load.free + 1] = c end
+end
+
+-- Flat out and of each kind as many for a while, until pools and caches are as large as
+-- they get. None of it is counted.
+local function warm(v, duration)
+  local over = atoll.now() + duration
+  local list = {}
+  for i = 1, 16 do
+    list[i] = function()
+      while atoll.now() < over do ask(v, atoll.now(), rng:pick(kinds)) end
+      return true
+    end
+  end
+  atoll.all(list)
+  load.answers, load.latencies = 0, {}
 end
 
 local function drive(v, over)
@@ -185,6 +200,7 @@ local function main()
     app = here .. "/app", files = { ["public/noise.bin"] = noise },
     settings = { processes = 2, isolates = 2, access_log = "off" } })
   say("%g s, %g requests/s, a reload each %g s, %s", seconds, rate, reloads, program)
+  warm(v, math.min(30, seconds / 4))
   local began = atoll.now()
   local over = began + seconds
   local driver = atoll.spawn(drive, v, over)

@@ -37,17 +37,21 @@ local function series(samples, warm, value)
   return xs, ys
 end
 
--- It drifts when the slope is three of its errors from 0, and matters when an hour of
--- it is more than `least`.
-local function judged(samples, warm, value, least)
-  local slope, err = M.slope(series(samples, warm, value))
-  return slope, err, slope - 3 * err > 0 and slope > least
+-- It drifts when the slope is more than three of its errors, and what came of it in the
+-- time that was looked at more than a twentieth of all.
+local function judged(samples, warm, value)
+  local xs, ys = series(samples, warm, value)
+  local slope, err = M.slope(xs, ys)
+  local sum = 0
+  for _, y in ipairs(ys) do sum = sum + y end
+  local gain = #xs > 0 and slope * (xs[#xs] - xs[1]) or 0
+  return slope, err, slope - 3 * err > 0 and gain > sum / #ys / 20
 end
 
 -- { text, grows }
 function M.words(samples, warm)
-  local m, merr, grows = judged(samples, warm, function(s) return s.pss / 1e6 end, 1)
-  local l, lerr, drifts = judged(samples, warm, function(s) return s.p99 * 1e3 end, 0.5)
+  local m, merr, grows = judged(samples, warm, function(s) return s.pss / 1e6 end)
+  local l, lerr, drifts = judged(samples, warm, function(s) return s.p99 * 1e3 end)
   local text = ("in the second half memory %s: %+.1f ± %.1f MB an hour; p99 %s: "
     .. "%+.1f ± %.1f ms an hour"):format(grows and "GROWS" or "does not grow", m, merr,
     drifts and "DRIFTS" or "does not drift", l, lerr)
