@@ -103,7 +103,10 @@ static void set_out(struct h1 *c) {
 static void settle_in(struct h1 *c, struct front *f) {
     c->front = f;
     c->reader.limits = &f->limits.head;
-    stream_attach(&c->stream, f->loop);
+    if (loan_is_out(c->loan) && c->loan->home == f->lender)
+        stream_come_back(&c->stream, f->loop);
+    else
+        stream_attach(&c->stream, f->loop);
     list_append(&f->conns, &c->member);
     c->since = f->loop->now;
     if (f->over) c->aborted = true;

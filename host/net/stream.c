@@ -326,7 +326,14 @@ void stream_lend(struct stream *s) {
     ev_io_stop(s->loop->ev, &s->io);
     ev_io_set(&s->io, s->io.fd, EV_NONE);
     s->reading = false;
+    s->lent = s->known;
     leave(s);
+}
+
+void stream_come_back(struct stream *s, struct loop *l) {
+    s->known = s->lent;
+    s->lent = false;
+    stream_attach(s, l);
 }
 
 void stream_attach(struct stream *s, struct loop *l) {

@@ -66,6 +66,7 @@ struct stream {
     bool shut;
     bool owes;      /* the transport's shutdown is still to be sent */
     bool known;     /* the loop's epoll may have it */
+    bool lent;      /* so may that of the loop that has lent it */
     bool ahead;     /* the transport knows what the next read gives, without an event */
     bool unwatched; /* the kernel had no memory to watch it: it is over both ways */
     bool read_needs_write, write_needs_read; /* the transport's crossed waits */
@@ -163,6 +164,9 @@ void stream_detach(struct stream *s);
  * told, and what it tells the loop meanwhile is for nobody. It does not read at first.
  */
 void stream_lend(struct stream *s);
+
+/* Attach, to the loop that has lent it. */
+void stream_come_back(struct stream *s, struct loop *l);
 void stream_attach(struct stream *s, struct loop *l);
 
 #endif
