@@ -26,7 +26,11 @@ void blueprint_release(struct blueprint *b) {
     free(b);
 }
 
+/* Whether an app was closed on this thread. */
+static _Thread_local bool closed;
+
 static void app_closed(const struct app_options *o) {
+    closed = true;
     blueprint_release(o->owner);
 }
 
@@ -145,6 +149,10 @@ struct generation *blueprint_build(struct blueprint *b, uint64_t number,
         }
     }
     atomic_fetch_add(&b->references, 1);
-    /* On failure, too, the app is closed, which gives the reference back. */
-    return generation_new(&b->plan, number, error);
+    /* On failure, too, the app is closed, which gives the reference back: if there was
+       the memory for one. */
+    closed = false;
+    struct generation *g = generation_new(&b->plan, number, error);
+    if (!g && !closed) blueprint_release(b);
+    return g;
 }

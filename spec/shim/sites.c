@@ -191,7 +191,7 @@ static bool may(int fd, int error) {
         return fd > STDERR_FILENO && (S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode));
     case ECONNRESET:
     case ETIMEDOUT:
-    case ENOBUFS: return S_ISSOCK(st.st_mode);
+    case ENOBUFS: return fd > STDERR_FILENO && S_ISSOCK(st.st_mode);
     default: return true;
     }
 }
@@ -233,8 +233,9 @@ static bool allows(int function, const void *caller, int fd, size_t *n) {
     return error <= 0;
 }
 
-/* Before the functions behind are known; never given back. */
-static alignas(16) char early[16384];
+/* Before the functions behind are known, which allocating cannot wait for: sanitizers
+ * allocate when nothing can be looked up yet. Never given back. */
+static alignas(16) char early[256 * 1024];
 static _Atomic size_t early_used;
 
 static void *early_block(size_t size) {
@@ -311,7 +312,6 @@ __attribute__((constructor)) static void begin(void) {
 
 #define ALLOCATES(name, parameters, arguments, size)                                   \
     void *name parameters {                                                            \
-        if (!real_##name) resolve();                                                   \
         if (!real_##name) return early_block(size);                                    \
         if (fault(FN_##name, HERE, -1) > 0) {                                          \
             errno = ENOMEM;                                                            \
@@ -325,7 +325,6 @@ ALLOCATES(calloc, (size_t n, size_t each), (n, each), n *each)
 ALLOCATES(aligned_alloc, (size_t to, size_t n), (to, n), n)
 
 void *realloc(void *block, size_t n) {
-    if (!real_realloc) resolve();
     if (!real_realloc || is_early(block)) {
         void *moved = malloc(n);
         if (!moved || !block) return moved;
@@ -340,7 +339,6 @@ void *realloc(void *block, size_t n) {
 }
 
 void free(void *block) {
-    if (!real_free) resolve();
     if (real_free && !is_early(block)) real_free(block);
 }
 
