@@ -67,7 +67,7 @@ UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_tes
 FUZZERS := $(patsubst contrib/fuzz/%.c,$(B)/%,$(wildcard contrib/fuzz/*_fuzz.c))
 LUA_CHECKED := $(wildcard lua apps spec contrib) .busted .luacheckrc \
     $(shell grep -l '^\#!.* lua' -r contrib)
-FORMATTED := $(wildcard $(addsuffix /*.[ch],host/* spec/unit spec/shim contrib contrib/bench contrib/chaos contrib/fuzz))
+FORMATTED := $(wildcard $(addsuffix /*.[ch],host/* spec/unit spec/shim contrib contrib/*))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -108,6 +108,9 @@ bench: ## set up, build, and measure (contrib/bench)
 	@contrib/setup bench
 	+@$(AGAIN) build
 	ATOLL=$(abspath $(ATOLL)) contrib/bench/run
+
+scale: ## count what growth costs (contrib/scale)
+	@contrib/scale/run
 
 fuzz: ## set up, and run each fuzzer for FUZZ_SECONDS=10
 	@contrib/setup test
