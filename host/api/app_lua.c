@@ -101,6 +101,11 @@ static void replaced(struct generation *g) {
     websocket_retire(&((struct app *)g->app)->sockets);
 }
 
+void app_unopened(void *options) {
+    const struct app_options *o = options;
+    if (o->closed) o->closed(o);
+}
+
 int app_open(lua_State *L, struct generation *g, void *data) {
     struct app *app = calloc(1, sizeof *app);
     if (!app) return budget_raise(L);

@@ -79,6 +79,8 @@ void app_serve_later(struct exchange *x, struct generation *g, const struct site
 void app_take_back(struct fiber *f, struct exchange *x);
 
 int app_open(lua_State *L, struct generation *g, void *data);
+/* The generation plan's `unopened`. */
+void app_unopened(void *options);
 
 struct app *app_of(lua_State *L);
 

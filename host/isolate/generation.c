@@ -144,7 +144,9 @@ struct generation *generation_new(const struct generation_plan *plan, uint64_t n
         budget_loaded(g);
         return g;
     }
+    bool opened = g->app != NULL;
     generation_free(g);
+    if (!opened && plan->unopened) plan->unopened(plan->data);
     return NULL;
 fail:
     if (error) {
@@ -154,6 +156,7 @@ fail:
     }
     if (g) alloc_done(&g->alloc);
     free(g);
+    if (plan->unopened) plan->unopened(plan->data);
     return NULL;
 }
 

@@ -44,6 +44,8 @@ struct generation_plan {
     /* Opens libraries and loads the app or script; runs under the gate on the new
        state. May raise. g->L is L. */
     int (*open)(lua_State *L, struct generation *g, void *data);
+    /* In its place, when there was not the memory for an app; or NULL. */
+    void (*unopened)(void *data);
     void *data;
     bool generational;       /* collector mode; incremental otherwise */
     size_t memory;           /* bytes that the state may have in use; 0: any */

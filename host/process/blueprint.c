@@ -26,11 +26,7 @@ void blueprint_release(struct blueprint *b) {
     free(b);
 }
 
-/* Whether an app was closed on this thread. */
-static _Thread_local bool closed;
-
 static void app_closed(const struct app_options *o) {
-    closed = true;
     blueprint_release(o->owner);
 }
 
@@ -89,6 +85,7 @@ struct blueprint *blueprint_new(struct settings *s, bool own, const char *appdir
     };
     b->plan = (struct generation_plan){
         .open = app_open,
+        .unopened = app_unopened,
         .data = &b->options,
         .generational = s->gc == GC_GENERATIONAL,
         .memory = s->memory == MEMORY_NONE ? 0 : (size_t)s->memory,
@@ -149,10 +146,6 @@ struct generation *blueprint_build(struct blueprint *b, uint64_t number,
         }
     }
     atomic_fetch_add(&b->references, 1);
-    /* On failure, too, the app is closed, which gives the reference back: if there was
-       the memory for one. */
-    closed = false;
-    struct generation *g = generation_new(&b->plan, number, error);
-    if (!g && !closed) blueprint_release(b);
-    return g;
+    /* On failure, too, the app is closed, which gives the reference back. */
+    return generation_new(&b->plan, number, error);
 }
