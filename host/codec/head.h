@@ -30,7 +30,7 @@ struct head {
     uint32_t method_len;
     uint32_t target, target_len;       /* request-target as it came */
     uint32_t authority, authority_len; /* value of Host; 0 and 0 when absent */
-    uint16_t field_count, field_capacity;
+    uint16_t field_count;
     uint8_t method;  /* an llhttp_method_t */
     uint8_t minor;   /* HTTP/1.minor */
     bool keep_alive; /* as version and Connection say, RFC 9112 9.3 */
@@ -40,10 +40,11 @@ struct head {
     bool expect_unknown;  /* any other expectation: 417 */
     bool plain; /* the target is known to be a path that target_parse leaves as it is */
     uint64_t content_length; /* bytes; 0 when chunked */
+    /* From here on from request to request. */
     struct head_field *fields;
     struct head_memo *memo; /* of who owns it, or NULL */
-    /* From request to request: a Host that was found valid, not to be parsed again. */
-    uint8_t known_len;
+    uint16_t field_capacity;
+    uint8_t known_len; /* a Host that was found valid, not to be parsed again */
     char known_host[HEAD_KNOWN_HOST];
 };
 

@@ -389,13 +389,7 @@ void http1_reader_init(struct http1_reader *r, const struct http1_limits *limits
 void http1_read_begin(struct http1_reader *r, struct head *head) {
     if (r->state == BAD) return;
     CHECK(r->state == IDLE);
-    struct head_field *fields = head->fields;
-    uint16_t capacity = head->field_capacity;
-    struct head_memo *memo = head->memo;
-    memset(head, 0, offsetof(struct head, known_len));
-    head->fields = fields;
-    head->field_capacity = capacity;
-    head->memo = memo;
+    memset(head, 0, offsetof(struct head, fields));
     r->parser.data = head;
     r->parsed = r->line = r->extra = 0;
     r->detail = 0;

@@ -40,7 +40,6 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
        start; round up to what the arena asks for. */
     uintptr_t lent = ((uintptr_t)(x->field_space + capacity) + 15) & ~(uintptr_t)15;
     arena_init(&x->arena, (void *)lent, EXCHANGE_LENT - 16);
-    x->head.field_capacity = (uint16_t)capacity;
     x->head.memo = &f->memo;
     x->head.fields = x->field_space; /* the rest is http1_read_begin's to set */
     x->target = (struct target){0};
