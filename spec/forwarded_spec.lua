@@ -171,6 +171,9 @@ describe("forwarded headers", function()
     for _, id in ipairs { "a b", "a\"b", ("x"):rep(65), "" } do
       assert.match("^%x+$", wire.ask(h, get("/id", { "X-Request-Id: " .. id })).body)
     end
+    -- A proxy may add its own to one that the client has made up.
+    assert.equal("abc-5", wire.ask(h, get("/id", { "X-Request-Id: mine",
+      "X-Request-Id: abc-5" })).body)
     assert.equal(("x"):rep(64),
       wire.ask(h, get("/id", { "X-Request-Id: " .. ("x"):rep(64) })).body)
   end)

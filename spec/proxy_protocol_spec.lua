@@ -83,6 +83,21 @@ describe("a listener for proxies", function()
     end
   end)
 
+  it("believes no request of a client whom the proxy does not know", function()
+    local h = start { set = { trusted_proxies = "127.0.0.1,10.0.0.0/8" } }
+    for header, want in pairs {
+      [introduce.LOCAL] = "^192%.0%.2%.1$",
+      [introduce.line "10.0.0.1"] = "^192%.0%.2%.1$",
+      [introduce.line "203.0.113.9"] = "^203%.0%.113%.9:4000$",
+      ["PROXY UNKNOWN\r\n"] = "^127%.0%.0%.1:%d+$",
+      [introduce.block(0x21, 0, "")] = "^127%.0%.0%.1:%d+$",
+    } do
+      local c = wire.connect(h):send(header .. "GET /who HTTP/1.1\r\nHost: a\r\n"
+        .. "X-Forwarded-For: 192.0.2.1\r\n\r\n")
+      assert.match(want, c:receive().body)
+    end
+  end)
+
   it("reads the header and what follows it in any pieces", function()
     local h = start()
     local cases = {}
@@ -198,7 +213,8 @@ describe("a listener for proxies", function()
   end)
 
   it("counts connections of clients, not of proxies", function()
-    local h = start { isolates = 2, set = { connections_per_address = 2 } }
+    local h = start { isolates = 2, set = { connections_per_address = 2,
+      trusted_proxies = "127.0.0.1,10.0.0.0/8" } }
     local function connect(header) return wire.connect(h):send(header .. WHO) end
     local a, b = connect(introduce.line "203.0.113.9"),
       connect(introduce.binary "203.0.113.9")
@@ -212,6 +228,7 @@ describe("a listener for proxies", function()
       local other = connect(introduce.line("203.0.113." .. 20 + i))
       assert.equal(200, other:receive().status)
       assert.equal(200, connect(introduce.LOCAL):receive().status)
+      assert.equal(200, connect(introduce.line "10.0.0.1"):receive().status)
     end
     a:close()
     events.retry("a place", function()

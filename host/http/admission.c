@@ -72,7 +72,9 @@ bool admission_count(struct front *f, const struct client_address *client,
                      struct guest **guest) {
     struct sockaddr_storage at = {.ss_family = client->family};
     unsigned most = f->limits.connections_per_address;
-    if (!most || !f->crew->census) return true;
+    if (!most || !f->crew->census ||
+        cidr_has(&f->limits.trust.proxies, client->family, client->bytes))
+        return true;
     if (client->family == AF_INET)
         memcpy(&((struct sockaddr_in *)(void *)&at)->sin_addr, client->bytes, 4);
     if (client->family == AF_INET6)

@@ -142,7 +142,7 @@ static void read_x_forwarded(const struct exchange *x, struct story *s) {
 
 static bool comes_from_proxy(const struct exchange *x) {
     const struct h1 *c = x->conn;
-    return c && x->front && x->front->limits.trust.proxies.any &&
+    return c && x->front && x->front->limits.trust.proxies.any && !c->client.masked &&
            is_trusted(x, &c->client);
 }
 
@@ -237,10 +237,10 @@ struct span client_request_id(const struct exchange *x) {
     struct span id = {0};
     unsigned from = 0;
     if (x->past.remote.len) return x->past.id;
-    if (!comes_from_proxy(x) ||
-        !head_find(&x->head, SPAN("X-Request-Id"), &from, &id) || !is_id(id))
-        return (struct span){0};
-    return id;
+    if (!comes_from_proxy(x)) return id;
+    /* The last: proxies that add one leave the client's own before it. */
+    while (head_find(&x->head, SPAN("X-Request-Id"), &from, &id)) continue;
+    return is_id(id) ? id : (struct span){0};
 }
 
 static struct span kept(struct exchange *x,

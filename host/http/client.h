@@ -27,6 +27,7 @@ struct client_address {
     uint8_t family;  /* AF_UNSPEC: not known, or none at all */
     bool named : 1;  /* by a proxy, in front of the connection */
     bool secure : 1; /* it came there over TLS, said the proxy */
+    bool masked : 1; /* the proxy's own, in place of one that it does not know */
     uint16_t port;   /* 0: not known */
     uint8_t bytes[16];
 };

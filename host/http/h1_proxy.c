@@ -34,11 +34,12 @@ static struct client_address source_of(const struct proxy_header *h) {
 }
 
 /* False when the client has enough connections. What has no client but the proxy is not
- * counted. */
+ * counted; where it is not for the proxy itself, its requests are a stranger's. */
 static bool meet(struct h1 *c, const struct proxy_header *h) {
     c->phase = H1_IDLE;
     c->since = c->front->loop->now;
     c->stream.user = &h1_user;
+    c->client.masked = h->family == PROXY_NOBODY && !h->local;
     if (h->family == PROXY_NOBODY) return true;
     c->client = source_of(h);
     return admission_count(c->front, &c->client, &c->stream.guest);
