@@ -4,7 +4,8 @@ local app = atoll.app()
 app:get("/move", function() return "moved" end)
 app:post("/moved", function(req) return req:text() end)
 
-local function talk(ws)
+local function talk(given)
+  local ws <close> = given -- also when it fails: nobody else would end it soon
   for message, kind in ws:messages() do assert(ws:send(message, kind)) end
 end
 
