@@ -66,7 +66,8 @@ int ushers_start(struct ushers *u, const struct listeners *listeners,
                  struct blueprint *b, unsigned count) {
     int err = 0;
     u->blueprint = b;
-    CHECK(u->workers = calloc(count, sizeof(struct worker *)));
+    u->workers = calloc(count, sizeof(struct worker *));
+    if (!u->workers) return ERR_MEMORY;
     for (unsigned i = 0; i < count; i++) {
         struct worker *w = make(u, listeners, i, &err);
         if (w) u->workers[u->count++] = w;
