@@ -72,7 +72,7 @@ local function measure(server, start_client, options, finish)
   local before, busy = proc.cpu_seconds(server.pid), proc.busy_seconds(server.cpus)
   local client = start_client()
   local misplaced, checked, client_cpu = nil, false, 0
-  local every = options and options.every or 0.2
+  local every = options and options.every or 0.25
   proc.sleep(0.12)
   while not client.status do
     misplaced = misplaced or proc.misplaced(client.pid, b.cpu_client)

@@ -96,28 +96,27 @@ function M.wait_output(proc, pattern, seconds)
   return seen()
 end
 
--- { pid = stat fields after the command's name } of a process and its descendants
+-- The entries of a directory of /proc, of which nothing may be left.
+local function entries(path)
+  local scan = uv.fs_scandir(path)
+  return function() return scan and uv.fs_scandir_next(scan) end
+end
+
+-- { pid = stat fields after the command's name } of a process and its descendants. A
+-- child is in the list of the thread that made it.
 local function tree(root)
-  local children, stats = {}, {}
-  local scan = uv.fs_scandir("/proc")
-  for name in function() return scan and uv.fs_scandir_next(scan) end do
-    local pid = tonumber(name)
-    local text = pid and slurp("/proc/" .. name .. "/stat")
-    if text then
-      local fields = {}
-      for field in text:match(".*%) (.*)"):gmatch("%S+") do
-        fields[#fields + 1] = field
-      end
-      local parent = tonumber(fields[2])
-      stats[pid] = fields
-      children[parent] = children[parent] or {}
-      table.insert(children[parent], pid)
-    end
-  end
   local found = {}
   local function add(pid)
-    found[pid] = stats[pid]
-    for _, child in ipairs(children[pid] or {}) do add(child) end
+    local dir = "/proc/" .. pid
+    local text = (slurp(dir .. "/stat") or ""):match(".*%) (.*)")
+    if not text then return end
+    local fields = {}
+    for field in text:gmatch("%S+") do fields[#fields + 1] = field end
+    found[pid] = fields
+    for task in entries(dir .. "/task") do
+      local children = slurp(dir .. "/task/" .. task .. "/children") or ""
+      for child in children:gmatch("%d+") do add(tonumber(child)) end
+    end
   end
   add(root)
   return found
@@ -144,8 +143,7 @@ end
 -- Nanoseconds of CPU of the threads that a process has now.
 local function scheduled_ns(pid)
   local sum = 0
-  local scan = uv.fs_scandir("/proc/" .. pid .. "/task")
-  for task in function() return scan and uv.fs_scandir_next(scan) end do
+  for task in entries("/proc/" .. pid .. "/task") do
     local text = slurp("/proc/" .. pid .. "/task/" .. task .. "/schedstat")
     sum = sum + (text and tonumber(text:match("^%d+")) or 0)
   end
@@ -185,10 +183,7 @@ end
 function M.descriptors(pid)
   local count = 0
   for id in pairs(tree(pid)) do
-    local scan = uv.fs_scandir("/proc/" .. id .. "/fd")
-    for _ in function() return scan and uv.fs_scandir_next(scan) end do
-      count = count + 1
-    end
+    for _ in entries("/proc/" .. id .. "/fd") do count = count + 1 end
   end
   return count
 end
@@ -207,8 +202,7 @@ end
 function M.misplaced(pid, cpus)
   local threads, allowed = 0, cpu_set(tostring(cpus))
   for id in pairs(tree(pid)) do
-    local scan = uv.fs_scandir("/proc/" .. id .. "/task")
-    for task in function() return scan and uv.fs_scandir_next(scan) end do
+    for task in entries("/proc/" .. id .. "/task") do
       local dir = "/proc/" .. id .. "/task/" .. task
       local may = (slurp(dir .. "/status") or ""):match("Cpus_allowed_list:%s*(%S+)")
       local fields = (slurp(dir .. "/stat") or ""):match(".*%) (.*)")
