@@ -26,7 +26,7 @@ end
 
 -- Latency -----------------------------------------------------------------------------
 
-local LOADS = { 5000, 20000 }
+local LOADS, CROWDED = { 5000, 20000 }, 0.1
 
 local function paced(server, rate, seconds)
   local r, why = clients.load(server, "/hello",
@@ -41,8 +41,10 @@ local function latency_round(list, rate, seconds, rows)
   for _, one in ipairs(list) do
     local r, why
     if not one.out then r, why = paced(one.server, rate, seconds) end
-    if r and (r.unsent or 0) > 0 then
-      why = ("falls behind: %.0f/s"):format(r.requests / r.seconds)
+    if r and r.unsent > 0 then r, why = paced(one.server, rate, seconds) end
+    if r and r.unsent > 0 then
+      why = r.others > CROWDED * r.seconds and "others had its CPU"
+        or ("falls behind: %.0f/s"):format(r.requests / r.seconds)
     end
     if why then
       one.out = true
@@ -52,6 +54,11 @@ local function latency_round(list, rate, seconds, rows)
       add(rows[2], one.name, r.p99_us)
       add(rows[3], one.name, r.p999_us)
       add(rows[4], one.name, r.lag_p99_us)
+      for i = 1, 3 do
+        local cell = rows[i].cells[one.name]
+        cell.others = cell.others or {}
+        table.insert(cell.others, r.others / r.seconds)
+      end
     end
   end
 end
@@ -97,7 +104,7 @@ end
 -- why.
 local function idle_growth(server, count)
   -- What the first thousands of requests leave behind is not the connections'.
-  local ok, why = clients.load(server, "/hello", { "-d", "0.5" })
+  local ok, why = clients.load(server, "/hello", { "-d", "1" })
   if not ok then return nil, why end
   local before = proc.memory(server.pid)
   local load = clients.start_load(server, "/hello", { "-i", "-c", tostring(count) },

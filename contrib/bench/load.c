@@ -254,7 +254,10 @@ static bool take(struct load *l, struct conn *c, const char *p, size_t n) {
 
 static void readable(struct load *l, struct conn *c) {
     ssize_t n = recv(c->fd, l->in, READ_BYTES, MSG_DONTWAIT);
-    if (n < 0 && errno == EAGAIN) return;
+    if (n < 0 && errno == EAGAIN) {
+        if (l->rate > 0 && !c->expected) l->free[l->free_len++] = c;
+        return;
+    }
     if (n <= 0) {
         if (l->each && n == 0 && c->expected && c->got == l->answer_len)
             answered(l, c);

@@ -30,7 +30,12 @@ local function class_of(name, names) return name == names[1] and "own" or "other
 
 -- A bar for each server. how: { of(cell) -> values, show(value), mark = a line there,
 -- ticks = values with a label each }
-local function panel(pic, x, y, row, names, how)
+local function panel(pic, x, y, row, all, how)
+  local names = {}
+  for _, name in ipairs(all) do
+    local cell = row.cells[name]
+    if how.mark or cell and not cell.why then names[#names + 1] = name end
+  end
   pic:text(x, y + 13, row.title:gsub(" %*$", ""), "title")
   local most, medians = how.mark or 0, {}
   for i, name in ipairs(names) do
@@ -39,8 +44,11 @@ local function panel(pic, x, y, row, names, how)
     medians[i] = stats.median(list)
     if medians[i] then most = math.max(most, medians[i]) end
   end
+  if most <= 0 then most = 1 end
   local bars, width = x + LEFT, PANEL - LEFT - 58
-  local function at(value) return bars + math.min(value / most, 1.06) * width end
+  local function at(value)
+    return bars + math.max(0, math.min(value / most, 1.06)) * width
+  end
   local top = y + 22
   local bottom = top + #names * ROW
   for _, tick in ipairs(how.ticks or {}) do
@@ -50,7 +58,7 @@ local function panel(pic, x, y, row, names, how)
   local values = {} -- above the lines
   for i, name in ipairs(names) do
     local middle = top + (i - 0.5) * ROW
-    local class = class_of(name, names)
+    local class = class_of(name, all)
     pic:text(bars - 6, middle + 4.5, name, class == "own" and "own" or "", "end")
     if medians[i] then
       local list = how.of(row.cells[name])
