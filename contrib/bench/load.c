@@ -252,6 +252,16 @@ static bool take(struct load *l, struct conn *c, const char *p, size_t n) {
     return true;
 }
 
+/* A whole answer that says it is the connection's last: it has another head than the
+ * first answer had. Looked for with -V only. */
+static bool says_close(const struct load *l, const char *p, size_t n) {
+    static const char field[] = "\r\nConnection: close\r\n";
+    size_t body = l->answer_len - l->head_len;
+    return n > STATUS_LEN + body && memcmp(p, l->answer, STATUS_LEN) == 0 &&
+           memmem(p, n, field, sizeof(field) - 1) &&
+           memcmp(p + n - body, l->answer + l->head_len, body) == 0;
+}
+
 static void readable(struct load *l, struct conn *c) {
     ssize_t n = recv(c->fd, l->in, READ_BYTES, MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN) {
@@ -263,6 +273,11 @@ static void readable(struct load *l, struct conn *c) {
             answered(l, c);
         else if (!l->each && c->expected == 0 && !l->stopping)
             l->closed++;
+        replace(l, c);
+    } else if (l->verify && !l->each && c->expected == 1 && c->got == 0 &&
+               says_close(l, l->in, (size_t)n)) {
+        answered(l, c);
+        l->closed++;
         replace(l, c);
     } else if (!take(l, c, l->in, (size_t)n)) {
         if (c->expected == 0) l->errors++; /* bytes that nobody asked for */

@@ -60,6 +60,8 @@ function M.tables(result)
     result.date:match("^%d+%-%d+%-%d+"), result.machine.text, result.machine.system,
     result.commit, result.options.rounds, result.options.seconds,
     table.concat(versions, ", "))
+  out[#out + 1] = "\n\\~ the rounds are far apart, ! other programs had the server's "
+    .. "CPU, &lt; the client was the limit;\n– was not measured: README.md says why."
   return table.concat(out, "\n") .. "\n"
 end
 
