@@ -84,13 +84,14 @@ describe("a listener for proxies", function()
   end)
 
   it("believes no request of a client whom the proxy does not know", function()
-    local h = start { set = { trusted_proxies = "127.0.0.1,10.0.0.0/8" } }
+    local h = start { set = { trusted_proxies = "127.0.0.1,10.0.0.0/8,unix:" } }
     for header, want in pairs {
       [introduce.LOCAL] = "^192%.0%.2%.1$",
       [introduce.line "10.0.0.1"] = "^192%.0%.2%.1$",
       [introduce.line "203.0.113.9"] = "^203%.0%.113%.9:4000$",
       ["PROXY UNKNOWN\r\n"] = "^127%.0%.0%.1:%d+$",
       [introduce.block(0x21, 0, "")] = "^127%.0%.0%.1:%d+$",
+      [introduce.block(0x21, 0x31, ("\0"):rep(216))] = "^unix:$",
     } do
       local c = wire.connect(h):send(header .. "GET /who HTTP/1.1\r\nHost: a\r\n"
         .. "X-Forwarded-For: 192.0.2.1\r\n\r\n")

@@ -33,10 +33,17 @@ static bool is(char c, int class) {
     return classes[(unsigned char)c] & class;
 }
 
+bool authority_ip(struct span text, int family, unsigned char *to) {
+    char copy[INET6_ADDRSTRLEN];
+    if (text.len >= sizeof copy || memchr(text.at, 0, text.len)) return false;
+    memcpy(copy, text.at, text.len);
+    copy[text.len] = 0;
+    return inet_pton(family, copy, to) == 1;
+}
+
 /* "[" IPv6address "]" or "[v" 1*HEXDIG "." 1*( NAME / ":" ) "]", without brackets. */
 __attribute__((noinline)) static bool ip_literal(struct span s) {
-    char text[INET6_ADDRSTRLEN];
-    struct in6_addr address;
+    unsigned char address[16];
     if (s.len > 0 && ascii_lower(s.at[0]) == 'v') {
         size_t i = 1;
         while (i < s.len && is(s.at[i], HEX)) i++;
@@ -44,10 +51,7 @@ __attribute__((noinline)) static bool ip_literal(struct span s) {
         while (i < s.len && (is(s.at[i], NAME) || s.at[i] == ':')) i++;
         return i == s.len;
     }
-    if (s.len >= sizeof(text) || memchr(s.at, 0, s.len)) return false;
-    memcpy(text, s.at, s.len);
-    text[s.len] = 0;
-    return inet_pton(AF_INET6, text, &address) == 1;
+    return authority_ip(s, AF_INET6, address);
 }
 
 static bool port_valid(struct span s) {

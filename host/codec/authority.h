@@ -13,4 +13,8 @@
  * below 65536. The port is empty when there is none. */
 bool authority_parse(struct span s, struct span *host, struct span *port);
 
+/* Reads an IP address, without brackets, into the 4 or 16 bytes of AF_INET or AF_INET6.
+ * Leading zeros are refused in an IPv4 address. */
+bool authority_ip(struct span text, int family, unsigned char *to);
+
 #endif

@@ -1,5 +1,7 @@
 #include "codec/forwarded.h"
 
+#include "codec/authority.h"
+
 #include <arpa/inet.h>
 
 static bool is_blank(char c) {
@@ -102,14 +104,6 @@ bool forwarded_pairs(struct span element, struct forwarded_pairs *out) {
     return true;
 }
 
-static bool read_address(struct span text, int family, unsigned char *to) {
-    char copy[INET6_ADDRSTRLEN];
-    if (text.len >= sizeof copy || memchr(text.at, 0, text.len)) return false;
-    memcpy(copy, text.at, text.len);
-    copy[text.len] = 0;
-    return inet_pton(family, copy, to) == 1;
-}
-
 /* ":80", or a name in the place of a port, which hides it; or nothing. */
 static bool read_port(struct span text, uint16_t *port) {
     unsigned n = 0;
@@ -128,7 +122,7 @@ static bool read_port(struct span text, uint16_t *port) {
 
 static bool read_v6(struct span text, struct forwarded_node *out) {
     static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-    if (!read_address(text, AF_INET6, out->address)) return false;
+    if (!authority_ip(text, AF_INET6, out->address)) return false;
     out->v6 = memcmp(out->address, mapped, sizeof mapped) != 0;
     if (!out->v6) memcpy(out->address, out->address + sizeof mapped, 4);
     return true;
@@ -145,10 +139,10 @@ bool forwarded_node(struct span text, struct forwarded_node *out) {
                read_v6(span_of(text.at + 1, (size_t)(stop - text.at - 1)), out);
     }
     stop = memchr(text.at, ':', text.len);
-    if (!stop) return read_address(text, AF_INET, out->address);
+    if (!stop) return authority_ip(text, AF_INET, out->address);
     if (memchr(stop + 1, ':', (size_t)(end - stop - 1))) return read_v6(text, out);
     return read_port(span_of(stop, (size_t)(end - stop)), &out->port) &&
-           read_address(span_of(text.at, (size_t)(stop - text.at)), AF_INET,
+           authority_ip(span_of(text.at, (size_t)(stop - text.at)), AF_INET,
                         out->address);
 }
 

@@ -1,5 +1,7 @@
 #include "codec/proxy_protocol.h"
 
+#include "codec/authority.h"
+
 #include <arpa/inet.h>
 
 enum { FIXED = 16, TLV_HEAD = 3, TLS_HEAD = 5, CRC = 4, UNIQUE_ID_MAX = 128 };
@@ -21,15 +23,6 @@ static bool take_word(struct span *rest, struct span *word) {
     size_t past = len + (blank != NULL);
     *rest = span_of(rest->at + past, rest->len - past);
     return len > 0;
-}
-
-static bool read_address(struct span text, int family, unsigned char *to) {
-    char copy[INET6_ADDRSTRLEN];
-    if (text.len >= sizeof copy || memchr(text.at, 0, text.len)) return false;
-    memcpy(copy, text.at, text.len);
-    copy[text.len] = 0;
-    /* Which takes no leading zeros, as the specification wants it. */
-    return inet_pton(family, copy, to) == 1;
 }
 
 static bool read_port(struct span text, uint16_t *to) {
@@ -57,8 +50,8 @@ static enum proxy_result read_line(struct span line, struct proxy_header *h,
         !take_word(&line, &from) || !take_word(&line, &to) || line.len || blank_last)
         return bad(why, "it does not have two addresses and two ports");
     int family = v6 ? AF_INET6 : AF_INET;
-    if (!read_address(source, family, h->source) ||
-        !read_address(target, family, h->target))
+    if (!authority_ip(source, family, h->source) ||
+        !authority_ip(target, family, h->target))
         return bad(why, "it has a malformed address");
     if (!read_port(from, &h->source_port) || !read_port(to, &h->target_port))
         return bad(why, "it has a malformed port");

@@ -54,8 +54,10 @@ static struct client_address from_node(const struct forwarded_node *n) {
 
 /* ---- lists of proxies ---- */
 
+/* A unix socket of which a proxy tells is none of ours. */
 static bool is_trusted(const struct exchange *x, const struct client_address *a) {
-    return cidr_has(&x->front->limits.trust.proxies, a->family, a->bytes);
+    return !(a->named && a->family == AF_UNIX) &&
+           cidr_has(&x->front->limits.trust.proxies, a->family, a->bytes);
 }
 
 /* The fields of one name from the last to the first, each from its end. */
