@@ -81,17 +81,21 @@ local function panel(pic, x, y, row, all, how)
   end
 end
 
+-- Rows of panels, each as high as its highest.
 local function panels(title, subtitle, rows, names, how)
-  local pic = svg.new()
+  local pic, y = svg.new(), TOP
   pic:text(GAP, 28, title, "head")
   pic:text(GAP, 47, subtitle, "dim small")
-  local height = #names * ROW + 22 + (how(rows[1]).ticks and 16 or 0) + 22
-  for i, row in ipairs(rows) do
-    local column, line = (i - 1) % COLUMNS, (i - 1) // COLUMNS
-    panel(pic, GAP + column * (PANEL + GAP), TOP + line * height, row, names, how(row))
+  for first = 1, #rows, COLUMNS do
+    local most = 0
+    for i = first, math.min(first + COLUMNS - 1, #rows) do
+      local one = how(rows[i])
+      panel(pic, GAP + (i - first) * (PANEL + GAP), y, rows[i], names, one)
+      most = math.max(most, one.mark and #names or measured(rows[i], names))
+    end
+    y = y + most * ROW + 44 + (how(rows[first]).ticks and 16 or 0)
   end
-  local lines = (#rows + COLUMNS - 1) // COLUMNS
-  return pic:close(WIDTH, TOP + lines * height, title)
+  return pic:close(WIDTH, y, title)
 end
 
 local function ratios(result, names)
