@@ -45,7 +45,7 @@ describe("the memory of a connection", function()
     local kib = 1024
     local window = constant("host/http/exchange.h", "BODY_WINDOW")
     local high = constant("host/net/stream.h", "STREAM_HIGH")
-    local pipeline = constant("host/http/h1.c", "PIPELINE_MAX")
+    local pipeline = constant("host/http/h1.h", "H1_PIPELINE_MAX")
     local scratch = constant("host/net/loop.h", "LOOP_SCRATCH")
     local head = default "request_line_max" * 2 + default "header_bytes_max"
       + default "header_count_max" * 16
