@@ -31,16 +31,21 @@ local function matrix(out, title, rows, names, product, text)
   out[#out + 1] = ""
 end
 
+local function marks(cell)
+  return (report.marks(cell):gsub("~", "\\~"):gsub("<", "&lt;"))
+end
+
 local function rate(_, cell)
   local ratio = stats.median(cell.ratios)
   if not ratio then return nil end
-  local marks = report.marks(cell):gsub("~", "\\~"):gsub("<", "&lt;")
-  return ("%.2f"):format(ratio) .. marks
+  return ("%.2f"):format(ratio) .. marks(cell)
 end
 
 local function figure(row, cell)
   local value = stats.median(cell.values)
-  return value and report.number(value, row.unit):gsub("us$", "µs") or nil
+  if not value then return nil end
+  return report.number(value, row.unit):gsub("us$", "µs")
+    .. (row.unit ~= "" and marks(cell) or "")
 end
 
 function M.tables(result)
