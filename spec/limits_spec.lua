@@ -279,5 +279,19 @@ describe("descriptors", function()
     h:log_wait "accepting connections again"
     for _ = 1, 20 do assert.equal("probe", wire.ask(h, "/probe").body) end
     assert.equal(1, h:count "cannot accept connections")
+    -- Nor do they fill the log: it is said again after ten seconds.
+    for _ = 1, 3 do
+      for i = 1, 40 do
+        list[i] = wire.connect(h):send "GET /probe HTTP/1.1\r\nHost: a\r\n\r\n"
+      end
+      events.wait("somebody is turned away", function()
+        for _, c in ipairs(list) do
+          if c:got():find "^HTTP/1.1 503" then return true end
+        end
+      end)
+      for _, c in ipairs(list) do c:close() end
+      assert.equal("probe", wire.ask(h, "/probe").body)
+    end
+    assert.is_true(h:count "cannot accept connections" <= 2)
   end)
 end)

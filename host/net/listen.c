@@ -12,13 +12,22 @@
 #include <unistd.h>
 
 static const int64_t BACKOFF = 100 * 1000000;
+static const int64_t TELL_AGAIN = 10000000000; /* the same trouble */
+
+/* Who fills it to the brim again and again is not to fill the log. */
+static bool may_tell(struct acceptor *l) {
+    if (l->told || l->loop->now < l->tell_after) return false;
+    l->tell_after = l->loop->now + TELL_AGAIN;
+    l->told = true;
+    return true;
+}
 
 static void ready(struct ev_loop *ev, ev_io *io, int events) {
     (void)ev;
     struct acceptor *l = io->data;
     if (events & EV_ERROR) { /* libev could not watch it, and has stopped */
-        if (!l->told) log_error("cannot wait for connections: %s", err_text(-ENOMEM));
-        l->told = true;
+        if (may_tell(l))
+            log_error("cannot wait for connections: %s", err_text(-ENOMEM));
         acceptor_pause(l, BACKOFF);
     } else if (!l->paused) {
         l->acceptable(l);
@@ -132,12 +141,10 @@ int acceptor_accept(struct acceptor *l, struct sockaddr_storage *peer) {
         case ENFILE:
         case ENOBUFS:
         case ENOMEM:
-            if (!l->told) {
-                l->told = true;
+            if (may_tell(l))
                 log_error("cannot accept connections: %s; clients wait, and are turned "
                           "away ten a second",
                           err_text(fd));
-            }
             turn_one_away(l);
             acceptor_pause(l, BACKOFF);
             return fd;

@@ -22,6 +22,7 @@ struct acceptor {
     bool want_exclusive, paused, told;
     bool proxy; /* the user's: who connects is a proxy */
     unsigned tries;
+    int64_t tell_after; /* ns */
     int spare;
     struct span farewell; /* sent to those who are turned away; static storage */
 };
