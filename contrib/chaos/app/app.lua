@@ -71,10 +71,12 @@ local function answer(form, value, message)
   return form:format(value)
 end
 app:get("/moved/:n", function(req)
+  if not worker then return 503, "no worker\n" end
   local ok, message = req:transfer(worker)
   if not ok then return 503, message .. "\n" end
 end)
 app:get("/called/:n", function(req)
+  if not worker then return 503, "no worker\n" end
   return answer("called %s\n", worker:call(req.params.n))
 end)
 app:get("/pooled/:n", function(req)
