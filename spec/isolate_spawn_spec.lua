@@ -107,7 +107,9 @@ describe("a spawned isolate", function()
       h:kill()
       local _, message, code = h:join(10)
       assert.equal("ELUA", code)
-      assert.truthy(message:find "^killed\nstack traceback:\n.*:1: ", message)
+      -- Who is suspended just then is nowhere.
+      assert.truthy(message == "killed"
+        or message:find "^killed\nstack traceback:\n.*:1: ", message)
     end
   end)
 
