@@ -116,7 +116,7 @@ end
 local function print_goals(rows, product)
   local shown = {}
   for _, row in ipairs(rows) do
-    local cell = row.cells[product]
+    local cell = row.cells and row.cells[product]
     local value = cell and not cell.why
       and stats.median(row.kind == "rate" and cell.ratios or cell.values)
     if value and row.goal then
