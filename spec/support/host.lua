@@ -224,7 +224,7 @@ end
 -- HUP, and waits until the new code serves or the log says why not.
 function methods:reload()
   self:hup()
-  return self:log_wait "\n[^\n]*(reload[^\n]*)\n"
+  return self:log_wait "[^\n]*(reload[^\n]*)\n"
 end
 
 -- Waits for the end: exit code and signal.
