@@ -16,6 +16,14 @@ after_each(function()
   tempapp.clean()
 end)
 
+-- A pipe that a command waits for: `hold` is the command, each line that is written to
+-- `gate` lets one of them go on.
+local function pipe()
+  local path = host.directory() .. "/gate"
+  assert(os.execute("mkfifo '" .. path .. "'"))
+  return "read line <'" .. path .. "'", assert(io.open(path, "r+"))
+end
+
 describe("blocking", function()
   it("gives what the function returns", function()
     assert.same({ n = 4, 1, nil, "x", nil },
@@ -121,34 +129,44 @@ describe("blocking", function()
   end)
 
   it("lets the others of its isolate go on", function()
-    local turns, over = 0, false
+    local hold, gate <close> = pipe()
+    local turns = 0
     local task = atoll.spawn(function()
-      while not over do
+      for _ = 1, 10 do
         atoll.sleep(0.001)
         turns = turns + 1
       end
+      gate:write "\n"
+      gate:flush()
     end)
-    assert(blocking(os.execute, "sleep 0.2"))
-    over = true
+    assert(blocking(os.execute, hold)) -- would wait for ever
     task:join()
-    assert.is_true(turns >= 10)
+    assert.equal(10, turns)
   end)
 
   it("runs as many as there are threads, the rest in their order", function()
+    local hold, gate <close> = pipe()
     local tasks = {}
     for i = 1, 12 do
-      tasks[i] = atoll.spawn(blocking, function() os.execute "sleep 0.05" return i end)
+      tasks[i] = atoll.spawn(blocking, function() os.execute(hold) return i end)
     end
+    atoll.sleep(0)
+    gate:write(("\n"):rep(12))
+    gate:flush()
     for i = 1, 12 do assert.equal(i, tasks[i]:join()) end
   end)
 
   it("does not keep anybody from reading a file", function()
+    local hold, gate <close> = pipe()
     local tasks = {}
-    for i = 1, 8 do tasks[i] = atoll.spawn(blocking, os.execute, "sleep 0.3") end
-    atoll.sleep(0.01)
+    for i = 1, 8 do tasks[i] = atoll.spawn(blocking, os.execute, hold) end
+    atoll.sleep(0)
     assert.matches("^Name", atoll.fs.read "/proc/self/status")
     assert.equal("waiting", tasks[1]:status())
     for i = 1, 8 do tasks[i]:cancel() end
+    gate:write(("\n"):rep(8))
+    gate:flush()
+    for i = 1, 8 do tasks[i]:join() end
   end)
 
   it("waits inside by blocking its thread", function()
