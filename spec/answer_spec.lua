@@ -36,11 +36,15 @@ app:get("/write", function(_, res)
   task = atoll.spawn(function()
     for _ = 1, 1000 do res:write(text) end
   end):quiet()
-  repeat atoll.sleep(0.001) until task:status() == "waiting"
+  local one = task
+  repeat atoll.sleep(0.001) until one:status() == "waiting"
   res:finish()
 end)
 app:get("/task", function()
-  local _, message = task:join(10)
+  while not task do atoll.sleep(0.001) end -- its request may come after this one
+  local one = task
+  task = nil
+  local _, message = one:join(10)
   return tostring(message)
 end)
 local seen, go_on

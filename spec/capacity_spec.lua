@@ -76,7 +76,7 @@ describe("a host", function()
       atoll.all(fibers)
       return list
     end
-    local own = h:descriptors()
+    local own = h:held()
     local before = h:memory()
     local list = open()
     local full = h:memory()

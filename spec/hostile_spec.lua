@@ -99,7 +99,7 @@ describe("a flood", function()
   -- Ten clients send that to that path, again and again, and read nothing.
   local function bounded(path, bytes, times)
     probe()
-    local before, own, list = h:memory(), h:descriptors(), {}
+    local before, own, list = h:memory(), h:held(), {}
     for i = 1, 10 do
       list[i] = wire.connect_deaf(h):send(frames.request(path))
       for _ = 1, times do list[i]:send(bytes) end
@@ -178,7 +178,7 @@ describe("a WebSocket whose handler does not receive", function()
       local h = host.start { files = files(),
         set = { websocket_ping = 0.2, websocket_timeout = 0.2 } }
       wire.ask(h, "/probe")
-      local own = h:descriptors()
+      local own = h:held()
       local gone, stays = wire.connect(h), wire.connect(h)
       for _, c in ipairs { gone, stays } do
         c:send(frames.request "/deaf" .. frames.text(("a"):rep(1000)):rep(500))
@@ -230,7 +230,7 @@ describe("a client that reads nothing", function()
   setup(function()
     h = host.start { files = files(), set = { write_timeout = 0.5, slice_warn = 0 } }
     wire.ask(h, "/files/f") -- from now on it is kept open
-    own = h:descriptors()
+    own = h:held()
   end)
   teardown(host.finish)
   after_each(wire.finish)

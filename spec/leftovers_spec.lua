@@ -12,7 +12,7 @@ describe("leftovers", function()
 
   it("of connections are no descriptors", function()
     local h = host.start { dir = "spec/apps/wire", isolates = 2 }
-    local before = h:descriptors()
+    local before = h:held()
     local list = {}
     for i = 1, 100 do
       list[i] = wire.connect(h)
@@ -37,7 +37,7 @@ describe("leftovers", function()
       f:close()
       return tonumber(text:match "Threads:%s*(%d+)")
     end
-    local before, running = h:descriptors(), threads()
+    local before, running = h:held(), threads()
     for n = 2, 30 do
       h:hup()
       h:log_wait("generation " .. n .. " serves")
@@ -55,7 +55,7 @@ describe("leftovers", function()
 
   it("of isolates that left are no descriptors or threads", function()
     local h = host.start { dir = "spec/apps/wire", isolates = 1 }
-    local before = h:descriptors()
+    local before = h:held()
     for _ = 1, 5 do
       h:signal "sigttin"
       h:log_wait "2 isolates"

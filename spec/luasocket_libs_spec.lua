@@ -531,7 +531,7 @@ describe("libraries for LuaSocket", function()
         collectgarbage()
         return "done"
       end)]] }
-    local before = h:descriptors()
+    local before = h:held()
     for _ = 1, 3 do assert.equal("done", wire.ask(h, "/cancel").body) end
     wire.finish()
     events.poll(function() return before .. " and " .. h:descriptors() end, function()

@@ -184,7 +184,7 @@ describe("serve", function()
       end)
     ]] }
     local address = h:log_wait "echo at (%S+)"
-    local before = h:descriptors()
+    local before = h:held()
     local tasks = {}
     for i = 1, 50 do
       tasks[i] = spawn(function()
@@ -255,7 +255,7 @@ describe("what an app has opened", function()
       local c = assert(net.connect(l:name()))
       app:get("/", function() return "ok" end)
     ]]
-    local before = h:descriptors()
+    local before = h:held()
     for n = 2, 5 do
       h:hup()
       h:log_wait("generation " .. n .. " serves")

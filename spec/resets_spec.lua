@@ -114,7 +114,7 @@ describe("a reset", function()
   for name, bytes in pairs(sent) do
     it("after each byte of " .. name .. " costs nobody else anything", function()
       probe()
-      local before = h:descriptors()
+      local before = h:held()
       -- Read before the reset, or perhaps not.
       for _, fenced in ipairs { true, false } do
         local list = {}
@@ -131,7 +131,7 @@ describe("a reset", function()
   for name, bytes in pairs(got) do
     it("after each byte of " .. name .. " as an answer is as cheap", function()
       probe()
-      local before = h:descriptors()
+      local before = h:held()
       local whole = wire.connect(h):send(bytes)
       events.retry("an answer", function()
         probe()

@@ -241,7 +241,7 @@ describe("an upgrade", function()
     for i = 1, 4 do
       local old = upgrade(h)
       events.poll("the end of the old host", function() return is_over(old) end)
-      counts[i] = h:descriptors(h.pid) .. " " .. h:descriptors()
+      counts[i] = h:held(h.pid) .. " " .. h:held()
     end
     assert.equal(counts[2], counts[4])
   end)

@@ -215,7 +215,7 @@ describe("a websocket given to another isolate", function()
         for req in atoll.isolate.port:messages() do app:handle(req) end
       ]],
     } }
-    local before = h:descriptors()
+    local before = h:held()
     for _ = 1, 3 do
       local c = frames.open(h, "/echo")
       frames.expect(c, "/echo in hands")

@@ -85,7 +85,7 @@ describe("a client that vanishes", function()
   for _, case in ipairs(cases) do
     it("is noticed " .. case[1], function()
       local told = over()
-      local before = h:descriptors()
+      local before = h:held()
       local c = wire.connect_deaf(h)
       if not case[1]:find "sent$" then c:resume() end
       c:send(case[2])

@@ -221,6 +221,18 @@ function methods:descriptors(pid)
   return n
 end
 
+-- As many as are open while nothing is under way, for comparisons: a file that is read
+-- for a moment, or a client's end that is yet to be seen, does not count.
+function methods:held(pid)
+  local fewest, same = math.huge, 0
+  events.poll("descriptors to be closed", function()
+    local n = self:descriptors(pid)
+    if n < fewest then fewest, same = n, 0 else same = same + 1 end
+    return same == 25
+  end)
+  return fewest
+end
+
 -- HUP, and waits until the new code serves or the log says why not.
 function methods:reload()
   self:hup()

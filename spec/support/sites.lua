@@ -143,11 +143,14 @@ function methods:close() self.file:close() end
 function M.environment(program, board)
   local shim = program:match "^(.*)/" .. "/sites.so"
   assert(io.open(shim), "make spec builds " .. shim):close()
-  -- To make the directory of a report it would call the shim before it can be ready:
-  -- what it has to say is on stderr, where it is looked for.
-  local asan = (os.getenv "ASAN_OPTIONS" or ""):gsub("log_path=[^:]*:?", "")
-  return { LD_PRELOAD = shim, SITES = board.path,
-    ASAN_OPTIONS = asan .. ":verify_asan_link_order=0" }
+  local environment = { LD_PRELOAD = shim, SITES = board.path }
+  -- To make the directory of a report they would call the shim before it can be ready:
+  -- what they have to say is on stderr, where it is looked for.
+  for _, name in ipairs { "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS" } do
+    environment[name] = (os.getenv(name) or ""):gsub("log_path=[^:]*:?", "")
+  end
+  environment.ASAN_OPTIONS = environment.ASAN_OPTIONS .. ":verify_asan_link_order=0"
+  return environment
 end
 
 return M
