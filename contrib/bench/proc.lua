@@ -253,6 +253,26 @@ function M.free_port()
   return port
 end
 
+-- Whether somebody listens there, at last.
+function M.wait_port(port, seconds)
+  local late
+  local timer = uv.new_timer()
+  timer:start(math.floor((seconds or 15) * 1000), 0, function() late = true end)
+  local there
+  repeat
+    local over
+    local socket = uv.new_tcp()
+    socket:connect("127.0.0.1", tonumber(port), function(err)
+      there, over = not err, true
+    end)
+    wait_until(function() return over end, 5)
+    socket:close()
+    if not there then M.sleep(0.01) end
+  until there or late
+  timer:close()
+  return there
+end
+
 -- The status and body of what is at path, on a connection of its own; nil when none
 -- comes. more: header lines with their ends, and a body to POST
 function M.fetch(port, path, seconds, more)

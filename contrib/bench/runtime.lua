@@ -391,6 +391,7 @@ function M.proxy(options)
   local port = proc.free_port()
   local echo = proc.start({ b.build .. "/echo", tostring(port) },
     { cpu = b.cpu_client, log = b.build .. "/servers.log" })
+  proc.wait_port(port)
   local server
   server, r.why = example("proxy", proc.free_port(), "127.0.0.1:" .. port)
   if server then
@@ -452,6 +453,10 @@ function M.counter(options)
   local redis = proc.start({ path, "--port", port, "--bind", "127.0.0.1", "--save", "",
     "--appendonly", "no", "--dir", b.build },
     { cpu = b.cpu_client, log = b.build .. "/servers.log" })
+  if not proc.wait_port(port) then
+    proc.stop(redis)
+    return { row { kind = "figure", title = title, why = "Redis does not start" } }
+  end
   return app_row("counter", title, redis, { "REDIS=127.0.0.1:" .. port }, options)
 end
 
