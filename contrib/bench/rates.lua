@@ -71,6 +71,7 @@ local function measure(w, server, seconds, to)
     to.why = why
   elseif r.bad > 0 then
     to.why = ("%d of %d requests went wrong"):format(r.bad, r.bad + r.requests)
+    to.wrong = true
   elseif r.requests == 0 then
     to.why = "answered nothing"
   elseif r.misplaced then
@@ -126,9 +127,11 @@ local function warm_up(w, one)
   end
 end
 
--- On a busy machine a run may fail for want of time: then it has one more.
+-- On a busy machine a run may fail for want of time: then it has one more. A request that
+-- went wrong is final.
 local function twice(w, one, seconds)
   if measure(w, one.server, seconds, one.cell) then return true end
+  if one.cell.wrong then return false end
   one.cell.why = nil
   return measure(w, one.server, seconds, one.cell)
 end
