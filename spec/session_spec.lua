@@ -338,8 +338,68 @@ describe("a session", function()
     assert.equal(500, b.get "/set/full".status)
     assert.equal("1", b.get "/get".body)
     b.jar = {}
-    assert.equal("save 14\nload 64\nload 64\nsave 14\ndelete\nload 64\nload 64\n"
-      .. "save 14\nload 64", b.get "/log".body)
+    assert.equal("save 14\nload 64\nload 64\nload 64\nsave 14\ndelete\nload 64\n"
+      .. "load 64\nload 64\nsave 14\nload 64", b.get "/log".body)
+  end)
+
+  -- A request that was under way wrote back what another had destroyed meanwhile.
+  it("stays gone in a store of the app's own, too", function()
+    for _, replace in ipairs { "", [[replace = function(key, bytes)
+        if not kept[key] then return false end
+        kept[key] = bytes
+        return true
+      end]] } do
+      local app = tempapp.load(([[
+        local session = require "atoll.session"
+        local kept = {}
+        app:use(session { store = {
+          load = function(key) return kept[key] end,
+          save = function(key, bytes) kept[key] = bytes return true end,
+          delete = function(key) kept[key] = nil return true end,
+          %s
+        } })
+        local begun, gate = atoll.channel(1), atoll.channel(1)
+        local function wait() begun:send(true) gate:receive() end
+        app:get("/count", function(req)
+          req.session.count = (req.session.count or 0) + 1
+        end)
+        app:get("/late", function(req) req.session.count = 400 wait() end)
+        app:get("/late-rotate", function(req)
+          session.of(req):rotate()
+          req.session.count = 400
+          wait()
+        end)
+        app:get("/late-new", function(req)
+          session.of(req):destroy()
+          req.session.count = 500
+          wait()
+        end)
+        app:get("/destroy", function(req)
+          begun:receive()
+          session.of(req):destroy()
+        end)
+        app:get("/go", function() gate:send(true) end)
+        app:get("/read", function(req)
+          local n = 0
+          for _ in pairs(kept) do n = n + 1 end
+          return tostring(req.session.count) .. " " .. n
+        end)
+      ]]):format(replace))
+      local b = browser(app)
+      local function race(path)
+        b.jar = {}
+        b.get "/count"
+        local stolen = b.jar.session
+        local late = atoll.spawn(b.get, path)
+        app:request("GET", "/destroy", { headers = { Cookie = "session=" .. stolen } })
+        app:request("GET", "/go")
+        assert.equal(204, late:join().status)
+        return b.get "/read".body
+      end
+      assert.equal("nil 0", race "/late")
+      assert.equal("nil 0", race "/late-rotate")
+      assert.equal("500 1", race "/late-new")
+    end
   end)
 
   it("is secure when it has to be", function()
@@ -364,6 +424,8 @@ describe("a session", function()
       [with 'secure = "yes"'] = "secure is a boolean, not string",
       [with 'store = "disk"'] = "store is",
       [with "store = {}"] = "load is nil",
+      [with "store = { load = print, save = print, delete = print, replace = 1 }"]
+        = "replace is a function, not number",
     }
     for options, want in pairs(cases) do
       local problem = tempapp.problem("\napp:use(require \"atoll.session\" (" .. options

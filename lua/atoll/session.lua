@@ -39,6 +39,7 @@ local function new(config, req, res)
     kept = nil,      -- the content as it is kept
     seen = 0,
     rotated = false,
+    ended = false,   -- what is in it now is another one
     written = nil,   -- the Set-Cookie line of this request
   }, metatable)
 end
@@ -96,13 +97,14 @@ end
 local function forget(self)
   if self.id then self.config.store.drop(self.id) end
   set_cookie(self, nil)
-  self.id, self.kept, self.rotated = nil, nil, false
+  self.id, self.kept, self.rotated, self.ended = nil, nil, false, false
 end
 
 -- Another request has ended it, or given it another name, and has told the client.
 local function lose(self)
   self.data, self.flashes, self.token = {}, {}, nil
   self.id, self.kept, self.is_new, self.born = nil, nil, true, now()
+  self.rotated, self.ended = false, false
 end
 
 local function keep(self, content)
@@ -110,6 +112,7 @@ local function keep(self, content)
   local ttl = self.born + config.max_age - time
   if config.idle then ttl = math.min(ttl, config.idle) end
   local old = self.rotated and self.id or nil
+  if old and not self.ended and not config.store.has(old) then return lose(self) end
   local bytes = string.pack(FORMAT, VERSION, self.born, time) .. content
   local text, id = config.store.close(bytes, not old and self.id or nil, ttl)
   if not text then return lose(self) end
@@ -118,7 +121,8 @@ local function keep(self, content)
   if not (id and id == self.id and head_is_sent(self.res)) then
     set_cookie(self, text, ttl)
   end
-  self.id, self.kept, self.seen, self.rotated = id, content, time, false
+  self.id, self.kept, self.seen = id, content, time
+  self.rotated, self.ended = false, false
 end
 
 -- Opens what the request's cookie names. What is to last longer is kept again at once,
@@ -162,6 +166,7 @@ end
 function methods:destroy()
   self.data, self.flashes, self.token = {}, {}, nil
   self:rotate()
+  self.ended = true
 end
 
 -- With a value: keeps it until it has been asked for once. Without: gives it.

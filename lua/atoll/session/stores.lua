@@ -6,12 +6,12 @@ local misuse = require "atoll.misuse"
 local M = {}
 
 local ID = 32 -- random bytes
-local GONE = {} -- what replace() gives where there is nothing any more
 local PAIR_MAX = 4096 -- bytes of a cookie's name and value that browsers take
 
 -- In the cookie itself, sealed --------------------------------------------------------
 
--- open(text) -> bytes, id; close(bytes, id, ttl) -> text, id; drop(id).
+-- open(text) -> bytes, id; close(bytes, id, ttl) -> text, id, or nil when there is no
+-- such id any more; has(id); drop(id).
 function M.cookie(name, secrets)
   local context = "atoll session " .. name
   local store = {}
@@ -39,6 +39,8 @@ function M.cookie(name, secrets)
     return text
   end
 
+  function store.has() return true end
+
   function store.drop() end
 
   return store
@@ -58,12 +60,25 @@ local function check(what, value, message, ...)
   return value, message, ...
 end
 
--- keeper: load(key) -> bytes or nil, save(key, bytes, ttl), delete(key); each may wait,
--- and fails with nil, message.
--- With replace the keeper tells what is still there: what another request has ended is
--- not kept again.
+-- keeper: load(key) -> bytes or nil, save(key, bytes, ttl), delete(key), and perhaps
+-- replace, as save, but false where there is nothing to replace; each may wait, and
+-- fails with nil, message. What another request has ended is not kept again: without
+-- replace it is looked for first.
 function M.keeper(keeper)
   local store = {}
+
+  function store.has(id)
+    return check("loaded", keeper.load(key_of(id))) ~= nil
+  end
+
+  local function replace(id, bytes, ttl)
+    if keeper.replace then
+      return check("saved", keeper.replace(key_of(id), bytes, ttl)) ~= false
+    end
+    if not store.has(id) then return false end
+    check("saved", keeper.save(key_of(id), bytes, ttl))
+    return true
+  end
 
   function store.open(id)
     if #id ~= 43 or id:find("[^%w_-]") then return nil end
@@ -75,9 +90,12 @@ function M.keeper(keeper)
   end
 
   function store.close(bytes, id, ttl)
-    local save = id and keeper.replace or keeper.save
-    id = id or crypto.base64url(crypto.random(ID))
-    if check("saved", save(key_of(id), bytes, ttl)) == GONE then return nil end
+    if id then
+      if not replace(id, bytes, ttl) then return nil end
+    else
+      id = crypto.base64url(crypto.random(ID))
+      check("saved", keeper.save(key_of(id), bytes, ttl))
+    end
     return id, id
   end
 
@@ -96,7 +114,7 @@ function M.shared(name)
     delete = function(key) return dictionary:delete(key) end,
     replace = function(key, bytes, ttl)
       local ok, message, code = dictionary:replace(key, bytes, ttl)
-      if code == "ENOENT" then return GONE end
+      if code == "ENOENT" then return false end
       return ok, message, code
     end,
   }
@@ -109,8 +127,13 @@ function M.check(keeper)
         name, type(keeper[name]))
     end
   end
+  if keeper.replace ~= nil and type(keeper.replace) ~= "function" then
+    misuse.raise("session: a store's replace is a function, not %s",
+      type(keeper.replace))
+  end
   return M.keeper {
     load = keeper.load, save = keeper.save, delete = keeper.delete,
+    replace = keeper.replace,
   }
 end
 

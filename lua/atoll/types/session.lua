@@ -29,6 +29,7 @@ function session:save() end
 ---@field load fun(key: string): string?, string?
 ---@field save fun(key: string, bytes: string, ttl: integer): any, string?
 ---@field delete fun(key: string): any, string?
+---@field replace? fun(key: string, bytes: string, ttl: integer): any, string?  as save, but false where nothing is kept
 
 ---@class atoll.session_options
 ---@field secret? string|string[]  32 bytes or more; the newest first
