@@ -136,6 +136,8 @@ describe("csrf", function()
 
   it("says at load what is wrong", function()
     for options, want in pairs {
+      ["{ origins = true }"] = 'such as "https://example.org", or a list .* not true',
+      ["{ exempt = true }"] = 'such as "/hooks"',
       ["{ x = 1 }"] = "no option x", ["{ origins = { 'a' } }"] = "is no origin",
       ["{ exempt = 'x' }"] = "exempt", ["{ field = 'a b' }"] = "field is a word",
       ["1"] = "is a table",

@@ -2,6 +2,7 @@
 local events = require "support.events"
 local frames = require "support.frames"
 local host = require "support.host"
+local tempapp = require "tempapp"
 local wire = require "support.wire"
 
 local APP = [[
@@ -249,6 +250,19 @@ describe("a websocket", function()
     assert.equal(101, status("/list"))
     assert.equal(101, status("/asked", "null"))
     assert.equal(403, status("/asked"))
+  end)
+
+  it("says at load which origins are none", function()
+    for option, want in pairs {
+      ["true"] = "true", ["false"] = "false", ["1"] = "1",
+      ['"example.org"'] = '"example.org"', ['"https://b/"'] = '"https://b/"',
+      ['{ "https://b", "*" }'] = '"*"', ['{ ["https://b"] = true }'] = "true",
+    } do
+      local problem = tempapp.problem("\napp:websocket('/x', print, { origin = "
+        .. option .. " })")
+      assert.truthy(problem:find "^app.lua:2: origin of app:websocket%(%) is an origin "
+        and problem:find("; " .. want .. " is none of these", 1, true), problem)
+    end
   end)
 
   it("agrees on a subprotocol", function()

@@ -96,10 +96,13 @@ local function problem(req, config)
   end
 end
 
-local function check_list(value, name)
+local function check_list(value, name, example)
   if value == nil then return {} end
   if type(value) == "string" then value = { value } end
-  misuse.expect("table", value, "csrf: " .. name)
+  if type(value) ~= "table" then
+    misuse.raise("csrf: %s is a text such as %q, or a list of them, not %s", name,
+      example, tostring(value))
+  end
   for _, text in ipairs(value) do
     misuse.expect("string", text, ("csrf: one of %s"):format(name))
   end
@@ -124,13 +127,14 @@ local function configure(options)
   if config.field:find("[^%w_-]") then
     misuse.raise("csrf: field is a word of letters, digits, _ and -")
   end
-  for _, origin in ipairs(check_list(options.origins, "origins")) do
+  local origins = check_list(options.origins, "origins", "https://example.org")
+  for _, origin in ipairs(origins) do
     if not authority(origin) then
       misuse.raise("csrf: %q is no origin such as \"https://example.org\"", origin)
     end
     config.origins[origin:lower()] = true
   end
-  for i, prefix in ipairs(check_list(options.exempt, "exempt")) do
+  for i, prefix in ipairs(check_list(options.exempt, "exempt", "/hooks")) do
     local why = pattern.prefix_problem(prefix)
     if why then misuse.raise("csrf: exempt %q: %s", prefix, why) end
     config.exempt[i] = pattern.under(prefix)

@@ -49,6 +49,23 @@ local function refuse(status, why)
   return status, why .. "\n", headers
 end
 
+local function is_origin(text)
+  return type(text) == "string"
+    and (text == "null" or text:find "^%a[%w+.-]*://[^/%s]+$" ~= nil)
+end
+
+local function check_origin(wanted, what)
+  if wanted == nil or wanted == "*" or type(wanted) == "function" then return end
+  for key, one in pairs(type(wanted) == "table" and wanted or { wanted }) do
+    if math.type(key) ~= "integer" or not is_origin(one) then
+      misuse.raise("origin of %s is an origin such as \"https://example.org\", a list "
+        .. "of them, a function, or \"*\" for any page; without it those of this host "
+        .. "may; %s is none of these", what,
+        type(one) == "string" and ("%q"):format(one) or tostring(one))
+    end
+  end
+end
+
 local function check_options(options, what)
   misuse.expect("table", options, "the options of " .. what)
   for name, value in pairs(options) do
@@ -68,6 +85,7 @@ local function check_options(options, what)
   if ping and not (type(ping) == "number" and ping > 0 and ping < 1e9) then
     misuse.raise("ping of %s is a number of seconds, or false", what)
   end
+  check_origin(options.origin, what)
   local compress = options.compress
   if compress ~= nil and type(compress) ~= "table" and type(compress) ~= "boolean" then
     misuse.raise("compress of %s is true, false or { takeover = true }", what)
