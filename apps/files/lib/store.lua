@@ -76,21 +76,33 @@ function M.list(path, sort)
   return entries
 end
 
--- Keeps an uploaded file; the name that it has now.
+local function expect(ok, message, code)
+  if ok then return ok end
+  atoll.log.error("an upload: %s", message)
+  atoll.halt(code == "ENOSPC" and 507 or 500, "the file could not be kept\n")
+end
+
+-- A name that nobody had, and that is there now: of two uploads at once each has one.
+local function claim(path, wanted)
+  local stem, extension = wanted:match("^(.+)(%.[^.]*)$")
+  local name, n = wanted, 1
+  while true do
+    local ok, message, code = atoll.fs.write(full(path, name), "", { exclusive = true })
+    if ok then return name end
+    if code ~= "EEXIST" then expect(ok, message, code) end
+    n = n + 1
+    name = ("%s (%d)%s"):format(stem or wanted, n, extension or "")
+  end
+end
+
+-- Keeps an uploaded file, whole or not at all; the name that it has now.
 function M.save(path, part)
   check_directory(path)
-  local name = check_name(part.filename)
-  local stem, extension = name:match("^(.+)(%.[^.]*)$")
-  local n = 1
-  while atoll.fs.exists(full(path, name)) do
-    n = n + 1
-    name = ("%s (%d)%s"):format(stem or part.filename, n, extension or "")
-  end
-  local ok, message, code = part:save(full(path, name))
-  if not ok then
-    atoll.log.error("%s: %s", name, message)
-    atoll.halt(code == "ENOSPC" and 507 or 500, "the file could not be kept\n")
-  end
+  check_name(part.filename)
+  local hidden = full(path) .. "/." .. atoll.random(12, "hex")
+  expect(part:save(hidden))
+  local name = claim(path, part.filename)
+  expect(atoll.fs.rename(hidden, full(path, name)))
   return name
 end
 

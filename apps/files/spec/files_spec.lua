@@ -1,3 +1,5 @@
+local atoll = require "atoll"
+local events = require "support.events"
 local host = require "support.host"
 local json = require "atoll.json"
 local wire = require "support.wire"
@@ -77,6 +79,28 @@ describe("files", function()
     answer = get "/a%20folder/in.html" -- is no page of this host
     assert.equal('attachment; filename="in.html"', answer.fields["content-disposition"])
     assert.equal(1400000, #get("/big.bin").body)
+  end)
+
+  it("keeps uploads that come at the same time, each under its name", function()
+    local function entries() return #atoll.fs.list(dir) end
+    local before, list = entries(), {}
+    for i = 1, 3 do
+      local body = ('--b\r\nContent-Disposition: form-data; name="file"; '
+        .. 'filename="new.txt"\r\n\r\n%s\r\n--b--'):format(tostring(i):rep(200000))
+      list[i] = wire.connect(h):send(("POST / HTTP/1.1\r\nHost: a\r\n"
+        .. "Content-Type: multipart/form-data; boundary=b\r\nAccept: application/json"
+        .. "\r\nContent-Length: %d\r\n\r\n%s"):format(#body, body:sub(1, -2)))
+      list[i].last = body:sub(-1)
+    end
+    events.poll("three uploads", function() return entries() == before + 3 end)
+    for i, c in ipairs(list) do
+      local answer = c:send(c.last):receive()
+      assert.equal(201, answer.status)
+      local name = i == 1 and "new.txt" or ("new (%d).txt"):format(i)
+      assert.same({ saved = { name } }, json.decode(answer.body))
+      assert.equal(tostring(i):rep(200000), read(name))
+    end
+    assert.equal(before + 3, entries())
   end)
 
   it("keeps uploads, under names of their own", function()
