@@ -95,6 +95,12 @@ app:get("/lost", function(req)
   assert(worker:send(req))
   worker:kill()
 end)
+app:post("/left", function(req)
+  assert(not req:text())
+  for _, value in ipairs { req, { req = req } } do
+    atoll.log.info("left: %s %s %s", table.unpack({ worker:send(value) }, 1, 3))
+  end
+end)
 app:any("/*", give)
 ]]
 
@@ -352,6 +358,14 @@ describe("a request given to another isolate", function()
       for _, c in ipairs(list) do c:send(post("/echo", "text")) end
       h:hup()
       for _, c in ipairs(list) do assert.equal("text", c:receive().body) end
+  it("does not go when its client has left", function()
+    local h = start()
+    local c = wire.connect(h)
+    c:send "POST /left HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx":abort()
+    h:log_wait "left: nil closed ECLOSED[^\n]*\n[^\n]*left: nil closed ECLOSED"
+    assert.equal("worker hands", wire.ask(h, "/who").body)
+  end)
+
     end
     for _, c in ipairs(list) do c:send(post("/echo", "text")) end
     h:term()

@@ -168,7 +168,12 @@ for _, tls in ipairs { false, true } do
       assert.equal(#text, #here:read(#text))
       assert.is_true((writer:join()))
       there:close()
-      refuses("value: the socket is closed", to.send, to, there)
+      local closed = { nil, "closed", "ECLOSED" }
+      assert.same(closed, { to:send(there) })
+      assert.same(closed, { to:send { s = { there } } })
+      assert.same(closed, { to:call(there) })
+      assert.same(closed, { there:transfer(to) })
+      assert.same("ECLOSED", (select(3, atoll.isolate.spawn("m", { there }))))
       assert.equal(0, #port)
     end)
 

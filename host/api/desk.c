@@ -218,9 +218,20 @@ bool desk_is_early(lua_State *L, const struct message *m, int list) {
     return false;
 }
 
-void desk_load(lua_State *L, struct message *m, int list) {
+bool desk_is_over(lua_State *L, const struct message *m, int list) {
     const struct cargo_kind *kind;
     unsigned count = m->cargo ? (unsigned)lua_rawlen(L, list) : 0;
+    for (unsigned i = 0; i < count; i++) {
+        void *handle = handle_at(L, list, i, &kind);
+        if (cargo_is_over(kind, handle)) return true;
+    }
+    return false;
+}
+
+int desk_load(lua_State *L, struct message *m, int list) {
+    const struct cargo_kind *kind;
+    unsigned count = m->cargo ? (unsigned)lua_rawlen(L, list) : 0;
+    if (desk_is_over(L, m, list)) return ERR_CLOSED;
     for (unsigned i = 0; i < count; i++) {
         void *handle = handle_at(L, list, i, &kind);
         const char *why = kind->refuse(handle);
@@ -234,6 +245,7 @@ void desk_load(lua_State *L, struct message *m, int list) {
         m->cargo[i] = (struct cargo){kind, kind->take(handle)};
     }
     m->cargo_count = count;
+    return 0;
 }
 
 void desk_unload(lua_State *L, struct message *m, int list) {
@@ -256,14 +268,14 @@ static int put_done(lua_State *L, struct desk *d, struct message *m, int list,
 
 int desk_put(lua_State *L, struct desk *d, struct port *p, struct message *m, int list,
              struct port_wait *w) {
-    desk_load(L, m, list);
-    return put_done(L, d, m, list, port_put(p, m, w));
+    int err = desk_load(L, m, list);
+    return err ? err : put_done(L, d, m, list, port_put(p, m, w));
 }
 
 int desk_put_answer(lua_State *L, struct desk *d, struct port *p, struct message *m,
                     int list) {
-    desk_load(L, m, list);
-    return put_done(L, d, m, list, port_put_answer(p, m));
+    int err = desk_load(L, m, list);
+    return err ? err : put_done(L, d, m, list, port_put_answer(p, m));
 }
 
 /* ---- unpacking ---- */

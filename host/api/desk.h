@@ -72,9 +72,13 @@ void desk_expect(struct desk *d, struct desk_call *c, struct message *m,
 /* Whether something in the list cannot go in this turn of the loop, but in the next. */
 bool desk_is_early(lua_State *L, const struct message *m, int list);
 
-/* Takes the cargo out of its handles, and puts it back. desk_load raises when something
- * in the list cannot go any more, with nothing taken. */
-void desk_load(lua_State *L, struct message *m, int list);
+/* Whether something in the list has ended. */
+bool desk_is_over(lua_State *L, const struct message *m, int list);
+
+/* Takes the cargo out of its handles, and puts it back. With nothing taken desk_load
+ * gives ERR_CLOSED when something in the list has ended, and raises when something else
+ * keeps it from going. */
+int desk_load(lua_State *L, struct message *m, int list);
 void desk_unload(lua_State *L, struct message *m, int list);
 
 /* As port_put; as port_put_answer; with the cargo. May raise as desk_load. A `packed`

@@ -95,7 +95,8 @@ static int returned(lua_State *L, int status, lua_KContext context) {
     lua_setfield(L, 2, "n");
     struct desk *d = desk_find(L);
     lua_newtable(L);
-    desk_load(L, desk_pack(L, d, 2, 3), 3);
+    if (desk_load(L, desk_pack(L, d, 2, 3), 3) != 0)
+        luaL_error(L, "what the module has returned holds something that is closed");
     child_over(c, desk_take(d), SPAN(""));
     return 0;
 }
@@ -399,9 +400,9 @@ static int spawn(lua_State *L) {
     h->exit = port_new(&g->isolate->loop, 1, ended, h);
     lua_rawsetp(L, -2, h);
     lua_pop(L, 1);
-    desk_load(L, m, at);
-    struct script *s = malloc(sizeof *s + len + 1);
-    int err = -ENOMEM;
+    int err = desk_load(L, m, at);
+    struct script *s = err ? NULL : malloc(sizeof *s + len + 1);
+    if (!err) err = -ENOMEM;
     if (s && h->exit) {
         memcpy(s->name, module, len + 1);
         s->options = *o;

@@ -379,10 +379,14 @@ int listener_clone(lua_State *L) {
     return 1;
 }
 
+static bool over(void *userdata) {
+    const struct listener *l = userdata;
+    return !l->away && l->fd < 0;
+}
+
 static const char *refuse(void *userdata) {
     const struct listener *l = userdata;
     if (l->away) return AWAY;
-    if (l->fd < 0) return "the listener is closed";
     return waiter_is_set(&l->wait.in.waiter) || waiter_is_set(&l->pause) ||
                    waiter_is_set(&l->closed)
                ? "a fiber accepts from the listener"
@@ -423,6 +427,7 @@ static void drop(void *core) {
 
 static const struct cargo_kind cargo = {.name = "listener",
                                         .refuse = refuse,
+                                        .over = over,
                                         .take = take,
                                         .make = make,
                                         .put = put,

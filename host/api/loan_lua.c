@@ -188,6 +188,11 @@ static bool early(void *userdata) {
 }
 
 static const char *refuse(void *userdata) {
+static bool gone(void *userdata) {
+    const struct request *r = userdata;
+    return r->x && exchange_gone(r->x);
+}
+
     struct request *r = userdata;
     if (!r->x) return request_why_over(r);
     if (waiter_is_set(&r->body) || waiter_is_set(&r->output))
@@ -252,6 +257,7 @@ static const struct cargo_kind kind = {.name = "request",
                                        .take = take,
                                        .make = make,
                                        .put = put,
+                                       .over = gone,
                                        .drop = drop};
 
 /* ---- for Lua ---- */

@@ -181,6 +181,11 @@ static int note_reply(lua_State *L) {
     lua_newtable(L);
     struct message *m = desk_pack(L, d, 2, 3);
     if (!n->question) return nobody_waits(L); /* a finalizer has answered */
+    if (desk_is_over(L, m, 3)) {              /* something else can still be answered */
+        desk_forget(L, d, m, 3);
+        message_discard(desk_take(d));
+        return desk_failed(L, ERR_CLOSED);
+    }
     m->call = n->question->call;
     int err = desk_put_answer(L, d, n->question->reply, m, 3);
     if (err) desk_forget(L, d, m, 3);

@@ -343,6 +343,7 @@ int sender_transfer(lua_State *L) {
     luaL_argexpected(L, moves && cargo_moves(moves), 1,
                      "something that can be transferred");
     int64_t deadline = timer_opt_deadline(L, 3);
+    if (cargo_is_over(moves, lua_touserdata(L, 1))) return desk_failed(L, ERR_CLOSED);
     const char *why = moves->refuse(lua_touserdata(L, 1));
     if (why) return luaL_error(L, "%s", why);
     struct desk *d = desk_find(L);

@@ -303,11 +303,15 @@ static int socket_close(lua_State *L) {
 
 /* ---- another isolate's ---- */
 
+static bool over(void *userdata) {
+    const struct box *b = userdata;
+    return !b->away && !b->sock;
+}
+
 static const char *refuse(void *userdata) {
     const struct box *b = userdata;
     const struct sock *s = b->sock;
     if (b->away) return AWAY;
-    if (!s) return "the socket is closed";
     if (sock_is_awaited(s)) return "a fiber waits to write to the socket";
     if (!waiter_is_set(&s->reader)) return NULL;
     return stream_is_tls(&s->stream) && !stream_tls_is_made(&s->stream)
@@ -346,6 +350,7 @@ static void drop(void *core) {
 
 static const struct cargo_kind cargo = {.name = "socket",
                                         .refuse = refuse,
+                                        .over = over,
                                         .take = take,
                                         .make = make,
                                         .put = put,

@@ -6,10 +6,14 @@
 
 /* WebSockets in messages: they move, and do not go home. */
 
+static bool over(void *userdata) {
+    const struct websocket_handle *h = userdata;
+    return !h->away && (!h->w || h->w->state != WEBSOCKET_OPEN);
+}
+
 static const char *refuse(void *userdata) {
     const struct websocket_handle *h = userdata;
     if (h->away) return websocket_away;
-    if (!h->w || h->w->state != WEBSOCKET_OPEN) return "the WebSocket is closed";
     if (waiter_is_set(&h->reader)) return "a fiber is receiving from the WebSocket";
     if (websocket_is_awaited(h)) return "a fiber waits to send to the WebSocket";
     return NULL;
@@ -56,6 +60,7 @@ static void drop(void *core) {
 
 const struct cargo_kind websocket_cargo = {.name = "WebSocket",
                                            .refuse = refuse,
+                                           .over = over,
                                            .take = take,
                                            .make = make,
                                            .put = put,

@@ -327,13 +327,6 @@ static int describe(lua_State *L) {
     return 1;
 }
 
-/* Its peer may go at any time, which is no misuse. */
-static int ws_transfer(lua_State *L) {
-    struct websocket_handle *h = websocket_check(L, 1);
-    if (!h->w || h->w->state != WEBSOCKET_OPEN) return socket_failure(L, ERR_CLOSED);
-    return sender_transfer(L);
-}
-
 static const luaL_Reg methods[] = {
     {"close", ws_close},
     {"messages", ws_messages},
@@ -342,7 +335,7 @@ static const luaL_Reg methods[] = {
     {"receive", ws_receive},
     {"send", ws_send},
     {"subscribe", websocket_subscribe},
-    {"transfer", ws_transfer},
+    {"transfer", sender_transfer},
     {"unsubscribe", websocket_unsubscribe},
     {NULL, NULL},
 };

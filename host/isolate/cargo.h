@@ -20,6 +20,9 @@ struct cargo_kind {
     const char *name; /* "socket" */
     /* Why it cannot go now ("the socket is closed"), or NULL. */
     const char *(*refuse)(void *userdata);
+    /* Whether it has ended, as may happen to it at any time: nobody is to blame, and it
+       is not asked why it cannot go. NULL: never. */
+    bool (*over)(void *userdata);
     /* Whether it can go only when the present turn of the loop is over; NULL: never. */
     bool (*early)(void *userdata);
     /* What travels, out of a userdata that may go: a new reference, or, of what moves,
@@ -45,6 +48,10 @@ struct cargo {
     const struct cargo_kind *kind;
     void *core; /* NULL once it was put */
 };
+
+static inline bool cargo_is_over(const struct cargo_kind *kind, void *userdata) {
+    return kind->over && kind->over(userdata);
+}
 
 /* Marks the metatable on top. kind has static storage. */
 void cargo_mark(lua_State *L, const struct cargo_kind *kind);

@@ -144,7 +144,8 @@ static void put_cargo(lua_State *L, struct writer *w, const struct step *step) {
     lua_pushvalue(L, -1);
     if (lua_rawget(L, w->seen) == LUA_TNIL) {
         lua_pop(L, 1);
-        const char *why = kind->refuse(lua_touserdata(L, -1));
+        void *handle = lua_touserdata(L, -1);
+        const char *why = cargo_is_over(kind, handle) ? NULL : kind->refuse(handle);
         if (why) fail_at(L, w, step, why);
         lua_pushvalue(L, -1);
         lua_rawseti(L, w->list, (lua_Integer)++w->cargo);

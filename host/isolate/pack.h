@@ -22,8 +22,8 @@ int pack_write(lua_State *L, int index, struct buf *out);
 /* The same; name stands for the value in errors ("state"; otherwise "value"). */
 int pack_write_named(lua_State *L, int index, const char *name, struct buf *out);
 
-/* The same; userdata that may travel are put into the table at index list, from 1, and
- * counted. */
+/* The same; userdata that may travel, or are over, are put into the table at index
+ * list, from 1, and counted. */
 int pack_write_cargo(lua_State *L, int index, struct buf *out, int list,
                      unsigned *count);
 
