@@ -111,6 +111,30 @@ local function start(options)
     set = options.set, args = options.args }
 end
 
+-- An app that serves a listener of its own, too, and what it says of who asks.
+local TELL = [[
+local function tell(req)
+  return ("%s|%s|%s|%s|%s"):format(req.remote, req.ip, req.scheme, req.host, req.id)
+end
+]]
+local OWN = [[
+local worker, address
+app:on("start", function()
+  worker = assert(atoll.isolate.spawn "worker")
+  local listener = assert(atoll.net.listen "127.0.0.1:0")
+  address = listener:name()
+  local own = atoll.app()
+  own:get("/here", tell)
+  own:get("/there", function(req) return req:transfer(worker) end)
+  own:get("/later", function(req)
+    local first = tell(req)
+    assert(worker:send { req = req, first = first })
+  end)
+  atoll.spawn(atoll.http.serve, listener, own, { trusted_proxies = TRUSTED }):quiet()
+end)
+app:get("/address", function() return address end)
+]]
+
 local function post(path, body, more)
   return ("POST %s HTTP/1.1\r\nHost: a\r\n%sContent-Length: %d\r\n\r\n%s"):format(path,
     more or "", #body, body)
@@ -148,6 +172,76 @@ describe("a request given to another isolate", function()
     table.sort(lines)
     assert.truthy(lines[1]:find('"GET /id HTTP/1.1" 200 ', 1, true), h.out)
     assert.truthy(lines[1]:find(id, 1, true), h.out)
+  end)
+
+  it("is of the client that it was where it came to", function()
+    for _, case in ipairs {
+      -- Whom its own listener believes, and whom the app does; what is told.
+      { '"127.0.0.1"', nil, "203%.0%.113%.9|203%.0%.113%.9|https|b%.example|from%-it" },
+      { "{}", "127.0.0.1", "127%.0%.0%.1:%d+|127%.0%.0%.1|http|a|%x+" },
+    } do
+      local h = host.start { files = {
+        ["app.lua"] = TELL .. host.app((OWN:gsub("TRUSTED", case[1]))),
+        ["worker.lua"] = TELL .. [[
+          local atoll = require "atoll"
+          local app = atoll.app()
+          app:any("/*", tell)
+          for value in atoll.isolate.port:messages() do
+            if value.first then
+              assert(value.req:respond(value.first .. " " .. tell(value.req)))
+            else
+              app:handle(value)
+            end
+          end]],
+      }, set = { trusted_proxies = case[2] } }
+      local port = wire.ask(h, "/address").body:match ":(%d+)$"
+      local c = wire.connect { port = tonumber(port) }
+      local function ask(path)
+        return c:ask(("GET %s HTTP/1.1\r\nHost: a\r\nX-Request-Id: from-it\r\n"
+          .. "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n"
+          .. "X-Forwarded-Host: b.example\r\n\r\n"):format(path)).body
+      end
+      assert.matches("^" .. case[3] .. "$", ask "/here")
+      assert.matches("^" .. case[3] .. "$", ask "/there")
+      local before, after = ask("/later"):match "^(.*) (.*)$"
+      assert.equal(before, after)
+      c:close()
+      h:stop()
+    end
+  end)
+
+  it("meets routes that lie where those of its app do", function()
+    local own = [[
+      local worker
+      app:on("start", function() worker = assert(atoll.isolate.spawn "worker") end)
+      app:any("/*", function(req) return req:transfer(worker) end)
+      app:get("/", function(req) return req:transfer(worker) end)]]
+    local hands = [[
+      local atoll = require "atoll"
+      local app = atoll.app()
+      app:use("/in", function(req, next) return "in " .. next(req) end)
+      app:get("/", function(req) return "root " .. req.path end)
+      app:get("/in/:name", function(req)
+        return req.params.name .. " " .. req.path .. " " .. req.route
+      end)
+      for req in atoll.isolate.port:messages() do app:handle(req) end]]
+    local h = host.start { config = "atoll.lua", files = {
+      ["atoll.lua"] = [[return { apps = {
+        { path = "/blog", dir = "blog", isolates = 1 },
+        { dir = "site", isolates = 1 } } }]],
+      ["blog/app.lua"] = host.app(own), ["blog/worker.lua"] = hands,
+      ["site/app.lua"] = host.app(own), ["site/worker.lua"] = hands,
+    } }
+    local c = wire.connect(h)
+    for _ = 1, 2 do
+      assert.equal("in ann /blog/in/ann /blog/in/:name", c:ask("/blog/in/ann").body)
+      assert.equal("in ann /in/ann /in/:name", c:ask("/in/ann").body)
+    end
+    assert.equal("root /blog", c:ask("/blog").body)
+    assert.equal("root /blog/", c:ask("/blog/").body)
+    assert.equal("root /", c:ask("/").body)
+    assert.equal(404, c:ask("/blog/none").status)
+    assert.equal(404, c:ask("/other").status)
   end)
 
   it("brings its body, what has come of it and what has not", function()
@@ -264,6 +358,14 @@ describe("a request given to another isolate", function()
     assert.equal("local", wire.ask(h, "/local").body)
   end)
 
+  it("does not go when its client has left", function()
+    local h = start()
+    local c = wire.connect(h)
+    c:send "POST /left HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx":abort()
+    h:log_wait "left: nil closed ECLOSED[^\n]*\n[^\n]*left: nil closed ECLOSED"
+    assert.equal("worker hands", wire.ask(h, "/who").body)
+  end)
+
   it("that nobody will take is a 503", function()
     local h = start()
     local c = wire.connect(h)
@@ -358,14 +460,6 @@ describe("a request given to another isolate", function()
       for _, c in ipairs(list) do c:send(post("/echo", "text")) end
       h:hup()
       for _, c in ipairs(list) do assert.equal("text", c:receive().body) end
-  it("does not go when its client has left", function()
-    local h = start()
-    local c = wire.connect(h)
-    c:send "POST /left HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx":abort()
-    h:log_wait "left: nil closed ECLOSED[^\n]*\n[^\n]*left: nil closed ECLOSED"
-    assert.equal("worker hands", wire.ask(h, "/who").body)
-  end)
-
     end
     for _, c in ipairs(list) do c:send(post("/echo", "text")) end
     h:term()

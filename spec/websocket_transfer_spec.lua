@@ -4,12 +4,19 @@ local frames = require "support.frames"
 local host = require "support.host"
 local wire = require "support.wire"
 
-local ROOM = [[
+local WHOSE = [[
+local function whose(req)
+  return table.concat({ req.ip, req.remote, req.peer, req.scheme, req.host, req.id,
+    req.path }, "|")
+end
+]]
+
+local ROOM = WHOSE .. [[
 local atoll = require "atoll"
 for value in atoll.isolate.port:messages() do
   local ws = type(value) == "table" and value.ws or value
   atoll.spawn(function()
-    ws:send "here"
+    ws:send(value.whose and whose(ws.req) or "here")
     for message, kind in ws:messages() do
       if message == "back" then
         assert(ws:transfer(value.to))
@@ -94,8 +101,10 @@ app:websocket("/whose", function(ws)
 end)
 ]]
 
-local function start()
-  return host.start { files = { ["app.lua"] = host.app(APP), ["room.lua"] = ROOM } }
+local function start(set)
+  return host.start { set = set, files = {
+    ["app.lua"] = WHOSE .. host.app(APP), ["room.lua"] = ROOM,
+  } }
 end
 
 describe("a websocket given to another isolate", function()
@@ -116,6 +125,18 @@ describe("a websocket given to another isolate", function()
     c.answered = true
     frames.closed(c, 1000)
     h:log_wait "room: ended 1000 /give"
+  end)
+
+  it("is still of who opened it", function()
+    local h = start { trusted_proxies = "127.0.0.1" }
+    local c = frames.open(h, "/whose", "X-Forwarded-For: 203.0.113.9\r\n"
+      .. "X-Forwarded-Proto: https\r\nX-Forwarded-Host: b.example\r\n"
+      .. "X-Request-Id: from-it\r\n")
+    c:send(frames.text "go")
+    local first = frames.next(c).payload
+    assert.matches("^203%.0%.113%.9|203%.0%.113%.9|127%.0%.0%.1:%d+|https|b%.example|"
+      .. "from%-it|/whose$", first)
+    frames.expect(c, first)
   end)
 
   it("takes along what has come, half a frame too, and what is unsent", function()

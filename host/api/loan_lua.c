@@ -7,6 +7,7 @@
 #include "api/vigil_lua.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "http/client.h"
 #include "http/front.h"
 #include "http/loan.h"
 #include "isolate/budget.h"
@@ -187,23 +188,26 @@ static bool early(void *userdata) {
     return r->x && loan_is_early(r->x);
 }
 
-static const char *refuse(void *userdata) {
 static bool gone(void *userdata) {
     const struct request *r = userdata;
     return r->x && exchange_gone(r->x);
 }
 
+static const char *refuse(void *userdata) {
+    static const char no_memory[] = "not enough memory";
     struct request *r = userdata;
     if (!r->x) return request_why_over(r);
     if (waiter_is_set(&r->body) || waiter_is_set(&r->output))
         return "a fiber is reading or answering the request";
     switch (loan_prepare(r->x, sizeof(struct generation_hold), back)) {
-    case 0: return NULL;
+    case 0: break;
     case ERR_CLOSED: return "the client has gone";
     case -EALREADY: return "the answer to the request has begun";
     case -ENOTSUP: return "the request of a test has no connection that could move";
-    default: return "not enough memory";
+    default: return no_memory;
     }
+    /* Who receives it believes others, perhaps, than who has accepted it. */
+    return client_keep(r->x) == 0 ? NULL : no_memory;
 }
 
 static void *take(void *userdata) {
@@ -253,11 +257,11 @@ static void drop(void *core) {
 
 static const struct cargo_kind kind = {.name = "request",
                                        .refuse = refuse,
+                                       .over = gone,
                                        .early = early,
                                        .take = take,
                                        .make = make,
                                        .put = put,
-                                       .over = gone,
                                        .drop = drop};
 
 /* ---- for Lua ---- */
@@ -328,6 +332,13 @@ static int site_gc(lua_State *L) {
     return 0;
 }
 
+/* place(req): "/shop", under which the request's app lies in the host, or "". */
+static int place(lua_State *L) {
+    const struct exchange *x = request_check(L, 1, true)->x;
+    lua_pushlstring(L, x->place ? x->target.path.at : "", x->place);
+    return 1;
+}
+
 /* handle(req, site) */
 static int handle(lua_State *L) {
     struct request *r = request_check(L, 1, true);
@@ -355,7 +366,7 @@ void loan_open(lua_State *L) {
 
 int luaopen_atoll_core_loan(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"handle", handle}, {"site", new_site}, {NULL, NULL}};
+        {"handle", handle}, {"place", place}, {"site", new_site}, {NULL, NULL}};
     if (luaL_newmetatable(L, SITE)) {
         lua_pushcfunction(L, site_gc);
         lua_setfield(L, -2, "__gc");

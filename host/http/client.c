@@ -144,6 +144,7 @@ static void read_x_forwarded(const struct exchange *x, struct story *s) {
 
 static bool comes_from_proxy(const struct exchange *x) {
     const struct h1 *c = x->conn;
+    if (x->past.remote.len) return false;
     return c && x->front && x->front->limits.trust.proxies.any && !c->client.masked &&
            is_trusted(x, &c->client);
 }
@@ -161,8 +162,20 @@ static bool hear(const struct exchange *x, struct story *s) {
 
 /* ---- for those who ask ---- */
 
+/* What client_text wrote of it with its port. */
+static struct client_address from_text(struct span text) {
+    struct forwarded_node node;
+    if (forwarded_node(text, &node)) return from_node(&node);
+    bool local = span_eq(text, SPAN("unix:"));
+    return (struct client_address){.family = local ? AF_UNIX : AF_UNSPEC};
+}
+
 static bool find_client(const struct exchange *x, struct client_address *a) {
     struct story s;
+    if (x->past.remote.len) {
+        *a = from_text(x->past.remote);
+        return true;
+    }
     if (!x->conn) return false;
     *a = hear(x, &s) ? s.client : ((const struct h1 *)x->conn)->client;
     return true;
@@ -176,7 +189,7 @@ static size_t copy(struct span s, char *to) {
 
 size_t client_remote(const struct exchange *x, char *to) {
     struct client_address a;
-    return find_client(x, &a) ? client_text(&a, true, to) : copy(x->past.remote, to);
+    return find_client(x, &a) ? client_text(&a, true, to) : 0;
 }
 
 size_t client_logged(const struct exchange *x, char *to) {
@@ -186,13 +199,9 @@ size_t client_logged(const struct exchange *x, char *to) {
 
 size_t client_ip(const struct exchange *x, char *to) {
     struct client_address a;
-    struct forwarded_node node;
     char text[INET6_ADDRSTRLEN];
     bool v6;
-    if (!find_client(x, &a)) {
-        if (!forwarded_node(x->past.remote, &node)) return 0;
-        a = from_node(&node);
-    }
+    if (!find_client(x, &a)) return 0;
     if (a.family != AF_INET && a.family != AF_INET6) return 0;
     return copy(span_str(ip_text(&a, text, &v6)), to);
 }
@@ -200,7 +209,7 @@ size_t client_ip(const struct exchange *x, char *to) {
 size_t client_peer(const struct exchange *x, char *to) {
     const struct h1 *c = x->conn;
     struct addr peer;
-    if (!c) return copy(x->past.peer, to);
+    if (!c || x->past.remote.len) return copy(x->past.peer, to);
     if (!c->client.named) return client_text(&c->client, true, to);
     /* Connections do not keep what hardly anybody asks for. */
     if (addr_of_peer(stream_fd(&c->stream), &peer) != 0) return 0;
@@ -211,6 +220,7 @@ size_t client_peer(const struct exchange *x, char *to) {
 bool client_is_secure(const struct exchange *x) {
     const struct h1 *c = x->conn;
     struct story s;
+    if (x->past.remote.len) return x->secure;
     if (hear(x, &s) && s.has_scheme) return s.secure;
     return x->secure || (c && c->client.secure);
 }
@@ -251,16 +261,18 @@ static struct span kept(struct exchange *x,
     return arena_copy(&x->arena, span_of(to, text(x, to)));
 }
 
-void client_keep(struct exchange *x) {
+int client_keep(struct exchange *x) {
+    if (x->past.remote.len) return 0;
     struct span id = client_request_id(x), host = {0};
     bool secure = client_is_secure(x);
     if (comes_from_proxy(x)) host = client_host(x);
     struct span remote = kept(x, client_remote);
     struct span peer = kept(x, client_peer);
-    if (!remote.at || !peer.at) return; /* no memory: nothing is known of it */
+    if (!remote.at || !peer.at) return ERR_MEMORY;
     x->past.remote = remote;
     x->past.peer = peer;
     x->past.host = host;
     x->past.id = id;
     x->secure = secure;
+    return 0;
 }

@@ -4,8 +4,9 @@
  * and then each name that it gives counts as far as the one behind it is trusted: the
  * right-most address that is not is the client's.
  *
- * Nothing is worked out before somebody asks, and nothing is kept. Of one made of a
- * record (record.h) it is what it was. The thread of the exchange. */
+ * Nothing is worked out before somebody asks, and nothing is kept, but of a request
+ * that leaves its front or its connection. Of one made of a record (record.h) it is
+ * what it was. The thread of the exchange. */
 #ifndef HTTP_CLIENT_H
 #define HTTP_CLIENT_H
 
@@ -61,8 +62,8 @@ struct span client_host(const struct exchange *x);
 /* The id that a proxy has given the request; empty without. */
 struct span client_request_id(const struct exchange *x);
 
-/* The connection is about to go, and the request to stay: all this is still known of
- * it, if there is memory. */
-void client_keep(struct exchange *x);
+/* From now on all this is what it is now, whatever front the request comes to, and even
+ * when the connection has gone. 0 or ERR_MEMORY: nothing is kept. */
+int client_keep(struct exchange *x);
 
 #endif

@@ -45,6 +45,7 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
     x->target = (struct target){0};
     x->route = (struct span){NULL, 0};
     x->param_count = 0;
+    x->place = 0;
     x->number = 0;
     x->started = 0;
     buf_init(&x->body);

@@ -86,6 +86,7 @@ struct exchange {
     struct span route; /* the pattern; lives with the router, or empty */
     uint32_t handler;  /* the app's number for what answers */
     uint8_t param_count;
+    uint16_t place; /* bytes of the path under which its app lies in the host */
     struct exchange_param params[ROUTER_PARAMS_MAX];
     uint64_t number; /* no two of a front have the same */
     int64_t started; /* monotonic ns */
@@ -111,7 +112,8 @@ struct exchange {
     struct websocket *socket;     /* that its connection becomes, or NULL */
     struct packing *packing;      /* compresses the body (packing.h), or NULL */
     struct {
-        struct span remote;         /* empty: the connection tells, if there is one */
+        struct span remote;         /* empty: the connection tells, if there is one;
+                                       else all of this counts, whatever that says */
         struct span peer, host, id; /* only with a remote; may be empty */
     } past;                         /* whose it was (client.h) */
 

@@ -83,7 +83,7 @@ struct record *record_new(const struct exchange *x) {
     size_t remote_len = client_remote(x, remote), peer_len = client_peer(x, peer);
     size_t head_len = put_head(&x->head, NULL), names = 0;
     struct span id = client_request_id(x), host = {0};
-    if (x->front->limits.trust.proxies.any) host = client_host(x);
+    if (x->past.host.len || x->front->limits.trust.proxies.any) host = client_host(x);
     if (x->route.len > UINT16_MAX || head_len > UINT16_MAX) return NULL;
     for (unsigned i = 0; i < x->param_count; i++) names += x->params[i].name.len;
     size_t size = sizeof(struct record) + x->param_count * sizeof *x->params +

@@ -80,6 +80,7 @@ static void request(struct exchange *x) {
         return;
     }
     struct usher_app *app = &u->apps[place];
+    x->place = (uint16_t)u->places[place].path.len;
     struct front *to = front_lightest(app->crew, STUCK);
     if (!to) {
         cannot(app, x, "no isolate serves");

@@ -19,7 +19,7 @@ function M.new()
     entries = {}, -- routes, uses, mounts and statics in the order of their calls
     hooks = {},   -- event -> list of { call =, where = }
     timers = {},  -- of app:every: list of { seconds =, call =, once = }
-    site = false, -- what app:handle answers with, once it was called
+    sites = {},   -- what app:handle answers with, by the place in the host
   }, metatable)
 end
 
@@ -201,13 +201,16 @@ end
 
 -- Answers a request that came from another isolate (or that this handler has been
 -- given) with the routes of this app, in a fiber of its own. The first call fixes them.
+-- They lie where those of the app lie that the host has given the request.
 function methods:handle(req)
   check_self(self, "handle")
   local loan = require "atoll.core.loan"
-  if not self.site then
-    self.site = loan.site(require("atoll.loader").compile(self, misuse.where()))
+  local place = loan.place(req)
+  if not self.sites[place] then
+    local compile = require("atoll.loader").compile
+    self.sites[place] = loan.site(compile(self, misuse.where(), place))
   end
-  loan.handle(req, self.site)
+  loan.handle(req, self.sites[place])
 end
 
 return M

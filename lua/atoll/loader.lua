@@ -71,9 +71,12 @@ local function as_app(value, path, prefix)
     value == nil and " (is `return app` missing?)" or ""), 0)
 end
 
--- The routes of an app in any of these forms, for one that is in no directory.
-function M.compile(value, where)
-  local compiled = compile.compile(as_app(value, where, ""), {}, files)
+-- The routes of an app in any of these forms, for one that is in no directory; prefix
+-- is as of load.
+function M.compile(value, where, prefix)
+  prefix = prefix or ""
+  local root = as_app(value, where, prefix)
+  local compiled = compile.compile(root, {}, files, nil, prefix)
   for _, route in ipairs(compiled.routes) do route.source = route.where end
   return compiled
 end

@@ -75,7 +75,8 @@ function app:group(prefix, fn) end
 function app:mount(prefix, other) end
 
 ---Answers a request that came from another isolate with the routes of this app, in a
----fiber of its own. The first call fixes the routes.
+---fiber of its own. The first call fixes the routes, which are written without the
+---`path` that the app may have in its host.
 ---@param req atoll.request
 function app:handle(req) end
 
