@@ -159,6 +159,32 @@ describe("run", function()
     assert.same({ "1", "2", "3" }, list)
   end)
 
+  it("says why a module that is there cannot be opened", function()
+    command.write("m.lua", "return 'm'")
+    command.write("c.so", "no library")
+    local code, out, err = run([[
+      local list = {}
+      local function try(name)
+        local ok, message = pcall(require, name)
+        list.text = (list.text or "") .. tostring(message):match "[^\n]*" .. "\n"
+      end
+      while true do
+        local f = io.open "/dev/null"
+        if not f then break end
+        list[#list + 1] = f
+      end
+      try "m"
+      try "c"
+      try "none"
+      for _, f in ipairs(list) do f:close() end
+      try "none"
+      print(list.text .. require "m")]], nil, "prlimit -n40")
+    assert.same({ 0, "" }, { code, err })
+    assert.matches("^module 'm' cannot be loaded: [^\n]*/m.lua: Too many open files\n"
+      .. "module 'c' cannot be loaded: [^\n]*/c.so: Too many open files\n"
+      .. "module 'none' not found:\nmodule 'none' not found:\nm\n$", out)
+  end)
+
   it("in several isolates ends with the last, or with the first that fails", function()
     command.write("s.lua", [[
       local atoll = require "atoll"

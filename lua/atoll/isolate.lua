@@ -1,5 +1,6 @@
 -- atoll.isolate: isolates beside those that serve.
 local core = require "atoll.core.isolate"
+local is_file = require("atoll.core.host").is_file
 local loading = require "atoll.loading"
 local misuse = require "atoll.misuse"
 local size = require "atoll.size"
@@ -48,22 +49,21 @@ function M.spawn(module, argument, options)
   return handle, text, code
 end
 
-local function exists(path)
-  local f = io.open(path)
-  return f and f:close()
-end
-
 -- The chunk of a module or script.
 function M.find(name)
   local path = name
   if name:sub(-4) == ".lua" or name:find("/", 1, true) then
     local there = loading.directory .. "/" .. name
     local relative = name:sub(1, 1) ~= "/"
-    if relative and (exists(there) or not exists(name)) then path = there end
+    if relative and (is_file(there) or not is_file(name)) then path = there end
   else
     local found, tried = package.searchpath(name, package.path)
     local own = not found and name:find "^atoll%." and package.searchers[1](name)
     if type(own) == "function" then return own end
+    local problem = not found and loading.problem(name, package.path)
+    if problem then
+      error(("module '%s' cannot be loaded: %s"):format(name, problem), 0)
+    end
     path = found or error(("module '%s' not found:%s"):format(name, tried), 0)
   end
   local chunk, message = loadfile(path, "t")

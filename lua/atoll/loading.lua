@@ -15,6 +15,28 @@ function M.count()
   return active_count
 end
 
+-- The text with which a file that is there cannot be opened, for one of the places
+-- where the module is looked for; nil when that is not what is wrong.
+function M.problem(name, path)
+  local is_file = require("atoll.core.host").is_file
+  local inside = name:gsub("%.", "/"):gsub("%%", "%%%%")
+  for template in path:gmatch "[^;]+" do
+    local file = template:gsub("%?", inside)
+    if is_file(file) then
+      local opened, message = io.open(file)
+      if not opened then return message end
+      opened:close()
+    end
+  end
+end
+
+-- Searchers say that there is no such file when there are no descriptors for it.
+local function unopened(name)
+  local path, cpath = library.path, library.cpath
+  return type(path) == "string" and M.problem(name, path)
+    or type(cpath) == "string" and M.problem(name, cpath) or nil
+end
+
 local function find(name)
   local searchers = library.searchers
   if type(searchers) ~= "table" then error("'package.searchers' must be a table", 3) end
@@ -27,6 +49,10 @@ local function find(name)
     if type(loader) == "string" or type(loader) == "number" then
       messages[#messages + 1] = "\n\t" .. loader
     end
+  end
+  local problem = unopened(name)
+  if problem then
+    error(("module '%s' cannot be loaded: %s"):format(name, problem), 3)
   end
   error(("module '%s' not found:%s"):format(name, table.concat(messages)), 3)
 end
