@@ -63,7 +63,7 @@ PURE := $(sort $(wildcard host/base/*.c host/codec/*.c) \
     cgroup.c ram.c wrap.c notify.c))
 PURE_OBJS := $(PURE:%.c=$(B)/%.o) $(LLHTTP_OBJS)
 UNIT_OBJS := $(patsubst %.c,$(B)/%.o,spec/unit/main.c $(wildcard spec/unit/*_test.c) \
-    $(addprefix host/net/,loop.c pool.c reserve.c timer.c)) # and these, which need libev
+    $(addprefix host/net/,bind.c listen.c loop.c pool.c reserve.c stream.c timer.c))
 FUZZERS := $(patsubst contrib/fuzz/%.c,$(B)/%,$(wildcard contrib/fuzz/*_fuzz.c))
 LUA_CHECKED := $(wildcard lua apps spec contrib) .busted .luacheckrc \
     $(shell grep -l '^\#!.* lua' -r contrib)

@@ -172,6 +172,30 @@ describe("serve", function()
     end)
   end)
 
+  it("without descriptors goes on as they come, and tells so once", function()
+    local h = host.start { isolates = 1, shell = "ulimit -n 40", app = [[
+      local net = require "atoll.net"
+      app:on("start", function()
+        local l = assert(net.listen "127.0.0.1:0")
+        atoll.log.info("waits at %s", l:name())
+        atoll.spawn(l.serve, l, function(s)
+          s:write "hello\n"
+          s:read()
+        end)
+      end)
+    ]] }
+    local address = h:log_wait "waits at (%S+)"
+    local list = {}
+    for i = 1, 60 do list[i] = assert(net.connect(address)) end
+    h:log_wait "cannot accept connections on"
+    for i = 1, 60 do
+      assert.equal("hello", list[i]:read("line", 20))
+      list[i]:close()
+    end
+    assert.is_true(h:count "cannot accept connections" <= 2) -- in ten seconds once
+    assert.is_true(h:count "accepting connections again" <= 2)
+  end)
+
   it("leaves nothing of many connections", function()
     local h = host.start { app = [[
       local net = require "atoll.net"

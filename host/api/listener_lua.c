@@ -12,6 +12,7 @@
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
 #include "net/bind.h"
+#include "net/listen.h"
 #include "net/stream_tls.h"
 
 #include <lauxlib.h>
@@ -33,8 +34,9 @@ struct listener {
     struct fd_wait wait;
     struct waiter pause; /* until there are descriptors again */
     struct waiter closed;
+    struct hungry hungry; /* then the pause is over at once */
     struct clone_options how;
-    bool told;
+    struct trouble trouble;
     bool away; /* transferred, or not yet filled */
 };
 
@@ -52,7 +54,12 @@ static struct listener *check(lua_State *L) {
     return l;
 }
 
+static void fed(struct hungry *h) {
+    sched_wake(&LIST_OF(h, struct listener, hungry)->pause, WAKE_EVENT);
+}
+
 static void leave(struct listener *l) {
+    list_unlink(&l->hungry.link);
     fd_wait_done(&l->wait);
     l->fd = -1;
 }
@@ -94,8 +101,7 @@ static int take_one(struct listener *l) {
     for (;;) {
         int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            if (l->told) log_info("accepting connections again");
-            l->told = false;
+            if (trouble_ends(&l->trouble)) log_info("accepting connections again");
             if (l->core->options.keepalive)
                 socket_keepalive(fd, l->core->options.keepalive);
             return fd;
@@ -121,10 +127,9 @@ static bool has_run_out(struct listener *l, int err) {
         err != -EPERM)
         return false;
     char text[ADDR_TEXT];
-    if (!l->told)
+    if (trouble_begins(&l->trouble, clock_ns()))
         log_error("cannot accept connections on %s: %s",
                   addr_text(clone_addr(l->core->clone), text), err_text(err));
-    l->told = true;
     return true;
 }
 
@@ -133,6 +138,7 @@ static int wait_for(lua_State *L, struct listener *l, int err, int64_t deadline,
                     lua_KFunction k) {
     if (err == -EAGAIN)
         return fd_wait_park(L, &l->wait, EV_READ, deadline, k, (lua_KContext)deadline);
+    loop_hunger(sched_of(L)->loop, &l->hungry);
     int64_t until = clock_ns() + BACKOFF;
     if (deadline && deadline < until) until = deadline;
     return sched_park(L, &l->pause, until, k, (lua_KContext)deadline);
@@ -280,6 +286,8 @@ static struct listener *push_listener(lua_State *L, bool away) {
     struct listener *l = lua_newuserdatauv(L, sizeof *l, 0);
     *l = (struct listener){
         .magic = MAGIC, .fd = -1, .holder = generation_of(L), .away = away};
+    l->hungry.fed = fed;
+    list_init(&l->hungry.link);
     luaL_setmetatable(L, NAME);
     return l;
 }

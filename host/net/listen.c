@@ -11,22 +11,28 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+enum { AWAY_MOST = 64 };
+
 static const int64_t BACKOFF = 100 * 1000000;
 static const int64_t TELL_AGAIN = 10000000000; /* the same trouble */
 
-/* Who fills it to the brim again and again is not to fill the log. */
-static bool may_tell(struct acceptor *l) {
-    if (l->told || l->loop->now < l->tell_after) return false;
-    l->tell_after = l->loop->now + TELL_AGAIN;
-    l->told = true;
-    return true;
+bool trouble_begins(struct trouble *t, int64_t now) {
+    if (t->told || now < t->tell_after) return false;
+    t->tell_after = now + TELL_AGAIN;
+    return t->told = true;
+}
+
+bool trouble_ends(struct trouble *t) {
+    bool told = t->told;
+    t->told = false;
+    return told;
 }
 
 static void ready(struct ev_loop *ev, ev_io *io, int events) {
     (void)ev;
     struct acceptor *l = io->data;
     if (events & EV_ERROR) { /* libev could not watch it, and has stopped */
-        if (may_tell(l))
+        if (trouble_begins(&l->trouble, l->loop->now))
             log_error("cannot wait for connections: %s", err_text(-ENOMEM));
         acceptor_pause(l, BACKOFF);
     } else if (!l->paused) {
@@ -37,12 +43,17 @@ static void ready(struct ev_loop *ev, ev_io *io, int events) {
 static void resume(struct timer *t) {
     struct acceptor *l = LIST_OF(t, struct acceptor, backoff);
     l->paused = false;
+    list_unlink(&l->hungry.link);
     ev_io_start(l->loop->ev, &l->io);
     if (l->want_exclusive) {
         l->tries = 0;
         loop_defer(l->loop, &l->exclusive);
     }
     l->acceptable(l);
+}
+
+static void fed(struct hungry *h) {
+    acceptor_resume(LIST_OF(h, struct acceptor, hungry));
 }
 
 static void make_exclusive(struct deferred *d) {
@@ -57,10 +68,15 @@ int acceptor_init(struct acceptor *l, struct loop *loop, int fd,
                   void (*acceptable)(struct acceptor *l), void *user) {
     int clone = fd_dup(fd);
     if (clone < 0) return clone;
-    *l = (struct acceptor){.loop = loop, .acceptable = acceptable, .user = user};
+    *l = (struct acceptor){.loop = loop,
+                           .acceptable = acceptable,
+                           .user = user,
+                           .hungry.fed = fed,
+                           .away = 1};
     ev_io_init(&l->io, ready, clone, EV_READ);
     l->io.data = l;
     timer_init(&l->backoff, resume);
+    list_init(&l->hungry.link);
     list_init(&l->exclusive.link);
     l->exclusive.run = make_exclusive;
     l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -75,6 +91,7 @@ static void unregister(struct acceptor *l) {
 
 void acceptor_done(struct acceptor *l) {
     timer_clear(l->loop, &l->backoff);
+    list_unlink(&l->hungry.link);
     list_unlink(&l->exclusive.link);
     unregister(l);
     fd_close(&l->io.fd);
@@ -112,28 +129,33 @@ static int take(struct acceptor *l, struct sockaddr_storage *peer) {
     return fd < 0 ? -errno : fd;
 }
 
-/* The oldest waiting client gets an answer instead of silence. */
-static void turn_one_away(struct acceptor *l) {
+static bool turn_one_away(struct acceptor *l) {
     struct sockaddr_storage peer;
-    fd_close(&l->spare);
     int fd = take(l, &peer);
-    if (fd >= 0) {
-        if (send(fd, l->farewell.at, l->farewell.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-            errno = 0; /* it is being turned away all the same */
-        shutdown(fd, SHUT_WR);
-        close(fd);
-    }
+    if (fd < 0) return false;
+    if (send(fd, l->farewell.at, l->farewell.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        errno = 0; /* it is being turned away all the same */
+    shutdown(fd, SHUT_WR);
+    close(fd);
+    return true;
+}
+
+/* Those who have waited for longest get an answer instead of silence. */
+static void turn_away(struct acceptor *l) {
+    if (l->loop->now < l->away_after) return;
+    l->away_after = l->loop->now + BACKOFF;
+    fd_close(&l->spare);
+    for (unsigned i = 0; i < l->away && turn_one_away(l); i++) continue;
     l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (l->away < AWAY_MOST) l->away *= 2;
 }
 
 int acceptor_accept(struct acceptor *l, struct sockaddr_storage *peer) {
     for (;;) {
         int fd = take(l, peer);
         if (fd >= 0) {
-            if (l->told) {
-                l->told = false;
-                log_info("accepting connections again");
-            }
+            if (trouble_ends(&l->trouble)) log_info("accepting connections again");
+            l->away = 1;
             return fd;
         }
         switch (-fd) {
@@ -141,12 +163,13 @@ int acceptor_accept(struct acceptor *l, struct sockaddr_storage *peer) {
         case ENFILE:
         case ENOBUFS:
         case ENOMEM:
-            if (may_tell(l))
-                log_error("cannot accept connections: %s; clients wait, and are turned "
-                          "away ten a second",
+            if (trouble_begins(&l->trouble, l->loop->now))
+                log_error("cannot accept connections: %s; clients wait, and some are "
+                          "turned away",
                           err_text(fd));
-            turn_one_away(l);
+            turn_away(l);
             acceptor_pause(l, BACKOFF);
+            loop_hunger(l->loop, &l->hungry);
             return fd;
         case EINTR:
         case ECONNABORTED:

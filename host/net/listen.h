@@ -1,7 +1,8 @@
 /* A loop's clone of a listening socket: tells when connections wait, accepts them one
  * at a time, and backs off when descriptors have run out, so that the loop does not
- * spin over what it cannot take. One descriptor is kept in reserve for telling a client
- * so.
+ * spin over what it cannot take; it goes on as soon as a stream of the loop is closed.
+ * One descriptor is kept in reserve for telling a client so: one in a back-off, and
+ * while nobody could be accepted meanwhile, twice as many in each as in the one before.
  *
  * Whoever listens decides how many to take; after a pause or a back-off `acceptable` is
  * called again as long as something waits. The loop's thread. */
@@ -12,18 +13,32 @@
 
 #include <sys/socket.h>
 
+/* Trouble is told when it begins, and when it is over; the same not twice in ten
+ * seconds: who fills it to the brim again and again is not to fill the log. */
+struct trouble {
+    bool told;
+    int64_t tell_after; /* ns */
+};
+
+/* It is there, or is over; whether that is to be told. */
+bool trouble_begins(struct trouble *t, int64_t now);
+bool trouble_ends(struct trouble *t);
+
 struct acceptor {
     ev_io io;
     struct loop *loop;
     void (*acceptable)(struct acceptor *l);
     void *user;
     struct timer backoff;
+    struct hungry hungry;
     struct deferred exclusive;
-    bool want_exclusive, paused, told;
+    bool want_exclusive, paused;
     bool proxy; /* the user's: who connects is a proxy */
     unsigned tries;
-    int64_t tell_after; /* ns */
+    struct trouble trouble;
     int spare;
+    unsigned away;        /* to be told next time */
+    int64_t away_after;   /* which is not before, ns */
     struct span farewell; /* sent to those who are turned away; static storage */
 };
 

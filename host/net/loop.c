@@ -167,6 +167,7 @@ int loop_init(struct loop *l) {
     list_init(&l->deferred);
     list_init(&l->last);
     list_init(&l->debts);
+    list_init(&l->hungry);
     l->graves_end = &l->graves;
     timers_start(&l->timers, l);
     ev_io_init(&l->wake, woken, wake, EV_READ);
@@ -250,6 +251,21 @@ void loop_defer(struct loop *l, struct deferred *d) {
 
 void loop_defer_last(struct loop *l, struct deferred *d) {
     if (list_empty(&d->link)) list_append(&l->last, &d->link);
+}
+
+void loop_hunger(struct loop *l, struct hungry *h) {
+    if (list_empty(&h->link)) list_append(&l->hungry, &h->link);
+}
+
+void loop_feed_all(struct loop *l) {
+    struct link all, *first;
+    list_init(&all);
+    list_splice(&all, &l->hungry);
+    while ((first = list_first(&all))) {
+        struct hungry *h = LIST_OF(first, struct hungry, link);
+        list_unlink(first);
+        h->fed(h);
+    }
 }
 
 void loop_bury(struct loop *l, struct grave *g) {

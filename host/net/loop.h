@@ -40,6 +40,13 @@ struct debt {
     void (*give_up)(struct debt *self);
 };
 
+/* Who wants a descriptor while there is none: told once, when a stream of the loop has
+ * given one back. */
+struct hungry {
+    struct link link;
+    void (*fed)(struct hungry *self);
+};
+
 /* Freed at the end of the turn by calling done. */
 struct grave {
     struct grave *next;
@@ -60,6 +67,7 @@ struct loop {
     struct timers timers;
     struct link deferred, last;
     struct link debts;
+    struct link hungry;
     struct grave *graves, **graves_end; /* in the order of burying */
     struct clock_date date;             /* the Date header's text */
     /* LOOP_SCRATCH bytes, for what is read and parsed in one go from a callback of the
@@ -111,6 +119,14 @@ void loop_defer(struct loop *l, struct deferred *d);
 /* After the deferred calls of this turn, those that run fibers among them: what they
  * have written can then be sent together. */
 void loop_defer_last(struct loop *l, struct deferred *d);
+
+void loop_hunger(struct loop *l, struct hungry *h);
+
+/* For stream: a descriptor was closed. */
+void loop_feed_all(struct loop *l);
+static inline void loop_feed(struct loop *l) {
+    if (!list_empty(&l->hungry)) loop_feed_all(l);
+}
 
 void loop_bury(struct loop *l, struct grave *g);
 

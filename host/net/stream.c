@@ -67,8 +67,10 @@ static void watch(struct stream *s) {
 void stream_done(struct stream *s) {
     if (s->io.fd >= 0 && s->loop) ev_io_stop(s->loop->ev, &s->io);
     drop_out(s);
+    bool feeds = s->io.fd >= 0 && s->loop;
     s->ops->close(s);
     s->io.fd = -1;
+    if (feeds) loop_feed(s->loop);
     guest_leave(s->guest);
     s->guest = NULL;
 }
