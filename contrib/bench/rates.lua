@@ -127,8 +127,8 @@ local function warm_up(w, one)
   end
 end
 
--- On a busy machine a run may fail for want of time: then it has one more. A request that
--- went wrong is final.
+-- On a busy machine a run may fail for want of time: then it has one more. A request
+-- that went wrong is final.
 local function twice(w, one, seconds)
   if measure(w, one.server, seconds, one.cell) then return true end
   if one.cell.wrong then return false end
