@@ -8,10 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* How long nothing has run; how often is looked while something does; and the least
- * and the most between two signals to one that cannot be suspended, whose system calls
- * they interrupt. */
+/* How long nothing has run; how often is looked while something does, which is once in a
+ * slice until somebody has overrun, and then four times; and the least and the most
+ * between two signals to one that cannot be suspended, whose system calls they
+ * interrupt. */
 #define NAP_AFTER (50 * CLOCK_MS)
+#define ALERT (1 * CLOCK_SECOND) /* for so long somebody has overrun */
 #define PERIOD_MIN CLOCK_MS
 #define PERIOD_MAX (10 * CLOCK_MS)
 #define AGAIN_MIN (10 * CLOCK_MS)
@@ -92,6 +94,7 @@ static bool sample(struct slices *s, struct slice_watch *w, int64_t now) {
     if (now - w->since < limit || now < w->again) return true;
     w->again = now + w->pause;
     if (w->pause < AGAIN_MAX) w->pause *= 2;
+    s->alert = now + ALERT;
     atomic_store_explicit(&sched->slice_since, w->since, memory_order_relaxed);
     pthread_sigqueue(w->thread, SLICE_SIGNAL, (union sigval){.sival_ptr = w->isolate});
     return true;
@@ -112,9 +115,10 @@ static void *watch(void *data) {
         bool busy = false;
         for (struct slice_watch *w = s->watches; w; w = w->next)
             busy |= sample(s, w, now);
-        quiet = busy ? 0 : quiet + s->period;
+        int64_t period = now < s->alert ? s->period : s->calm;
+        quiet = busy ? 0 : quiet + period;
         if (quiet < NAP_AFTER) {
-            int64_t at = now + s->period;
+            int64_t at = now + period;
             while (!s->stopping && clock_ns() < at) wait_until(s, at);
             continue;
         }
@@ -134,8 +138,8 @@ void slices_rouse_now(struct slices *s) {
         pthread_cond_signal(&s->wake);
 }
 
-static int64_t period_for(int64_t limit) {
-    int64_t period = limit / 4;
+static int64_t period_for(int64_t limit, int looks) {
+    int64_t period = limit / looks;
     return !limit || period > PERIOD_MAX ? PERIOD_MAX
            : period < PERIOD_MIN         ? PERIOD_MIN
                                          : period;
@@ -189,7 +193,8 @@ struct slices *slices_start(int64_t slice, int64_t warn, int *err) {
     }
     s->slice = slice;
     s->warn = warn;
-    s->period = period_for(slice ? slice : warn);
+    s->period = period_for(slice ? slice : warn, 4);
+    s->calm = period_for(slice ? slice : warn, 1);
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);

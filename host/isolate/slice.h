@@ -34,7 +34,9 @@ struct slice_place {
 
 struct slices {
     atomic_bool napping;
-    int64_t slice, warn, period; /* ns */
+    int64_t slice, warn; /* ns */
+    int64_t period, calm; /* between two looks, and while nobody overruns */
+    int64_t alert;        /* until when somebody may: the watchdog's thread */
     pthread_t thread;
     pthread_mutex_t lock; /* of all below; held while an isolate is signalled */
     pthread_cond_t wake;
