@@ -82,8 +82,20 @@ bool http1_is_token(struct span s) {
     return s.len > 0;
 }
 
+/* Whether one of eight bytes is less than a blank, or DEL. */
+static bool has_control(uint64_t bytes) {
+    const uint64_t ones = UINT64_MAX / 255, tops = ones * 0x80;
+    uint64_t del = bytes ^ ones * 0x7f;
+    return (((bytes - ones * 0x20) & ~bytes) | ((del - ones) & ~del)) & tops;
+}
+
 bool http1_is_value(struct span s) {
-    for (size_t i = 0; i < s.len; i++) {
+    size_t i = 0;
+    for (uint64_t word; i + sizeof word <= s.len; i += sizeof word) {
+        memcpy(&word, s.at + i, sizeof word);
+        if (has_control(word)) break;
+    }
+    for (; i < s.len; i++) {
         unsigned char c = (unsigned char)s.at[i];
         if ((c < 0x20 && c != '\t') || c == 0x7f) return false;
     }

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* How long nothing has run; how often is looked while something does, which is once in a
- * slice until somebody has overrun, and then four times; and the least and the most
+/* How long nothing has run; how often is looked while something does, which is once in
+ * a slice until somebody has overrun, and then four times; and the least and the most
  * between two signals to one that cannot be suspended, whose system calls they
  * interrupt. */
 #define NAP_AFTER (50 * CLOCK_MS)

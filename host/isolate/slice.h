@@ -34,7 +34,7 @@ struct slice_place {
 
 struct slices {
     atomic_bool napping;
-    int64_t slice, warn; /* ns */
+    int64_t slice, warn;  /* ns */
     int64_t period, calm; /* between two looks, and while nobody overruns */
     int64_t alert;        /* until when somebody may: the watchdog's thread */
     pthread_t thread;

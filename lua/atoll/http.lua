@@ -69,31 +69,25 @@ local function whole_number(value, default, name)
   return value
 end
 
-local function nothing_follows()
-  return false
-end
-
 -- Runs the request, and those that it is led on to.
 local function run(request, options, redirects)
-  local follows, seen = nothing_follows, nil
-  local message, code
-  if redirects > 0 then
-    follows = function(status, headers)
-      return redirect.is_one(request, status, headers)
-    end
-  end
+  local follow = redirects > 0
+  local message, code, seen
   for count = 0, redirects do
-    request.way, message, code = dial.way(request.url, options)
-    if not request.way then return nil, message, code end
-    request.head = message_of.head(request)
+    if not request.head then
+      request.way, message, code = dial.way(request.url, options)
+      if not request.way then return nil, message, code end
+      request.head = message_of.head(request)
+    end
     local response
-    response, message, code = exchange.run(request, follows)
+    response, message, code = exchange.run(request, follow)
     if not response then return nil, message, code end
-    if redirects == 0 or not redirect.is_one(request, response.status,
-      response.headers) then
+    if not follow or response.status < 300
+      or not redirect.is_one(request, response.status, response.headers) then
       return response
     end
     if count == redirects then break end
+    if request.shared then request = redirect.copy(request) end
     seen = seen or redirect.history(request)
     local ok
     ok, message, code = redirect.follow(request, response, seen)
@@ -103,16 +97,23 @@ local function run(request, options, redirects)
   return nil, ("more than %d redirects"):format(redirects), "ELOOP"
 end
 
+-- A request without options, which is the same whoever makes it: made once per URL.
+local function plain(method, url)
+  local request = {
+    method = method, url = url, fields = nil, body = nil, type = nil,
+    decode = true, stream = false, body_max = BODY_MAX, limits = plain_limits,
+    way = nil, head = nil, shared = true,
+  }
+  url.plain[method] = request
+  return request
+end
+
 local function perform(method, text, options)
   misuse.expect("string", text, "the URL")
   if options == nil then
     local url, message, code = url_of.parse(text)
     if not url then return nil, message, code end
-    return run({
-      method = method, url = url, fields = nil, body = nil, type = nil,
-      decode = true, stream = false, body_max = BODY_MAX, limits = plain_limits,
-      way = nil, head = nil,
-    }, nil, REDIRECTS)
+    return run(url.plain[method] or plain(method, url), nil, REDIRECTS)
   end
   misuse.expect("table", options, "the options of a request")
   check_options(options)
@@ -130,7 +131,7 @@ local function perform(method, text, options)
     method = method, url = url, fields = fields, body = body, type = kind,
     decode = options.decode ~= false, stream = options.stream and true or false,
     body_max = whole_number(options.body_max, BODY_MAX, "body_max"),
-    limits = limits_of(options), way = nil, head = nil,
+    limits = limits_of(options), way = nil, head = nil, shared = false,
   }, options, whole_number(redirects, REDIRECTS, "redirects"))
 end
 

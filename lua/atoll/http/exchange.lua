@@ -2,6 +2,7 @@
 local dial = require "atoll.http.dial"
 local message_of = require "atoll.http.message"
 local pool = require "atoll.http.pool"
+local redirect = require "atoll.http.redirect"
 local response_of = require "atoll.http.response"
 
 local M = {}
@@ -51,9 +52,9 @@ local function skip(conn, request)
   return conn.reader:text(REST_MAX, request.limits.body) ~= nil
 end
 
--- The response, or nil, message, code. follows(status, headers) tells whether the body
--- is of no interest, because another request follows.
-function M.run(request, follows)
+-- The response, or nil, message, code. With follow the body of a redirect is of no
+-- interest, because another request follows.
+function M.run(request, follow)
   local limits = request.limits
   local conn <close>, problem, why = pool.take(request.way.key,
     dial.left(limits.connect, limits.over))
@@ -62,7 +63,7 @@ function M.run(request, follows)
   if not status then return nil, reason, version end
   conn.used = conn.used + 1
   local response = response_of.new(request, status, reason, version, headers)
-  if follows(status, headers) then
+  if follow and status >= 300 and redirect.is_one(request, status, headers) then
     if skip(conn, request) then pool.put(conn) end
     return response
   end

@@ -68,7 +68,7 @@ function M.head(request)
   end
   if proxied then add("Proxy-Authorization", dial.proxy_authorization(way.proxy)) end
   local text, chunked, length, close, expects = core.head(method,
-    proxied and url_of.text(url) or url.target, defaults, request.fields,
+    proxied and url.text or url.target, defaults, request.fields,
     length_of(method, request.body))
   if not text then misuse.raise("%s", chunked) end
   head = {

@@ -6,7 +6,7 @@
 local core = require "atoll.core.http"
 
 local M = {
-  limits = { per_host = 32, total = 512, idle = 30 },
+  limits = { per_host = 100, total = 512, idle = 30 },
 }
 
 local limits = M.limits

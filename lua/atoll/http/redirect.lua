@@ -31,7 +31,7 @@ function M.is_one(request, status, headers)
 end
 
 local function visit(request)
-  return request.method .. " " .. url_of.text(request.url)
+  return request.method .. " " .. request.url.text
 end
 
 -- What was asked for so far.
@@ -48,6 +48,14 @@ local function without(fields, names)
   return rest
 end
 
+-- One that may be changed.
+function M.copy(request)
+  local copy = {}
+  for name, value in pairs(request) do copy[name] = value end
+  copy.shared = false
+  return copy
+end
+
 -- Turns the request into the one that the response leads to.
 function M.follow(request, response, seen)
   local url, message, code = url_of.resolve(request.url, response.headers.location)
@@ -62,10 +70,10 @@ function M.follow(request, response, seen)
   elseif request.url.userinfo and not url.userinfo then
     url = url_of.with_userinfo(url, request.url.userinfo)
   end
-  request.url = url
+  request.url, request.head = url, nil
   local place = visit(request)
   if seen[place] then
-    return nil, "the redirects go in circles: " .. url_of.text(url), "ELOOP"
+    return nil, "the redirects go in circles: " .. url.text, "ELOOP"
   end
   seen[place] = true
   return true

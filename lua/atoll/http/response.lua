@@ -95,7 +95,7 @@ streamed_meta.__gc = streamed.close
 function M.new(request, status, reason, version, headers)
   return {
     status = status, reason = reason, version = version, headers = headers,
-    url = request.url.origin .. request.url.target,
+    url = request.url.text,
     body = nil, trailers = nil,
   }
 end

@@ -53,15 +53,18 @@ local function parse(text)
   end
   if rest:sub(1, 1) ~= "/" then rest = "/" .. rest end
   local named = port == PORTS[scheme] and host or host .. ":" .. port
+  local origin, target = scheme .. "://" .. named, escape(rest)
   return {
     scheme = scheme,
     host = host,       -- IPv6 in brackets
     port = port,
     named = named,     -- as in Host
-    origin = scheme .. "://" .. named,
-    target = escape(rest),
+    origin = origin,
+    target = target,
+    text = origin .. target,
     userinfo = userinfo,
     heads = {},        -- method -> head of a plain request, see atoll.http.message
+    plain = {},        -- method -> request without options, see atoll.http
   }
 end
 
@@ -77,10 +80,6 @@ function M.parse(text)
   cache[text] = url
   cached = cached + 1
   return url
-end
-
-function M.text(url)
-  return url.origin .. url.target
 end
 
 function M.with_userinfo(url, userinfo)
