@@ -1,5 +1,6 @@
 -- What a request costs, counted: a change that makes it dearer is seen here, whatever
 -- else the machine does. The figures are those of gcc 12 on x86-64 and some percent.
+local atoll = require "atoll"
 local cost = require "support.cost"
 local host = require "support.host"
 
@@ -28,7 +29,23 @@ local app = [[
     return { id = 42, name = "Ann Example", admin = false, score = 17.25, team = "red" }
   end)
   app:post("/echo", function(req) return req:text() end)
+  app:get("/upstream", function()
+    return atoll.http.get("http://127.0.0.1:PORT/").body
+  end)
 ]]
+
+-- The server that the app asks; its port.
+local function upstream()
+  local listener <const> = assert(atoll.net.listen "127.0.0.1:0")
+  local answer = "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+    .. "Content-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world\n"
+  atoll.spawn(function()
+    listener:serve(function(socket)
+      while socket:read_until "\r\n\r\n" do socket:write(answer) end
+    end)
+  end)
+  return listener:name():match "%d+$", listener
+end
 
 local function holds(count, rows)
   local dear = {}
@@ -50,7 +67,8 @@ describe("a request", function()
   if host.SLOW then return end
 
   it("takes no more instructions than it did", function()
-    cost.instructions(app, function(count)
+    local port, _ <close> = upstream()
+    cost.instructions(app:gsub("PORT", port), function(count)
       holds(count, {
         { title = "hello", request = hello, most = 4200 },
         { title = "hello, 10 headers", request = get("/hello", browser),
@@ -63,6 +81,7 @@ describe("a request", function()
         { title = "JSON", request = get "/json", most = 9800 },
         { title = "1 KiB echoed", request = post("/echo", ("x"):rep(1024)),
           most = 10200 },
+        { title = "an upstream is asked", request = get "/upstream", most = 34000 },
       })
     end)
   end)
