@@ -122,12 +122,15 @@ local function idle_growth(server, count)
 end
 
 function M.idle(options)
-  local rss = row("idle", "RSS when idle", "KB", 4096)
+  local rss = row("idle", "RSS when idle, all processes", "KB")
+  local once = row("idle", "the same, shared pages once", "KB", 4096)
   local private = row("idle", "memory per idle connection", "B", 320)
   private.note = ("private pages, over %d connections"):format(options.idle)
-  local rows = { rss, private }
+  local rows = { rss, once, private }
   local function one(name, server)
-    add(rss, name, proc.memory(server.pid).rss / 1024)
+    local memory = proc.memory(server.pid)
+    add(rss, name, memory.rss / 1024)
+    add(once, name, memory.once / 1024)
     local each, why = idle_growth(server, options.idle)
     if each then add(private, name, each) else refuse({ private }, name, why) end
     proc.stop(server)

@@ -164,18 +164,24 @@ function M.cpu_seconds(pid)
   return sum
 end
 
--- Bytes of memory of the tree: { rss, pss, private }
+-- Bytes of memory of the tree: { rss, pss, private, once }. Of the last each page is
+-- counted once that several processes have in common (as the same program's are).
 function M.memory(pid)
   local sum = { rss = 0, pss = 0, private = 0 }
+  local common = 0
   for id in pairs(tree(pid)) do
+    local shared = 0
     for name, kb in (slurp("/proc/" .. id .. "/smaps_rollup") or ""):gmatch(
       "([%w_]+):%s+(%d+) kB") do
       local bytes = tonumber(kb) * 1024
       if name == "Rss" then sum.rss = sum.rss + bytes end
       if name == "Pss" then sum.pss = sum.pss + bytes end
       if name:find("^Private_[CD]") then sum.private = sum.private + bytes end
+      if name:find("^Shared_[CD]") then shared = shared + bytes end
     end
+    common = math.max(common, shared)
   end
+  sum.once = sum.private + common
   return sum
 end
 
