@@ -4,13 +4,13 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/trim.h"
 #include "http/admission.h"
 #include "http/h1.h"
 #include "http/loan.h"
 #include "http/packing.h"
 #include "http/shelf.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -195,7 +195,7 @@ static void before_sleep(struct ev_loop *ev, ev_prepare *w, int events) {
     struct front *f = w->data;
     if (f->freed >= TRIM_AFTER) {
         f->freed = 0;
-        malloc_trim(0);
+        trim_soon();
     }
     if (!f->accepting) return;
     if (f->loop->now >= f->look_again && load_of(f) >= MOVE_LEAD) {

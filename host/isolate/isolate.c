@@ -3,10 +3,10 @@
 #include "base/check.h"
 #include "base/crash.h"
 #include "base/log.h"
+#include "base/trim.h"
 #include "isolate/slice.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -89,7 +89,7 @@ static void bury(struct grave *grave) {
     unsigned long long number = g->number;
     size_t bytes = generation_bytes(g);
     generation_free(g);
-    if (bytes >= TRIM_FROM) malloc_trim(0); /* or the allocator keeps most of it */
+    if (bytes >= TRIM_FROM) trim_soon(); /* or the allocator keeps most of it */
     log_info("generation %llu closed after %.1f s, %zu KiB freed", number, seconds,
              bytes / 1024);
 }
