@@ -308,6 +308,51 @@ describe("native memory", function()
     assert.truthy(after < before + (9 << 20), after)
   end)
 
+  -- What was read was there twice, and counted once.
+  it("of files and answers that are read as a whole counts, too", function()
+    local function zeros(megabytes, through)
+      local pipe <close> = io.popen(("head -c %dM /dev/zero | %s"):format(megabytes,
+        through))
+      return pipe:read "a"
+    end
+    local h = host.start { set = { memory = "16M" }, files = {
+      few = zeros(3, "cat"), many = zeros(10, "cat"),
+      ["few.gz"] = zeros(3, "gzip"), ["many.gz"] = zeros(10, "gzip"),
+      ["app.lua"] = host.app [[
+        app:get("/body/:name", function(req)
+          local packed = req.params.name:find "gz$"
+          return atoll.file(req.params.name), nil,
+            { ["Content-Encoding"] = packed and "gzip" or nil }
+        end)
+        app:get("/file", function(req)
+          return #assert(atoll.fs.read(req.query.at)) .. ""
+        end)
+        app:get("/get", function(req)
+          return #assert(atoll.http.get(req.query.at)).body .. ""
+        end)
+        app:get("/used", function()
+          collectgarbage()
+          return { atoll.memory() }
+        end)
+      ]],
+    } }
+    local c = wire.connect(h)
+    local function used() return atoll.json.decode(c:ask("/used").body)[1] end
+    local before, from = used(), ("/get?at=http://127.0.0.1:%d/body/"):format(h.port)
+    for _ = 1, 2 do
+      for _, case in ipairs {
+        { "/file?at=" .. h.dir .. "/few", 3 }, { "/file?at=" .. h.dir .. "/many" },
+        { "/file?at=/proc/self/maps", 0 }, { from .. "few", 3 }, { from .. "many" },
+        { from .. "few.gz", 3 }, { from .. "many.gz" },
+      } do
+        local answer = c:ask(case[1])
+        assert.equal(case[2] and 200 or 503, answer.status, case[1])
+        assert.equal(case[2] or 0, (tonumber(answer.body) or 0) >> 20)
+      end
+    end
+    assert.truthy(used() < before + (1 << 20), used())
+  end)
+
   it("of unread messages is bounded: who sends more waits", function()
     local port = atoll.port()
     local sender, sent = port:sender(), 0

@@ -6,6 +6,7 @@
 #include "codec/http1_answer.h"
 #include "codec/inflate.h"
 #include "isolate/fd_wait.h"
+#include "isolate/generation.h"
 #include "net/stream_tls.h"
 
 #include <lauxlib.h>
@@ -23,6 +24,7 @@ struct reader {
     struct buf head, trailers;
     struct buf packed; /* body as it came, when it is compressed */
     struct buf body;   /* has come and is not taken */
+    size_t charged;    /* to the state, of these two */
     struct inflater inflater;
     bool decode;      /* compressed bodies are to be unpacked */
     bool packs;       /* this one is compressed */
@@ -108,6 +110,12 @@ static void take_end(struct reader *r) {
         spoil(r, ERR_CLOSED, r->answer.why);
 }
 
+/* What it holds is on the account of its state, but the little that it may keep. */
+static void account(lua_State *L, struct reader *r) {
+    size_t held = (size_t)r->packed.capacity + r->body.capacity;
+    budget_adjust(L, &r->charged, held > KEPT ? held : 0);
+}
+
 /* Unpacks until `want` bytes wait to be taken, or all that has come is. */
 static void unpack(struct reader *r, uint64_t want) {
     size_t n, room;
@@ -175,11 +183,23 @@ static int give_body(lua_State *L, struct reader *r, size_t most) {
     lua_pushlstring(L, n ? buf_data(&r->body) : "", n);
     buf_consume(&r->body, n);
     if (buf_len(&r->body) == 0 && r->body.capacity > KEPT) buf_reset(&r->body);
+    account(L, r);
     return 1;
 }
 
+/* All that has come, in pieces that there is room for. */
+static void unpack_all(lua_State *L, struct reader *r) {
+    size_t before;
+    do {
+        before = buf_len(&r->body);
+        uint64_t want = before + CHUNK < r->max ? before + CHUNK : r->max + 1;
+        unpack(r, want);
+        account(L, r);
+    } while (buf_len(&r->body) == before + CHUNK);
+}
+
 static int give_text(lua_State *L, struct reader *r) {
-    if (r->packs) unpack(r, r->max + 1);
+    if (r->packs) unpack_all(L, r);
     uint64_t size = buf_len(&r->body);
     if (r->answer.head.framing == ANSWER_LENGTH && !r->packs) size += r->answer.left;
     if (size > r->max) spoil(r, ERR_TOO_LARGE, "the body is larger than body_max");
@@ -263,6 +283,7 @@ static int reading(lua_State *L, int status, lua_KContext context) {
             if (io == IO_EOF) take_end(r);
             if (io == IO_FAIL) spoil(r, s->error, NULL);
             if (io == IO_OK) take_fresh(r, s, fresh);
+            if (io == IO_OK) account(L, r);
             if (io == IO_OK && want >= WANT_TEXT) set_deadline(r);
             if (io != IO_AGAIN) continue;
         }
@@ -315,6 +336,7 @@ static int begin(lua_State *L) {
     buf_reset(&r->packed);
     buf_reset(&r->trailers);
     inflate_done(&r->inflater);
+    account(L, r);
     return 0;
 }
 
@@ -407,6 +429,7 @@ static int rest(lua_State *L) {
                !s->half && !s->stream.broken && !stream_unsent(&s->stream) && patience;
     if (fit && s->stream.ahead) fit = sock_fill(s, 0, &fresh) == IO_AGAIN;
     forget(r);
+    account(L, r);
     if (fit) {
         struct loop *l = s->stream.loop;
         int64_t limit = INT64_MAX - l->now;
@@ -439,6 +462,7 @@ static int reader_gc(lua_State *L) {
     buf_reset(&r->head);
     forget(r);
     buf_reset(&r->body);
+    account(L, r);
     if (r->loop) timer_clear(r->loop, &r->idle);
     return 0;
 }

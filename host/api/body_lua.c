@@ -3,13 +3,12 @@
 #include "api/request_lua.h"
 #include "api/response_lua.h"
 #include "codec/http1_answer.h"
+#include "isolate/gathering.h"
 #include "isolate/generation.h"
 
 #include <lauxlib.h>
 
 enum { CHUNK = 64 * 1024 };
-
-static const char GATHERING[] = "atoll.request.gathering";
 
 static int push_span(lua_State *L, struct span s) {
     lua_pushlstring(L, s.at ? s.at : "", s.len);
@@ -41,29 +40,10 @@ static int keep_text(lua_State *L, struct exchange *x) {
     return 1;
 }
 
-/* What gathers until all is there is on the state's account; at index 2. */
-struct gathering {
-    size_t charged;
-};
-
-static int gathering_end(lua_State *L) {
-    struct gathering *g = luaL_checkudata(L, 1, GATHERING);
-    budget_discharge(generation_of(L), g->charged);
-    g->charged = 0;
-    return 0;
-}
-
+/* What gathers until all is there, at index 2. */
 static void charge(lua_State *L, const struct exchange *x) {
-    struct gathering *g = lua_touserdata(L, 2);
-    if (!g) {
-        g = lua_newuserdatauv(L, sizeof *g, 0);
-        g->charged = 0;
-        luaL_setmetatable(L, GATHERING);
-        lua_toclose(L, 2);
-    }
-    if (x->body.capacity <= g->charged) return;
-    budget_charge(L, x->body.capacity - g->charged);
-    g->charged = x->body.capacity;
+    if (lua_gettop(L) < 2) gathering_push(L);
+    gathering_charge(L, 2, x->body.capacity);
 }
 
 static int text_k(lua_State *L, int status, lua_KContext context) {
@@ -190,10 +170,5 @@ int body_trailers(lua_State *L) {
 void body_open(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"text", text}, {"read", read_some}, {"chunks", chunks}, {NULL, NULL}};
-    static const luaL_Reg gathering[] = {
-        {"__close", gathering_end}, {"__gc", gathering_end}, {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
-    luaL_newmetatable(L, GATHERING);
-    luaL_setfuncs(L, gathering, 0);
-    lua_pop(L, 1);
 }

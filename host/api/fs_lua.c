@@ -4,7 +4,9 @@
 #include "base/check.h"
 #include "base/disk.h"
 #include "base/err.h"
+#include "base/fd.h"
 #include "isolate/errand.h"
+#include "isolate/gathering.h"
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
 
@@ -14,7 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAGIC = 0x66736f70 };
+enum {
+    MAGIC = 0x66736f70,
+    FEW = 64 * 1024, /* bytes of a file that are read before they are accounted for */
+    GATHERED = 3,    /* on the stack of a read */
+};
 
 /* One call; the handle is above its arguments. */
 struct call {
@@ -25,7 +31,7 @@ struct call {
     char *path, *other;
     struct buf data;
     struct disk_how how;
-    size_t max;
+    struct disk_reading reading;
     bool flag; /* parents, tree, follow, types */
     int err;
     struct stat st;
@@ -153,6 +159,7 @@ static void drop(struct errand *e) {
     free(c->path);
     free(c->other);
     buf_reset(&c->data);
+    fd_close(&c->reading.fd);
     c->magic = 0;
     free(c);
 }
@@ -169,6 +176,7 @@ static struct call *begin(lua_State *L, const char *path, const char *other) {
     struct call *c = calloc(1, sizeof *c);
     if (!c) budget_raise(L);
     c->magic = MAGIC;
+    c->reading.fd = -1;
     c->errand.run = run;
     c->errand.drop = drop;
     *handle = &c->errand;
@@ -225,15 +233,27 @@ static int answer_other(lua_State *L, struct call *c) {
 /* ---- read, write ---- */
 
 static void work_read(struct call *c) {
-    c->err = disk_read(c->path, c->max, &c->data, stop_of(c));
+    c->err = disk_read(&c->reading, c->path, &c->data, stop_of(c));
+}
+
+/* Of a large file a part has come, and there has to be room for the rest. */
+static int answer_read(lua_State *L, struct call *c) {
+    size_t wants = c->reading.wants;
+    if (!wants) return answer_data(L, c);
+    gathering_charge(L, GATHERED, wants);
+    c->reading.room = wants;
+    return go(L, c, work_read, answer_read);
 }
 
 static int fs_read(lua_State *L) {
     const char *path = fs_check_path(L, 1);
     size_t max = fs_opt_bytes(L, 2, FS_MAX);
+    lua_settop(L, GATHERED - 1);
+    gathering_push(L);
     struct call *c = begin(L, path, NULL);
-    c->max = max;
-    return go(L, c, work_read, answer_data);
+    c->reading.max = max;
+    c->reading.room = FEW;
+    return go(L, c, work_read, answer_read);
 }
 
 static void work_write(struct call *c) {

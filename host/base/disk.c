@@ -52,21 +52,31 @@ int disk_fill(int fd, int64_t offset, size_t n, struct buf *out,
     return 0;
 }
 
-int disk_read(const char *path, size_t max, struct buf *out, const atomic_bool *stop) {
-    struct stat st;
-    int fd = disk_open(path, O_RDONLY, 0, stop);
-    if (fd < 0) return fd;
-    int err = fstat(fd, &st) < 0 ? -errno : 0;
-    if (err == 0 && S_ISDIR(st.st_mode)) err = -EISDIR;
-    if (err == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size > max)
-        err = ERR_TOO_LARGE;
+int disk_read(struct disk_reading *r, const char *path, struct buf *out,
+              const atomic_bool *stop) {
+    struct stat st = {0};
+    int err = 0;
+    if (r->fd < 0) {
+        r->fd = disk_open(path, O_RDONLY, 0, stop);
+        if (r->fd < 0) return r->fd;
+        err = fstat(r->fd, &st) < 0 ? -errno : 0;
+        if (err == 0 && S_ISDIR(st.st_mode)) err = -EISDIR;
+        if (err == 0 && S_ISREG(st.st_mode)) r->size = (uint64_t)st.st_size;
+        if (r->size > r->max) err = ERR_TOO_LARGE;
+    }
     /* One byte more tells the end of the file at once; files in /proc say they have no
        bytes. */
-    if (err == 0 && st.st_size > 0 && !buf_reserve(out, (size_t)st.st_size + 1))
-        err = ERR_MEMORY;
-    if (err == 0) err = disk_fill(fd, -1, max + 1, out, stop);
-    if (err == 0 && buf_len(out) > max) err = ERR_TOO_LARGE;
-    close(fd);
+    size_t before = buf_len(out), room = r->max + 1 < r->room ? r->max + 1 : r->room;
+    size_t more = r->size >= before ? (size_t)r->size - before + 1 : 0;
+    if (more > room - before) more = room - before;
+    if (err == 0 && r->size && more && !buf_reserve(out, more)) err = ERR_MEMORY;
+    if (err == 0) err = disk_fill(r->fd, -1, room - before, out, stop);
+    if (err == 0 && buf_len(out) > r->max) err = ERR_TOO_LARGE;
+    r->wants = 0;
+    if (err == 0 && buf_len(out) == room)
+        r->wants = r->size > room ? (size_t)r->size + 1 : 2 * room;
+    else
+        fd_close(&r->fd);
     return err;
 }
 

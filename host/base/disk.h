@@ -27,8 +27,18 @@ int disk_fill(int fd, int64_t offset, size_t n, struct buf *out,
 int disk_put(int fd, int64_t offset, struct span data, size_t *written,
              const atomic_bool *stop);
 
-/* The whole file; ERR_TOO_LARGE when it has more than max bytes. */
-int disk_read(const char *path, size_t max, struct buf *out, const atomic_bool *stop);
+/* A whole file on its way into memory; fd is -1 at first, and is closed when all of it
+ * is there or has failed, or by whoever gives up. */
+struct disk_reading {
+    int fd;
+    size_t max;    /* bytes that the file may have, else it is ERR_TOO_LARGE */
+    size_t room;   /* bytes that *out may have for now */
+    size_t wants;  /* after a read: so many, as there is more; or 0 */
+    uint64_t size; /* as the file says; 0 when it does not */
+};
+
+int disk_read(struct disk_reading *r, const char *path, struct buf *out,
+              const atomic_bool *stop);
 
 struct disk_how {
     mode_t mode; /* of a file that is made, before the umask */

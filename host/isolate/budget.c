@@ -126,6 +126,14 @@ void budget_charge(lua_State *L, size_t n) {
     if (!alloc_charge(a, n)) budget_raise(L);
 }
 
+void budget_adjust(lua_State *L, size_t *charged, size_t n) {
+    if (n > *charged)
+        budget_charge(L, n - *charged);
+    else
+        budget_discharge(generation_of(L), *charged - n);
+    *charged = n;
+}
+
 struct alloc_tally *budget_charge_tally(lua_State *L, size_t n) {
     struct alloc *a = &generation_of(L)->alloc;
     budget_tell(L, n);

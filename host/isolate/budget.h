@@ -46,8 +46,11 @@ void budget_close(struct generation *g);
 void budget_charge(lua_State *L, size_t n);
 void budget_discharge(struct generation *g, size_t n);
 
-/* The same for memory that other states may come to hold, too: its maker pays. Whoever
- * lets go of it last calls alloc_tally_discharge, on any thread. */
+/* Of what grows and shrinks: *charged was counted, and n is now. */
+void budget_adjust(lua_State *L, size_t *charged, size_t n);
+
+/* As budget_charge, for memory that other states may come to hold, too: its maker pays.
+ * Whoever lets go of it last calls alloc_tally_discharge, on any thread. */
 struct alloc_tally *budget_charge_tally(lua_State *L, size_t n);
 
 /* n bytes, which somebody has paid for, are reachable from a value of this state: lets
