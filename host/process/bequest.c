@@ -15,7 +15,7 @@
 
 #define NAME "ATOLL_HERITAGE"
 #define MAGIC "atoll heritage 1"
-enum { SIZE_MAX_TEXT = 1 << 20 };
+enum { SIZE_MAX_TEXT = 1 << 20, PATIENCE = 50 };
 
 /* Which last as long as the sockets and the supervisor do; with reuseport the number of
  * isolates as well, since there are as many sockets. */
@@ -89,43 +89,64 @@ int bequest_for_supervisor(const struct estate *e) {
     return seal(&b, err);
 }
 
-void bequest_name(int fd) {
+int bequest_name(int fd) {
     char text[16];
     if (fd < 0) {
         unsetenv(NAME);
-        return;
+        return 0;
     }
     snprintf(text, sizeof text, "%d", fd);
-    setenv(NAME, text, 1);
+    return setenv(NAME, text, 1) < 0 ? -errno : 0;
 }
 
-static void expose(int fd, bool open) {
-    if (fd >= 0) fd_cloexec(fd, !open);
+static void expose(int fd, bool open, int *err) {
+    int result = fd >= 0 ? fd_cloexec(fd, !open) : 0;
+    if (result && !*err) *err = result;
 }
 
-static void expose_listeners(const struct estate *e, bool open) {
+static void expose_listeners(const struct estate *e, bool open, int *err) {
     const struct listeners *all = &e->heritage->listeners;
     for (size_t i = 0; i < all->count; i++)
-        for (size_t k = 0; k < all->at[i].count; k++) expose(all->at[i].fds[k], open);
+        for (size_t k = 0; k < all->at[i].count; k++)
+            expose(all->at[i].fds[k], open, err);
 }
 
-void bequest_expose_host(const struct estate *e, const struct process *own, int writing,
-                         bool open) {
-    expose_listeners(e, open);
-    expose(own->report, open);
-    expose(writing, open);
+int bequest_expose_host(const struct estate *e, const struct process *own, int writing,
+                        bool open) {
+    int err = 0;
+    expose_listeners(e, open, &err);
+    expose(own->report, open, &err);
+    expose(writing, open, &err);
+    return err;
 }
 
-void bequest_expose_supervisor(const struct estate *e, bool open) {
-    expose_listeners(e, open);
-    expose(e->pid_file->fd, open);
+int bequest_expose_supervisor(const struct estate *e, bool open) {
+    int err = 0;
+    expose_listeners(e, open, &err);
+    expose(e->pid_file->fd, open, &err);
     for (EACH_PROCESS(c, e->children)) {
-        expose(c->pipe, open);
-        expose(c->report, open);
+        expose(c->pipe, open, &err);
+        expose(c->report, open, &err);
     }
+    return err;
 }
 
 /* ---- reading ---- */
+
+/* There is no way back to who has left it: memory is waited for, for some seconds. */
+static bool is_worth_waiting(int *tries) {
+    const struct timespec pause = {.tv_nsec = CLOCK_SECOND / 10};
+    if (++*tries > PATIENCE) return false;
+    nanosleep(&pause, NULL);
+    return true;
+}
+
+static void *room(void *old, size_t size) {
+    void *block;
+    for (int tries = 0; !(block = realloc(old, size)) && is_worth_waiting(&tries);) {
+    }
+    return block;
+}
 
 /* The next number of the value, moving *at behind it; false when there is none. */
 static bool number(const char **at, long long *out) {
@@ -152,17 +173,19 @@ static bool take_listener(struct bequest *b, const char *at) {
     if (!number(&at, &device) || !number(&at, &inode) || !number(&at, &bits))
         return false;
     l.file = (struct bind_file){(dev_t)device, (ino_t)inode};
-    l.fds = calloc(strlen(at) / 2 + 1, sizeof *l.fds);
+    l.fds = room(NULL, (strlen(at) / 2 + 1) * sizeof *l.fds);
     if (!l.fds) return false;
     while (*at) {
         if (!descriptor(&at, &l.fds[l.count]) || l.fds[l.count] < 0) goto fail;
         l.count++;
     }
-    if (l.count == 0 || addr_of_socket(l.fds[0], &l.addr) != 0) goto fail;
+    if (l.count == 0) goto fail;
+    for (int tries = 0; (errno = -addr_of_socket(l.fds[0], &l.addr)) != 0;)
+        if (errno != ENOBUFS || !is_worth_waiting(&tries)) goto fail;
     l.addr.both = bits & 1;
     l.proxy = bits & 2;
     addr_text(&l.addr, l.text);
-    struct listener *more = realloc(all->at, (all->count + 1) * sizeof *more);
+    struct listener *more = room(all->at, (all->count + 1) * sizeof *more);
     if (!more) goto fail;
     all->at = more;
     all->at[all->count++] = l;
@@ -178,7 +201,7 @@ static bool take_setting(struct bequest *b, char *at) {
     at[len] = 0;
     const struct setting *row = setting_find(at);
     if (!row) return true; /* there is none any more */
-    struct setting_given *more = realloc(b->kept, (b->kept_count + 1) * sizeof *more);
+    struct setting_given *more = room(b->kept, (b->kept_count + 1) * sizeof *more);
     if (!more) return false;
     b->kept = more;
     b->kept[b->kept_count++] = (struct setting_given){
@@ -193,8 +216,9 @@ static bool take_child(struct bequest *b, const char *at) {
         !descriptor(&at, &report) || !number(&at, &ready) || !number(&at, &isolates) ||
         !number(&at, &ready_at) || !number(&at, &kill_at))
         return false;
-    struct process *c = process_new(&b->children, (enum process_role)role);
-    if (!c) return false;
+    struct process *c;
+    for (int tries = 0; !(c = process_new(&b->children, (enum process_role)role));)
+        if (!is_worth_waiting(&tries)) return false;
     c->pid = (pid_t)pid;
     c->pipe = pipe;
     c->report = report;
@@ -249,8 +273,10 @@ static int read_all(int fd, char **text, size_t *len) {
     int err = read_text(fd, magic, sizeof magic);
     if (err || memcmp(magic, MAGIC, sizeof magic) != 0) return err;
     *len = (size_t)st.st_size;
-    *text = calloc(1, *len + 1);
-    return *text ? read_text(fd, *text, *len) : -ENOMEM;
+    *text = room(NULL, *len + 1);
+    if (!*text) return -ENOMEM;
+    (*text)[*len] = 0;
+    return read_text(fd, *text, *len);
 }
 
 /* For whom it is: "host PARENT" or "supervisor PID". */
@@ -277,7 +303,12 @@ int bequest_take(struct bequest *b, struct problem *p) {
     if (!name) return 0;
     int fd = atoi(name);
     bequest_name(-1);
-    int err = fd > 2 ? read_all(fd, &b->text, &len) : 0;
+    int err = 0, tries = 0;
+    do {
+        free(b->text);
+        b->text = NULL;
+        err = fd > 2 ? read_all(fd, &b->text, &len) : 0;
+    } while (err == -ENOMEM && is_worth_waiting(&tries));
     if (err)
         return problem_set(p, EX_OSERR,
                            "cannot take over from the atoll that serves: %s",
@@ -289,10 +320,14 @@ int bequest_take(struct bequest *b, struct problem *p) {
     for (line += strlen(line) + 1; line < end;) {
         char *next = line + strlen(line) + 1, *blank = strchr(line, ' ');
         if (blank) *blank = 0;
+        errno = 0;
         if (blank && !take(b, line, blank + 1))
-            return problem_set(p, EX_SOFTWARE,
-                               "cannot take over from atoll %s: bad '%.40s'",
-                               b->version, line);
+            return errno ? problem_errno(p, EX_OSERR, errno,
+                                         "cannot take over from atoll %s: %.40s",
+                                         b->version, line)
+                         : problem_set(p, EX_SOFTWARE,
+                                       "cannot take over from atoll %s: bad '%.40s'",
+                                       b->version, line);
         line = next;
     }
     return 0;

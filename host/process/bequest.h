@@ -41,13 +41,14 @@ struct estate {
 int bequest_for_host(const struct estate *e, const struct process *own, int writing);
 int bequest_for_supervisor(const struct estate *e);
 
-/* Puts fd into the environment; negative: removes it from there. */
-void bequest_name(int fd);
+/* Puts fd into the environment; negative: removes it from there. Then, as the next
+ * three, 0 or a negative errno. */
+int bequest_name(int fd);
 
 /* Makes all descriptors survive an exec, or not any more. */
-void bequest_expose_host(const struct estate *e, const struct process *own, int writing,
-                         bool open);
-void bequest_expose_supervisor(const struct estate *e, bool open);
+int bequest_expose_host(const struct estate *e, const struct process *own, int writing,
+                        bool open);
+int bequest_expose_supervisor(const struct estate *e, bool open);
 
 /* Takes what the environment names, and the name out of it. 0, role NONE when there is
  * nothing for this process; or -1 with the problem. */

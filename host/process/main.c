@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct program {
@@ -211,12 +212,25 @@ static int load_with_patience(struct program *g, struct problem *p) {
     }
 }
 
+/* The same for the command line, which is the one that the hosts have. */
+static int parse_with_patience(struct program *g, int argc, char **argv,
+                               struct problem *p) {
+    const struct timespec pause = {.tv_nsec = 100000000};
+    for (int tries = 0; options_parse(&g->options, argc, argv, p) < 0; tries++) {
+        if (g->bequest.role != BEQUEST_SUPERVISOR || p->code != EX_OSERR || tries == 50)
+            return -1;
+        options_done(&g->options);
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 static int run(struct program *g, int argc, char **argv, struct problem *p) {
     if (argc < 2) {
         help_usage(stderr);
         return EX_USAGE;
     }
-    if (options_parse(&g->options, argc, argv, p) < 0) return misuse(g, p);
+    if (parse_with_patience(g, argc, argv, p) < 0) return misuse(g, p);
     if (g->options.asked_help) {
         help_verb(stdout, g->options.verb);
         return 0;

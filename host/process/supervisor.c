@@ -21,6 +21,7 @@ static const int handled[] = {SIGHUP,  SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU,
                               SIGTERM, SIGQUIT, SIGINT,  SIGCHLD};
 enum {
     HANDLED = sizeof handled / sizeof *handled,
+    TRIES = 50,
     POLLED = 512, /* pipes of children at most that are looked at in one turn */
 };
 
@@ -88,6 +89,7 @@ static int take_signals(struct supervisor *s) {
     }
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
+    fd_close(&s->signals);
     if (sigprocmask(SIG_SETMASK, &set, NULL) < 0) return -errno;
     s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return s->signals < 0 ? -errno : 0;
@@ -144,7 +146,8 @@ static int prepare(struct hosts *h, const struct supervised *what, struct proble
 static int take_over(struct hosts *h, const struct supervised *what,
                      struct problem *p) {
     const struct settings *set = h->heritage.settings;
-    h->heritage.listeners = what->bequest->listeners;
+    if (what->bequest->listeners.count)
+        h->heritage.listeners = what->bequest->listeners;
     what->bequest->listeners = (struct listeners){0};
     if (hatch_log(set, &h->who, p) < 0) log_error("%s", p->text);
     if (hosts_resolve(h, p) < 0) log_error("%s", p->text);
@@ -187,6 +190,18 @@ static int begin(struct supervisor *s, const struct supervised *what,
     return 0;
 }
 
+/* Who has taken over waits for memory and descriptors: its hosts serve. */
+static int begin_patiently(struct supervisor *s, const struct supervised *what,
+                           struct problem *p) {
+    const struct timespec pause = {.tv_nsec = CLOCK_SECOND / 10};
+    for (int tries = 0; begin(s, what, p) < 0; tries++) {
+        if (!what->bequest || p->code != EX_OSERR || tries == TRIES) return -1;
+        if (!tries) log_error("%s; the supervisor tries again", p->text);
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 int supervise(const struct supervised *what) {
     struct problem p;
     struct supervisor s = {.hosts = {.heritage = {.settings = what->settings,
@@ -201,7 +216,7 @@ int supervise(const struct supervised *what) {
                            .signals = -1};
     struct hosts *h = &s.hosts;
     list_init(&h->children);
-    if (begin(&s, what, &p) < 0) {
+    if (begin_patiently(&s, what, &p) < 0) {
         h->over = true;
         h->code = problem_print(&p);
     }

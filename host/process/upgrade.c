@@ -35,11 +35,12 @@ int upgrade_try(const struct upgrade *u, const struct estate *e, struct process 
         if (pid < 0) err = -errno;
     }
     if (pid == 0) {
-        bequest_expose_host(e, c, writing, true);
-        fd_cloexec(will, false);
-        bequest_name(will);
-        execv(u->program, u->argv);
-        dprintf(c->report, "cannot start %s: %s\n", u->program, err_text(-errno));
+        err = bequest_expose_host(e, c, writing, true);
+        if (!err) err = fd_cloexec(will, false);
+        if (!err) err = bequest_name(will);
+        if (!err) execv(u->program, u->argv);
+        if (!err) err = -errno;
+        dprintf(c->report, "cannot start %s: %s\n", u->program, err_text(err));
         _exit(EX_UNAVAILABLE);
     }
     fd_close(&writing);
@@ -51,12 +52,12 @@ int upgrade_try(const struct upgrade *u, const struct estate *e, struct process 
 int upgrade_exec(const struct upgrade *u, const struct estate *e) {
     int will = bequest_for_supervisor(e);
     if (will < 0) return will;
-    bequest_expose_supervisor(e, true);
-    fd_cloexec(will, false);
-    bequest_name(will);
+    int err = bequest_expose_supervisor(e, true);
+    if (!err) err = fd_cloexec(will, false);
+    if (!err) err = bequest_name(will);
     fflush(NULL);
-    execv(u->program, u->argv);
-    int err = -errno;
+    if (!err) execv(u->program, u->argv);
+    if (!err) err = -errno;
     bequest_name(-1);
     bequest_expose_supervisor(e, false);
     fd_close(&will);
