@@ -1,6 +1,5 @@
 #include "process/host.h"
 
-#include "base/check.h"
 #include "base/crash.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -154,8 +153,13 @@ static void beat(struct timer *t) {
 static void serving(void *user) {
     struct host *h = user;
     h->ready = true;
-    if (heritage_say(h->heritage, MESSAGE_READY, isolate_count(h)) != 0)
-        log_warn("the supervisor does not hear that the host is ready");
+    int err = heritage_say(h->heritage, MESSAGE_READY, isolate_count(h));
+    if (err) { /* it would wait for ever */
+        log_error("cannot tell the supervisor that the host is ready: %s",
+                  err_text(err));
+        give_up(h, EX_OSERR);
+        return;
+    }
     if (h->heritage->heartbeat) beat(&h->heartbeat);
     if (h->heritage->restarts)
         log_info("serving again with %u isolates", isolate_count(h));
@@ -186,9 +190,9 @@ static void committed(struct jobs *j) {
     }
     struct settings *s = h->heritage->settings;
     struct blueprint *b = door(s, false);
-    int err =
-        b ? ushers_start(&h->ushers, &h->heritage->listeners, b, s->isolates) : -ENOMEM;
-    if (err) give_up(h, EX_OSERR);
+    if (!b) log_error("cannot start: %s", err_text(-ENOMEM));
+    if (!b || ushers_start(&h->ushers, &h->heritage->listeners, b, s->isolates) != 0)
+        give_up(h, EX_OSERR);
 }
 
 static void failed(struct jobs *j, int code) {
@@ -371,8 +375,9 @@ static int init_apps(struct host *h) {
     h->closed = !h->shared;
     h->count = 0;
     size_t count = h->shared ? s->app_count : 1;
-    CHECK(h->apps = calloc(count, sizeof *h->apps));
-    if (h->shared) ushers_init(&h->ushers, &h->loop, s, serving, ushers_over, h);
+    if (h->shared) err = ushers_init(&h->ushers, &h->loop, s, serving, ushers_over, h);
+    if (!err && !(h->apps = calloc(count, sizeof *h->apps))) err = -ENOMEM;
+    if (err) return err;
     h->census = census_new();
     h->ushers.place.crew.census = h->census;
     for (size_t i = 0; i < count && !err; i++) {

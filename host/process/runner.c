@@ -1,7 +1,6 @@
 #include "process/runner.h"
 
 #include "api/script_lua.h"
-#include "base/check.h"
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -192,7 +191,10 @@ static void forget_signals(struct runner *r) {
 
 int runner_run(const struct settings *s, const struct script *script) {
     struct runner *r = calloc(1, sizeof *r);
-    CHECK(r);
+    if (!r) {
+        log_error("cannot start: %s", err_text(-ENOMEM));
+        return EX_OSERR;
+    }
     struct worker_left left = {0};
     int err = log_start();
     if (err == 0) err = loop_init(&r->loop);

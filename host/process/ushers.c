@@ -1,6 +1,5 @@
 #include "process/ushers.h"
 
-#include "base/check.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -21,11 +20,11 @@ static void reported(struct report *r) {
     }
 }
 
-void ushers_init(struct ushers *u, struct loop *main, const struct settings *s,
-                 void (*serve)(void *user), void (*over)(void *user), void *user) {
+int ushers_init(struct ushers *u, struct loop *main, const struct settings *s,
+                void (*serve)(void *user), void (*over)(void *user), void *user) {
     *u = (struct ushers){.serve = serve, .over = over, .user = user};
-    CHECK(u->map.places = calloc(s->app_count, sizeof *u->map.places));
-    CHECK(u->map.apps = calloc(s->app_count, sizeof *u->map.apps));
+    u->map.places = calloc(s->app_count, sizeof *u->map.places);
+    u->map.apps = calloc(s->app_count, sizeof *u->map.apps);
     u->place.main = main;
     u->place.host = u;
     u->place.reported = reported;
@@ -33,6 +32,7 @@ void ushers_init(struct ushers *u, struct loop *main, const struct settings *s,
     u->place.crew.exclusive = !s->reuseport;
     u->place.app = &usher_http;
     u->place.app_data = &u->map;
+    return u->map.places && u->map.apps ? 0 : -ENOMEM;
 }
 
 void ushers_app(struct ushers *u, const struct settings_app *app, struct crew *crew) {
@@ -67,7 +67,10 @@ int ushers_start(struct ushers *u, const struct listeners *listeners,
     int err = 0;
     u->blueprint = b;
     u->workers = calloc(count, sizeof(struct worker *));
-    if (!u->workers) return ERR_MEMORY;
+    if (!u->workers) {
+        log_error("cannot start the ushers: %s", err_text(-ENOMEM));
+        return -ENOMEM;
+    }
     for (unsigned i = 0; i < count; i++) {
         struct worker *w = make(u, listeners, i, &err);
         if (w) u->workers[u->count++] = w;

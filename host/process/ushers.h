@@ -22,14 +22,15 @@ struct ushers {
     void *user;
 };
 
-void ushers_init(struct ushers *u, struct loop *main, const struct settings *s,
-                 void (*serve)(void *user), void (*over)(void *user), void *user);
+/* 0 or a negative error, after which only ushers_done is for it. */
+int ushers_init(struct ushers *u, struct loop *main, const struct settings *s,
+                void (*serve)(void *user), void (*over)(void *user), void *user);
 
 /* Requests at app are for the fronts of crew; before the start. */
 void ushers_app(struct ushers *u, const struct settings_app *app, struct crew *crew);
 
-/* Takes the reference to b. 0, or a negative error when not one of them could be
- * started. */
+/* Takes the reference to b. 0, or a negative error, which is logged, when not one of
+ * them could be started. */
 int ushers_start(struct ushers *u, const struct listeners *listeners,
                  struct blueprint *b, unsigned count);
 

@@ -18,7 +18,7 @@ static struct generation *load_app(const struct settings *s,
     struct buf problem;
     buf_init(&problem);
     struct blueprint *b = blueprint_new((struct settings *)(uintptr_t)s, false, appdir);
-    if (!b || (a && !blueprint_under(b, a->path))) {
+    if (!commons || !b || (a && !blueprint_under(b, a->path))) {
         if (b) blueprint_release(b);
         fprintf(stderr, "atoll: not enough memory\n");
         return NULL;
