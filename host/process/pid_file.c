@@ -36,7 +36,9 @@ static int take(struct pid_file *f, const char *path, struct problem *p) {
     f->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
     if (f->fd < 0) return refuse(p, errno, path);
     int lock = flock(f->fd, LOCK_EX | LOCK_NB), lock_err = errno;
-    ssize_t n = pread(f->fd, content, sizeof content - 1, 0);
+    ssize_t n;
+    do n = pread(f->fd, content, sizeof content - 1, 0);
+    while (n < 0 && errno == EINTR);
     if (n < 0) return refuse(p, errno, path);
     if (lock < 0 && lock_err == EWOULDBLOCK) return held(content, path, p);
     if (lock < 0) return refuse(p, lock_err, path);
@@ -57,8 +59,10 @@ int pid_file_open(struct pid_file *f, const char *path, struct problem *p) {
         if (take(f, path, p) < 0) goto fail;
     } while (!is_current(f->fd, path));
     int len = snprintf(line, sizeof line, "%ld\n", (long)getpid());
-    if (ftruncate(f->fd, 0) < 0 || pwrite(f->fd, line, (size_t)len, 0) != len) {
-        refuse(p, errno, path);
+    int err = ftruncate(f->fd, 0) < 0 ? -errno : fd_write_all(f->fd, line, (size_t)len);
+    if (err) { /* empty it would be of no use to anybody */
+        refuse(p, -err, path);
+        unlink(path);
         goto fail;
     }
     return 0;

@@ -20,6 +20,14 @@ static bool is_id(const char *text, unsigned long *id) {
     return true;
 }
 
+/* No entry, or none to be had: that is in errno, where some systems put the former. */
+static int unknown(struct problem *p, const char *what, const char *name) {
+    if (errno == 0 || errno == ENOENT || errno == ESRCH)
+        return problem_set(p, EX_CONFIG, "%s: there is no %s '%.100s'", what, what,
+                           name);
+    return problem_errno(p, EX_OSERR, errno, "%s '%.100s'", what, name);
+}
+
 static int find_user(const char *name, struct identity *who, struct problem *p) {
     unsigned long id;
     errno = 0;
@@ -29,7 +37,7 @@ static int find_user(const char *name, struct identity *who, struct problem *p) 
         entry = getpwuid(who->uid);
         who->gid = entry ? entry->pw_gid : (gid_t)id;
     } else if (!entry) {
-        return problem_set(p, EX_CONFIG, "user: there is no user '%.100s'", name);
+        return unknown(p, "user", name);
     } else {
         who->uid = entry->pw_uid;
         who->gid = entry->pw_gid;
@@ -40,9 +48,9 @@ static int find_user(const char *name, struct identity *who, struct problem *p) 
 
 static int find_group(const char *name, struct identity *who, struct problem *p) {
     unsigned long id;
+    errno = 0;
     struct group *entry = getgrnam(name);
-    if (!entry && !is_id(name, &id))
-        return problem_set(p, EX_CONFIG, "group: there is no group '%.100s'", name);
+    if (!entry && !is_id(name, &id)) return unknown(p, "group", name);
     who->gid = entry ? entry->gr_gid : (gid_t)id;
     return 0;
 }

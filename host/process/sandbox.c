@@ -1,5 +1,6 @@
 #include "process/sandbox.h"
 
+#include "base/err.h"
 #include "base/fd.h"
 #include "base/log.h"
 
@@ -89,6 +90,14 @@ static int must_allow(struct walls *w, const char *what, const char *path,
     return problem_errno(w->p, EX_CONFIG, err, "sandbox: %s '%.400s'", what, path);
 }
 
+/* What there need not be: whoever may not look there has nothing to lose. */
+static int may_allow(struct walls *w, const char *path, uint64_t access) {
+    int err = allow(w, path, access);
+    if (err == -EACCES) log_warn("sandbox: '%.400s': %s", path, err_text(err));
+    if (!err || err == -ENOENT || err == -ENOTDIR || err == -EACCES) return 0;
+    return problem_errno(w->p, EX_OSERR, err, "sandbox: '%.400s'", path);
+}
+
 /* The directory that path is in: it may be made again under its name. */
 static int allow_around(struct walls *w, const char *what, const char *path,
                         uint64_t access) {
@@ -103,9 +112,10 @@ static int allow_around(struct walls *w, const char *what, const char *path,
 /* What path leads to; where it is a link that may be switched, its neighbours too. */
 static int allow_app(struct walls *w, const char *path) {
     char *real = realpath(path, NULL);
+    if (!real)
+        return problem_errno(w->p, EX_CONFIG, errno, "sandbox: app '%.400s'", path);
     int err = must_allow(w, "app", path, READ);
-    if (!err && real && strcmp(real, path) != 0)
-        err = allow_around(w, "app", real, READ);
+    if (!err && strcmp(real, path) != 0) err = allow_around(w, "app", real, READ);
     free(real);
     return err;
 }
@@ -123,10 +133,10 @@ static int allow_all(struct walls *w, const struct heritage *h) {
     const struct settings *s = h->settings;
     const char *tmp = getenv("TMPDIR");
     int err = 0;
-    for (size_t i = 0; i < sizeof readable / sizeof *readable; i++)
-        allow(w, readable[i], READ);
-    allow(w, "/dev/null", READ | WRITE);
-    if (h->app_path) err = allow_app(w, h->app_path);
+    for (size_t i = 0; i < sizeof readable / sizeof *readable && !err; i++)
+        err = may_allow(w, readable[i], READ);
+    if (!err) err = may_allow(w, "/dev/null", READ | WRITE);
+    if (!err && h->app_path) err = allow_app(w, h->app_path);
     for (size_t i = 0; i < s->app_count && !err; i++)
         err = allow_app(w, s->apps[i].dir);
     if (!err && h->source->config)
@@ -144,8 +154,11 @@ static int allow_all(struct walls *w, const struct heritage *h) {
 static int confine_files(const struct heritage *h, struct problem *p) {
     long version =
         syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (version < 1 && errno != ENOSYS && errno != EOPNOTSUPP && errno != EPERM)
+        return problem_errno(p, EX_OSERR, errno, "sandbox: landlock");
     if (version < 1) {
-        log_warn("sandbox: this kernel has no landlock: files are not confined");
+        log_warn("sandbox: this kernel has no landlock (%s): files are not confined",
+                 err_text(-errno));
         return 0;
     }
     struct ruleset rules = {.fs = READ | WRITE | NEVER};
@@ -236,7 +249,9 @@ static int confine_calls(struct problem *p) {
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
         if (errno != EINVAL)
             return problem_errno(p, EX_OSERR, errno, "sandbox: seccomp");
-        log_warn("sandbox: this kernel has no seccomp: system calls are not confined");
+        log_warn("sandbox: this kernel has no seccomp (%s): system calls are not "
+                 "confined",
+                 err_text(-errno));
     }
 #else
     log_warn("sandbox: system calls are not confined on this machine");
