@@ -50,7 +50,8 @@ static int find_stale(const struct addr *a, int type) {
     if (fd < 0) return -errno;
     int err = connect(fd, (const struct sockaddr *)&a->at, a->len) < 0 ? errno : 0;
     fd_close(&fd);
-    return err == ECONNREFUSED ? 0 : -EADDRINUSE;
+    bool listens = !err || err == EAGAIN || err == EACCES || err == EPROTOTYPE;
+    return err == ECONNREFUSED ? 0 : listens ? -EADDRINUSE : -err;
 }
 
 static int bind_unix(int fd, const struct addr *a, int type) {
@@ -61,7 +62,7 @@ static int bind_unix(int fd, const struct addr *a, int type) {
     if (err == -EADDRINUSE) {
         err = find_stale(a, type);
         if (err) return err;
-        unlink(addr_path(a));
+        if (unlink(addr_path(a)) < 0 && errno != ENOENT) return -errno;
         err = bind_to(fd, a);
     }
     if (!err && chmod(addr_path(a), UNIX_MODE) < 0) {

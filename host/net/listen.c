@@ -28,13 +28,18 @@ bool trouble_ends(struct trouble *t) {
     return told;
 }
 
+/* It is not watched any more. */
+static void wait_again(struct acceptor *l) {
+    if (trouble_begins(&l->trouble, l->loop->now))
+        log_error("cannot wait for connections: %s", err_text(-ENOMEM));
+    acceptor_pause(l, BACKOFF);
+}
+
 static void ready(struct ev_loop *ev, ev_io *io, int events) {
     (void)ev;
     struct acceptor *l = io->data;
     if (events & EV_ERROR) { /* libev could not watch it, and has stopped */
-        if (trouble_begins(&l->trouble, l->loop->now))
-            log_error("cannot wait for connections: %s", err_text(-ENOMEM));
-        acceptor_pause(l, BACKOFF);
+        wait_again(l);
     } else if (!l->paused) {
         l->acceptable(l);
     }
@@ -60,8 +65,11 @@ static void make_exclusive(struct deferred *d) {
     struct acceptor *l = LIST_OF(d, struct acceptor, exclusive);
     if (l->paused) return;
     /* libev registers when it next turns: the first try is too early. */
-    if (loop_exclusive(l->loop, l->io.fd) == -EAGAIN && l->tries++ < 3)
+    int err = loop_exclusive(l->loop, l->io.fd);
+    if (err == -EAGAIN && l->tries++ < 3)
         loop_defer(l->loop, d);
+    else if (err == -EBADF)
+        wait_again(l);
 }
 
 int acceptor_init(struct acceptor *l, struct loop *loop, int fd,
@@ -112,9 +120,9 @@ void acceptor_start(struct acceptor *l, bool exclusive) {
 }
 
 void acceptor_pause(struct acceptor *l, int64_t ns) {
+    if (timer_set(l->loop, &l->backoff, l->loop->now + ns) != 0) return; /* for ever */
     if (!l->paused) unregister(l);
     l->paused = true;
-    timer_set(l->loop, &l->backoff, l->loop->now + ns);
 }
 
 void acceptor_resume(struct acceptor *l) {

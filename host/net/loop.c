@@ -336,6 +336,5 @@ int loop_exclusive(struct loop *l, int fd) {
     if (epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL) < 0) return -errno;
     if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
     event.events = EPOLLIN;
-    epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event);
-    return -ENOTSUP;
+    return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? -ENOTSUP : -EBADF;
 }

@@ -150,7 +150,8 @@ void loop_watch_again(struct ev_loop *ev, ev_io *io);
 
 /* Turns the registration of fd, on which an ev_io for reading has been started, into
  * one with EPOLLEXCLUSIVE (epoll_ctl(2)), so that of several loops watching clones of
- * one listening socket only one is woken. 0; -ENOTSUP leaves the plain registration. */
+ * one listening socket only one is woken. 0; -ENOTSUP leaves the plain registration,
+ * -EBADF none at all. */
 int loop_exclusive(struct loop *l, int fd);
 
 #endif

@@ -3,11 +3,13 @@
 #include "base/err.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <ev.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { LEAST = 64 * 1024 };
 
@@ -58,11 +60,25 @@ static void *resize(void *block, long size) {
     return moved;
 }
 
+/* libev asks again when this returns. */
+static void out_of_something(const char *what) {
+    const struct timespec pause = {.tv_nsec = 20000000};
+    int err = errno;
+    if (err != EMFILE && err != ENFILE && err != ENOMEM) {
+        log_error("%s: %s: the process ends", what, err_text(-err));
+        abort();
+    }
+    nanosleep(&pause, NULL);
+}
+
 int reserve_init(void) {
     pthread_mutex_lock(&the.lock);
     fill();
     int err = the.block ? 0 : -ENOMEM;
-    if (!err) ev_set_allocator(resize);
+    if (!err) {
+        ev_set_allocator(resize);
+        ev_set_syserr_cb(out_of_something);
+    }
     pthread_mutex_unlock(&the.lock);
     return err;
 }
