@@ -417,7 +417,7 @@ static struct fiber *begin(struct exchange *x, struct generation *g,
     struct fiber *f = NULL;
     if (!own_answer) {
         f = fiber_new(g, site->kind, &request_owner, x);
-        if (!f) exchange_fail(x, 503, SPAN(""));
+        if (!f) exchange_starve(x);
     }
     if (f)
         lua_pushcfunction(f->co, serve);

@@ -114,6 +114,7 @@ static bool hand_on(struct websocket_handle *h, struct generation *to,
     struct arrival *a = calloc(1, sizeof *a);
     struct fiber *f = a ? fiber_new(to, FIBER_REQUEST, &arrival_owner, a) : NULL;
     if (!f) {
+        log_warn("not enough memory for a WebSocket in the new code: it is closed");
         free(a);
         return false;
     }

@@ -19,7 +19,10 @@ struct exchange *exchange_new(struct front *f, const struct wire *wire, void *co
     } else {
         unsigned fields = f->limits.head.header_count_max;
         x = malloc(sizeof *x + fields * sizeof(struct head_field) + EXCHANGE_LENT);
-        if (!x) return NULL;
+        if (!x) {
+            front_starved(f);
+            return NULL;
+        }
         x->head.field_capacity = (uint16_t)fields;
         x->head.known_len = 0;
         x->forced = false; /* these three are so at the end of each */
@@ -407,6 +410,11 @@ void exchange_fail(struct exchange *x, int status, struct span detail) {
         exchange_end(x);
     else
         exchange_abort(x);
+}
+
+void exchange_starve(struct exchange *x) {
+    if (x->front) front_starved(x->front);
+    exchange_fail(x, 503, SPAN(""));
 }
 
 void exchange_body_take(struct exchange *x, size_t n) {

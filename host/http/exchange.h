@@ -213,6 +213,9 @@ void exchange_abort(struct exchange *x);
  * Ends the response; aborts when a head was sent before. */
 void exchange_fail(struct exchange *x, int status, struct span detail);
 
+/* The same with 503, for want of memory, of which the log is told. */
+void exchange_starve(struct exchange *x);
+
 /* What has come of the request's body and was not taken; valid until the next call or
  * turn. The app takes with exchange_body_take. */
 static inline struct span exchange_body_ready(const struct exchange *x) {

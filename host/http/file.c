@@ -205,7 +205,7 @@ static void validate(struct exchange *x, const struct open_file *f, char tag[64]
 }
 
 static enum file_step no_memory(struct exchange *x) {
-    exchange_fail(x, 503, SPAN(""));
+    exchange_starve(x);
     return FILE_DONE;
 }
 

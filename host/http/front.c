@@ -395,11 +395,23 @@ void front_closed(struct front *f) {
     for (unsigned i = 0; i < f->listener_count; i++) acceptor_resume(&f->listeners[i]);
 }
 
+void front_starved(struct front *f) {
+    f->starved++;
+    if (f->loop->now < f->starved_told) return;
+    f->starved_told = f->loop->now + TELL_AGAIN;
+    log_warn("not enough memory for a client: its connection is closed, or its answer "
+             "503 (%u since this was last said)",
+             f->starved);
+    f->starved = 0;
+}
+
 struct h1 *front_take_spare(struct front *f) {
     struct h1 *c = f->spare;
     if (!c) {
         if (f->freed) f->freed--;
-        return malloc(sizeof *c);
+        c = malloc(sizeof *c);
+        if (!c) front_starved(f);
+        return c;
     }
     f->spare = c->last.spare;
     f->spare_count--;

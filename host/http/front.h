@@ -104,11 +104,12 @@ struct front {
     bool over;          /* cut: nothing can be served any more */
     unsigned surplus;   /* connections to give away when they are idle */
     int64_t look_again; /* at the surplus, ns */
-    int64_t full_told, greedy_told, refused_told; /* ns; not before then again */
-    unsigned greedy, refused;                     /* turned away since then */
-    int64_t drain_since, drain_grace;             /* ns */
-    _Alignas(64) atomic_uint load; /* connections, and those on their way here */
-    atomic_uint expected;          /* requests on their way here (usher.h) */
+    int64_t full_told, greedy_told, refused_told,
+        starved_told;                  /* ns; not before then */
+    unsigned greedy, refused, starved; /* turned away or closed since then */
+    int64_t drain_since, drain_grace;  /* ns */
+    _Alignas(64) atomic_uint load;     /* connections, and those on their way here */
+    atomic_uint expected;              /* requests on their way here (usher.h) */
 };
 
 /* crew: NULL for a front that accepts nothing and takes requests on loan (loan.h).
@@ -155,6 +156,10 @@ bool front_is_prompt(struct front *f, int64_t patience);
 /* The crew's least busy front, of those that are prompt if any is; NULL: none accepts.
  */
 struct front *front_lightest(struct crew *crew, int64_t patience);
+
+/* Tells, once in a while, that there is no memory for what a client wants, whose
+ * connection is closed, or who gets 503. */
+void front_starved(struct front *f);
 
 /* ---- for h1 ---- */
 void front_closed(struct front *f); /* a connection has gone */

@@ -49,6 +49,7 @@ static void body_failed(struct h1 *c, int status) {
         c->closing = true;
         return;
     }
+    if (status == 503) front_starved(c->front);
     x->close = true;
     x->body_status = status;
     if (c->dispatched)
@@ -138,10 +139,8 @@ static bool body_piece(struct h1 *c, struct span piece) {
 
 static bool begin(struct h1 *c) {
     c->x = exchange_new(c->front, &h1_wire, c);
-    if (!c->x) {
-        c->aborted = true;
-        return false;
-    }
+    c->aborted = !c->x;
+    if (c->aborted) return false;
     http1_read_begin(&c->reader, &c->x->head);
     c->phase = H1_HEAD;
     c->since = c->front->loop->now;
@@ -230,6 +229,7 @@ static void bury(struct grave *g) {
 
 static void close_now(struct h1 *c) {
     if (c->phase == H1_CLOSED) return;
+    if (c->stream.error == ENOMEM) front_starved(c->front);
     struct exchange *x = c->x;
     c->phase = H1_CLOSED;
     c->x = NULL;
@@ -285,7 +285,10 @@ static void keep_time(struct h1 *c) {
     int64_t at = h1_deadline(c);
     /* A later deadline is looked up when the earlier one fires. */
     if (at && (!timer_is_set(&c->timer) || at < c->timer.at))
-        if (timer_set(c->front->loop, &c->timer, at) != 0) close_now(c);
+        if (timer_set(c->front->loop, &c->timer, at) != 0) {
+            front_starved(c->front);
+            close_now(c);
+        }
 }
 
 static void late(struct timer *t) {
@@ -385,14 +388,13 @@ void h1_feed(struct h1 *c, const char *fresh, size_t n) {
     c->feeding = true;
     size_t queued = buf_len(&c->in);
     if (queued && n) {
-        if (buf_append(&c->in, fresh, n) != 0) c->aborted = true;
+        if (buf_append(&c->in, fresh, n) != 0) h1_starve(c);
         queued += n;
         n = 0;
     }
     if (n || !queued) {
         size_t done = advance(c, fresh, n);
-        if (done < n && buf_append(&c->in, fresh + done, n - done) != 0)
-            c->aborted = true;
+        if (done < n && buf_append(&c->in, fresh + done, n - done) != 0) h1_starve(c);
     } else {
         size_t done = advance(c, buf_data(&c->in), queued);
         buf_consume(&c->in, done);
@@ -470,6 +472,7 @@ void h1_open(struct front *f, int fd, const struct sockaddr_storage *peer,
         guest_leave(guest);
         front_closed(f);
     } else if (f->tls && !proxy && stream_tls_start(&c->stream, f->tls, NULL) != 0) {
+        front_starved(f);
         close_now(c);
     } else {
         c->stream.user->readable(&c->stream);
@@ -485,10 +488,6 @@ struct h1 *h1_open_memory(struct front *f, const struct stream_ops *ops) {
 void h1_poke(struct h1 *c) {
     MAGIC_CHECK(c, MAGIC);
     if (c->phase != H1_CLOSED) readable(&c->stream);
-}
-
-void h1_recheck(struct h1 *c) {
-    loop_defer(c->front->loop, &c->turn);
 }
 
 void h1_cut(struct h1 *c) {

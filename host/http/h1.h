@@ -91,6 +91,7 @@ bool h1_is_unheard(const struct h1 *c);
 /* The app wants to know when the client leaves, and reading, which would tell, has to
  * pause; and whether the client has closed its side, behind what it has sent. */
 bool h1_is_blind(const struct h1 *c);
+void h1_starve(struct h1 *c);
 bool h1_hangs_up(const struct h1 *c);
 
 /* When it will have waited for too long, ns; 0: never. */

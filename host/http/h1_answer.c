@@ -119,6 +119,12 @@ static enum io send_file(struct exchange *x, int file, uint64_t at, size_t n,
     return stream_sendfile(&c->stream, file, at, n, taken);
 }
 
+/* There is no memory for what it has to keep. */
+void h1_starve(struct h1 *c) {
+    c->aborted = true;
+    front_starved(c->front);
+}
+
 static void send_end(struct exchange *x) {
     struct h1 *c = x->conn;
     size_t n = buf_len(&x->fields);
@@ -126,7 +132,7 @@ static void send_end(struct exchange *x) {
         (!append(&c->stream, "0\r\n", 3) ||
          (n && !append(&c->stream, buf_data(&x->fields), n)) ||
          !append(&c->stream, "\r\n", 2)))
-        c->aborted = true;
+        h1_starve(c);
     touch(c);
 }
 
@@ -142,8 +148,7 @@ static void want_body(struct exchange *x) {
     bool ask = !c->continued && !c->deaf && x->phase == X_HEAD;
     if (!c->continued) c->since = c->front->loop->now;
     c->continued = true;
-    if (ask && !append(&c->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25))
-        c->aborted = true;
+    if (ask && !append(&c->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25)) h1_starve(c);
     touch(c);
 }
 

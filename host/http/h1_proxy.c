@@ -98,6 +98,18 @@ no_memory:
     return 0;
 }
 
+/* n bytes, which are there. */
+static bool take(int fd, char *to, size_t n) {
+    while (n > 0) {
+        ssize_t got = recv(fd, to, n, 0);
+        if (got > 0)
+            n -= (size_t)got;
+        else if (got == 0 || errno != EINTR)
+            return false;
+    }
+    return true;
+}
+
 static void readable(struct stream *s) {
     struct h1 *c = LIST_OF(s, struct h1, stream);
     struct loop *l = s->loop;
@@ -109,6 +121,7 @@ static void readable(struct stream *s) {
         h1_run(c);
         return;
     }
+    if (got < 0 && errno == ENOMEM) front_starved(c->front);
     if (got <= 0) { /* who only looks whether somebody is here says nothing */
         if (buf_len(&c->in))
             refuse(c, "it is cut short");
@@ -125,7 +138,7 @@ static void readable(struct stream *s) {
         return;
     }
     /* They are there: it takes them. */
-    if (peek && recv(stream_fd(s), l->scratch, used, 0) != (ssize_t)used)
+    if (peek && !take(stream_fd(s), l->scratch, used))
         h1_cut(c);
     else if (whole)
         begin(c, &h, l->scratch + used, n - used);

@@ -17,6 +17,10 @@ bool h1_is_blind(const struct h1 *c) {
            !c->x->left && !c->stream.reading;
 }
 
+void h1_recheck(struct h1 *c) {
+    loop_defer(c->front->loop, &c->turn);
+}
+
 bool h1_hangs_up(const struct h1 *c) {
     struct pollfd p = {.fd = stream_fd(&c->stream), .events = POLLRDHUP};
     return p.fd >= 0 && poll(&p, 1, 0) > 0;

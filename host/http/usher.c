@@ -87,7 +87,7 @@ static void request(struct exchange *x) {
     } else if (front_expected(to) >= QUEUE_MAX && !front_is_prompt(to, HOPELESS)) {
         cannot(app, x, "all isolates are stuck, and many requests wait for them");
     } else if (loan_prepare(x, sizeof(struct trip), back) != 0) {
-        refuse(x, 503);
+        cannot(app, x, err_text(ERR_MEMORY));
     } else {
         struct trip *t = (struct trip *)(void *)loan_fresh(x)->user;
         *t = (struct trip){.leave.run = leave, .x = x, .to = to};

@@ -132,6 +132,7 @@ void websocket_send_close(struct websocket *w, unsigned code, struct span reason
 }
 
 void websocket_fail(struct websocket *w, unsigned code, const char *why) {
+    if (code == WS_INTERNAL && w->front) front_starved(w->front);
     w->deaf = true;
     free(w->coming);
     w->coming = NULL;
