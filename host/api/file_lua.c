@@ -204,7 +204,10 @@ static void work_sync(struct task *t) {
 }
 
 static void work_truncate(struct task *t) {
-    if (ftruncate(t->file->fd, (off_t)t->offset) < 0) t->err = -errno;
+    int result;
+    do result = ftruncate(t->file->fd, (off_t)t->offset);
+    while (result < 0 && errno == EINTR);
+    if (result < 0) t->err = -errno;
 }
 
 static int step_sync(lua_State *L, struct turn *turn) {

@@ -74,7 +74,9 @@ static int line(lua_State *L) {
         if (c->fd < 0 || !wait_readable(c->fd, until)) return 0;
         char *to = buf_reserve(&c->text, 4096);
         if (!to) return budget_raise(L);
-        ssize_t n = read(c->fd, to, 4096);
+        ssize_t n;
+        do n = read(c->fd, to, 4096);
+        while (n < 0 && errno == EINTR);
         if (n == 0) fd_close(&c->fd);
         if (n < 0) return failure(L, -errno);
         buf_commit(&c->text, (size_t)n);

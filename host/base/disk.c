@@ -324,7 +324,9 @@ int disk_remove(const char *path, bool tree, const atomic_bool *stop) {
     if (remove(path) == 0) return 0;
     int err = -errno;
     if (!tree || (err != -ENOTEMPTY && err != -EEXIST)) return err;
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd;
+    do fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
     if (fd < 0) return -errno;
     err = empty(fd, 0, stop);
     if (err == 0 && rmdir(path) < 0) err = -errno;
