@@ -87,7 +87,7 @@ test: ## set up, build, and run every check and spec
 build: $(ATOLL) ## build the program: build/<flavour>/atoll
 unit: $(B)/unit-tests ## run the unit tests of the pure rooms (UNIT=name)
 	@$(B)/unit-tests $(UNIT)
-spec: $(ATOLL) $(B)/faults.so $(B)/sites.so $(B)/crash.so ## run the specs in the program (SPECS=spec/some_spec.lua)
+spec: $(ATOLL) $(B)/sites.so $(B)/crash.so ## run the specs in the program (SPECS=spec/some_spec.lua)
 	@ATOLL=$(abspath $(ATOLL)) contrib/specs $(B)/specs '$(BUSTED)' $(SPECS)
 
 browser: $(ATOLL) ## run the specs of pages in chromium (SCREENSHOTS=directory)
@@ -158,7 +158,7 @@ $(ATOLL): $(OBJS) $(B)/objects
 	$(LINK) $(ATOLL_LINK)
 
 # What makes calls fail, and a module that crashes, for specs.
-$(B)/faults.so $(B)/sites.so $(B)/crash.so: $(B)/%.so: spec/shim/%.c $(B)/flags
+$(B)/sites.so $(B)/crash.so: $(B)/%.so: spec/shim/%.c $(B)/flags
 	$(MODULE)
 # What the chaos run does to other processes.
 $(B)/rough.so: $(B)/%.so: contrib/chaos/%.c $(B)/flags

@@ -12,9 +12,9 @@ local function run(options)
   options.seconds = host.SLOW and 2 or 0.4
   local result = sweep.run(options)
   local list = {}
-  for _, problem in ipairs(result.problems) do
-    list[#list + 1] = problem.what .. "\n" .. table.concat(problem.list, "\n") .. "\n"
-      .. problem.log:sub(-2000)
+  for _, r in ipairs(result.problems) do
+    list[#list + 1] = ("%s\n%s\n%s"):format(r.what, table.concat(r.problems, "\n"),
+      r.log:sub(-2000))
   end
   assert.equal("", table.concat(list, "\n"))
   return result.faults

@@ -9,7 +9,8 @@ local options = { calls = 2, all = true }
 local verbose = false
 
 local memory = { malloc = true, calloc = true, realloc = true, aligned_alloc = true,
-  strdup = true, strndup = true, vasprintf = true, open_memstream = true }
+  strdup = true, strndup = true, vasprintf = true, open_memstream = true,
+  setenv = true }
 
 for _, argument in ipairs(arg) do
   local name, value = argument:match "^(%w+)=(.*)$"
@@ -18,7 +19,11 @@ for _, argument in ipairs(arg) do
   elseif not name then
     error("not understood: " .. argument)
   elseif name == "only" then
-    options.only = function(scenario) return scenario:find(value) end
+    options.only = function(scenario)
+      for pattern in value:gmatch "[^,]+" do
+        if scenario:find(pattern) then return true end
+      end
+    end
   elseif name == "call" then
     options.filter = function(site)
       return value == (memory[site.call] and "memory" or "system") or site.call == value
@@ -102,15 +107,24 @@ local function indent(text)
   return "    " .. text:gsub("\n$", ""):gsub("\n", "\n    ")
 end
 
-options.problem = function(p)
-  io.write(("  PROBLEM %s\n    at %s\n"):format(p.what, place(p.site)))
-  for _, line in ipairs(p.list) do io.write(indent(line), "\n") end
-  io.write(indent(p.log:sub(-5000)), "\n")
+local function said(r)
+  return r.why and ": " .. r.why:sub(1, 200):gsub("\n", " ") or ""
+end
+
+options.problem = function(r)
+  io.write(("  PROBLEM %s\n"):format(r.what))
+  for _, part in ipairs(r.fault) do
+    io.write(("    at %s\n"):format(place(part.site)))
+  end
+  for _, line in ipairs(r.problems) do io.write(indent(line), "\n") end
+  io.write(indent(r.log:sub(-5000)), "\n")
 end
 if verbose then
-  options.each = function(what, run, lines)
-    io.write(("  %s: %s, %d lines%s\n"):format(what, run.outcome, lines,
-      run.why and ": " .. run.why:sub(1, 100):gsub("\n", " ") or ""))
+  options.each = function(r)
+    local at = {}
+    for i, part in ipairs(r.fault) do at[i] = place(part.site) end
+    io.write(("  %s (%s): %s, %d words%s\n"):format(r.what, table.concat(at, "; "),
+      r.outcome, #r.words, said(r)))
   end
 end
 

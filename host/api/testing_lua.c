@@ -280,6 +280,13 @@ static int exchange(lua_State *L) {
     return sched_park(L, &p->closed, p->loop->now + PATIENCE, answered, 0);
 }
 
+/* fibers(): how many this isolate has. */
+static int fibers(lua_State *L) {
+    struct sched *s = sched_of(L);
+    lua_pushinteger(L, s ? (lua_Integer)(s->started - s->ended) : 0);
+    return 1;
+}
+
 /* suspend_always(on): at each instruction from now on. */
 static int suspend_always(lua_State *L) {
     struct sched *s = sched_of(L);
@@ -305,8 +312,11 @@ static int harness_fault(lua_State *L) {
     return fault_of(L, check(L)->generation, 2);
 }
 
-static const luaL_Reg functions[] = {
-    {"load", load}, {"suspend_always", suspend_always}, {"fault", fault}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"load", load},
+                                     {"fibers", fibers},
+                                     {"suspend_always", suspend_always},
+                                     {"fault", fault},
+                                     {NULL, NULL}};
 static const luaL_Reg methods[] = {{"exchange", exchange},
                                    {"close", harness_close},
                                    {"fault", harness_fault},

@@ -1,11 +1,12 @@
-/* Allocations and system calls that fail, by the place in the program that makes them:
- * a library that is loaded before all others (LD_PRELOAD) and stands between the
- * program, the libraries that it is linked with, and libc.
+/* Allocations and system calls that fail, by the place in the program that makes them
+ * or by the function: a library that is loaded before all others (LD_PRELOAD) and
+ * stands between the program, the libraries that it is linked with, and libc.
  *
  * SITES names a file of struct board, which all processes map. Every call is counted
- * for its site: the function that is called, the file that the caller is in, and where
- * in it the call returns to. The spec writes into the board, at any time, which of a
- * site's calls fail and how (spec/support/sites.lua). A call fails only in a way in
+ * for its function and for its site: the function that is called, the file that the
+ * caller is in, and where in it the call returns to. The spec writes into the board, at
+ * any time, which of their calls fail and how (spec/support/sites.lua for sites,
+ * faults.lua for functions). A call fails only in a way in
  * which the kernel might have it fail: a file is never reset, a blocking read never
  * told to come again, and descriptors that only the program knows, eventfd and the
  * like, are left in peace. What libc does by itself is not counted. Any thread. */
@@ -13,10 +14,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <link.h>
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -31,7 +34,9 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
@@ -45,7 +50,27 @@
 #include <unistd.h>
 
 enum { SHORT = -1 }; /* as an error: the call does one byte only */
-enum { FUNCTIONS = 120, FILES = 16, SITES = 4096, RANGES = 64 };
+enum { FUNCTIONS = 120, FILES = 16, SITES = 4096, RANGES = 64, ARMS = 3 };
+
+/* Which calls fail. */
+struct arm {
+    _Atomic int64_t first;  /* this one, from 1 on */
+    _Atomic int64_t step;   /* and then each of so many; 0: no other */
+    _Atomic int64_t error;  /* with this errno, or SHORT; 0: none fails */
+    _Atomic int64_t seen;   /* calls since it was armed that might fail so */
+    _Atomic int64_t failed; /* so many of them */
+};
+
+struct armed_site {
+    _Atomic uint64_t key;
+    struct arm arm;
+};
+
+struct function {
+    char name[24];
+    _Atomic int64_t calls;
+    struct arm arm;
+};
 
 struct site {
     _Atomic uint64_t key;  /* function, file, offset: 8, 8 and 48 bits; 0: none yet */
@@ -54,15 +79,10 @@ struct site {
 };
 
 struct board {
-    _Atomic uint64_t armed; /* the site that is to fail */
-    _Atomic int64_t first;  /* this of its calls, from 1 on */
-    _Atomic int64_t step;   /* and then each of so many; 0: no other */
-    _Atomic int64_t error;  /* with this errno, or SHORT */
-    _Atomic int64_t seen;   /* calls of it since it was armed */
-    _Atomic int64_t failed; /* so many of them */
-    _Atomic int64_t lost;   /* sites for which there was no room */
-    _Atomic int64_t lock;   /* for files */
-    char functions[FUNCTIONS][24];
+    struct armed_site armed[ARMS];
+    _Atomic int64_t lost; /* sites for which there was no room */
+    _Atomic int64_t lock; /* for files */
+    struct function functions[FUNCTIONS];
     char files[FILES][64]; /* the first is the program */
     struct site sites[SITES];
 };
@@ -71,26 +91,30 @@ struct board {
 #define NAMES(X) \
     X(malloc) X(calloc) X(realloc) X(aligned_alloc) X(strdup) X(strndup) \
     X(vasprintf) X(open_memstream) \
-    X(accept4) X(access) X(bind) X(chmod) X(close) X(connect) X(epoll_create1) \
-    X(epoll_ctl) X(epoll_wait) X(eventfd) X(execv) X(fchmod) X(fchown) X(fcntl) \
-    X(fdopendir) X(flock) X(fopen) X(fopen64) X(fork) X(fstat) X(fstatat) X(fsync) \
-    X(ftruncate) X(getaddrinfo) X(getcwd) X(getpeername) X(getrandom) X(getrlimit) \
-    X(getsockname) X(getsockopt) X(link) X(listen) X(lstat) X(memfd_create) X(mkdir) \
-    X(mkstemp64) X(mmap) X(open) X(openat) X(opendir) X(pipe2) X(poll) X(posix_spawn) \
-    X(ppoll) X(pread) X(pthread_create) X(pwrite) X(read) X(readlink) X(realpath) \
-    X(recv) X(recvfrom) X(recvmsg) X(rename) X(rmdir) X(sched_getaffinity) X(send) \
-    X(sendfile) X(sendmsg) X(sendto) X(setrlimit) X(setsockopt) X(shutdown) \
-    X(sigaltstack) X(signalfd) X(socket) X(stat) X(timerfd_create) X(timerfd_settime) \
-    X(unlink) X(unlinkat) X(waitpid) X(write) X(writev)
+    X(setenv) \
+    X(accept) X(accept4) X(access) X(bind) X(chmod) X(close) X(connect) \
+    X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(eventfd) X(execv) X(fchmod) \
+    X(fchown) X(fcntl) X(fdopendir) X(flock) X(fopen) X(fopen64) X(fork) \
+    X(freopen64) X(fstat) X(fstatat) X(fsync) X(ftruncate) X(getaddrinfo) X(getcwd) \
+    X(getgrnam) X(gethostname) X(getpeername) X(getpwnam) X(getpwuid) X(getrandom) \
+    X(getrlimit) X(getsockname) X(getsockopt) X(initgroups) X(ioctl) X(lchown) X(link) \
+    X(listen) X(lstat) X(memfd_create) X(mkdir) X(mkstemp64) X(mmap) X(open) X(openat) \
+    X(opendir) X(pipe2) X(poll) X(popen) X(posix_spawn) X(ppoll) X(prctl) X(pread) \
+    X(pthread_create) X(pwrite) X(read) X(readlink) X(realpath) X(recv) X(recvfrom) \
+    X(recvmsg) X(remove) X(rename) X(rmdir) X(scandir) X(sched_getaffinity) X(send) \
+    X(sendfile) X(sendmsg) X(sendto) X(setgroups) X(setresgid) X(setresuid) \
+    X(setrlimit) X(setsockopt) X(shutdown) X(sigaltstack) X(signalfd) X(socket) \
+    X(stat) X(system) X(timerfd_create) X(timerfd_settime) X(tmpfile64) X(unlink) \
+    X(unlinkat) X(waitpid) X(write) X(writev)
 /* clang-format on */
 
 #define INDEX(name) FN_##name,
-enum { NAMES(INDEX) FN_openat2, FN_pidfd_open, FN_syscall, COUNT };
+enum { NAMES(INDEX) FN_landlock, FN_openat2, FN_pidfd_open, FN_syscall, COUNT };
 _Static_assert((int)COUNT <= (int)FUNCTIONS, "no room for the names");
 
 #define TEXT(name) #name,
-static const char *const names[COUNT] = {NAMES(TEXT) "openat2", "pidfd_open",
-                                         "syscall"};
+static const char *const names[COUNT] = {NAMES(TEXT) "landlock", "openat2",
+                                         "pidfd_open", "syscall"};
 
 #define REAL(name) static __typeof__(name) *real_##name;
 NAMES(REAL)
@@ -198,6 +222,16 @@ static bool may(int fd, int error) {
 
 static void resolve(void);
 
+/* How a call is to fail, or 0. */
+static int meet(struct arm *a, int fd) {
+    int error = (int)a->error;
+    if (!error || (fd >= 0 && !may(fd, error))) return 0;
+    int64_t n = ++a->seen - a->first, step = a->step;
+    if (step > 0 ? n < 0 || n % step != 0 : n != 0) return 0;
+    a->failed++;
+    return error;
+}
+
 /* Counts a call; how it is to fail, or 0. fd: -1 when it is of none. */
 static int fault(int function, const void *caller, int fd) {
     if (!board) return 0;
@@ -205,14 +239,13 @@ static int fault(int function, const void *caller, int fd) {
     uint64_t key = key_of(function, caller);
     struct site *s = key ? site_of(key) : NULL;
     int error = 0;
-    if (s) s->calls++;
-    if (s && board->armed == key && (fd < 0 || may(fd, (int)board->error))) {
-        int64_t n = ++board->seen - board->first, step = board->step;
-        if (step > 0 ? n >= 0 && n % step == 0 : n == 0) {
-            error = (int)board->error;
-            board->failed++;
-            s->failed++;
-        }
+    if (s) {
+        s->calls++;
+        board->functions[function].calls++;
+        error = meet(&board->functions[function].arm, fd);
+        for (int i = 0; i < ARMS && !error; i++)
+            if (board->armed[i].key == key) error = meet(&board->armed[i].arm, fd);
+        if (error) s->failed++;
     }
     errno = saved;
     return error;
@@ -258,8 +291,19 @@ static void resolve(void) {
     busy = false;
 }
 
+/* What the program starts is another program. */
+static bool is_the_program(void) {
+    char path[4096];
+    ssize_t n = real_readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n < 0) return false;
+    path[n] = 0;
+    const char *slash = strrchr(path, '/');
+    return slash && strncmp(slash, "/atoll", 6) == 0;
+}
+
 __attribute__((constructor)) static void begin(void) {
     resolve();
+    if (!is_the_program()) return;
     const char *path = getenv("SITES");
     int fd = path ? real_open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0) return;
@@ -268,7 +312,7 @@ __attribute__((constructor)) static void begin(void) {
     real_close(fd);
     if (at == MAP_FAILED) return;
     for (int i = 0; i < COUNT; i++)
-        snprintf(at->functions[i], sizeof at->functions[i], "%s", names[i]);
+        snprintf(at->functions[i].name, sizeof at->functions[i].name, "%s", names[i]);
     board = at;
 }
 
@@ -373,6 +417,8 @@ int asprintf(char **to, const char *format, ...) {
     return n;
 }
 
+SIMPLE(setenv, (const char *name, const char *value, int over), (name, value, over))
+ON(accept, (int fd, struct sockaddr *at, socklen_t *n), (fd, at, n))
 ON(accept4, (int fd, struct sockaddr *at, socklen_t *n, int flags), (fd, at, n, flags))
 SIMPLE(access, (const char *path, int mode), (path, mode))
 SIMPLE(bind, (int fd, const struct sockaddr *at, socklen_t n), (fd, at, n))
@@ -389,18 +435,26 @@ SIMPLE(flock, (int fd, int how), (fd, how))
 MAKES(FILE *, NULL, fopen, (const char *path, const char *mode), (path, mode))
 MAKES(FILE *, NULL, fopen64, (const char *path, const char *mode), (path, mode))
 MAKES(pid_t, -1, fork, (void), ())
+MAKES(FILE *, NULL, freopen64, (const char *path, const char *mode, FILE *old),
+      (path, mode, old))
 SIMPLE(fstat, (int fd, struct stat *st), (fd, st))
 SIMPLE(fstatat, (int fd, const char *path, struct stat *st, int flags),
        (fd, path, st, flags))
 SIMPLE(fsync, (int fd), (fd))
 SIMPLE(ftruncate, (int fd, off_t n), (fd, n))
 MAKES(char *, NULL, getcwd, (char *to, size_t n), (to, n))
+MAKES(struct group *, NULL, getgrnam, (const char *name), (name))
+SIMPLE(gethostname, (char *to, size_t n), (to, n))
 SIMPLE(getpeername, (int fd, struct sockaddr *at, socklen_t *n), (fd, at, n))
+MAKES(struct passwd *, NULL, getpwnam, (const char *name), (name))
+MAKES(struct passwd *, NULL, getpwuid, (uid_t uid), (uid))
 MAKES(ssize_t, -1, getrandom, (void *to, size_t n, unsigned flags), (to, n, flags))
 SIMPLE(getrlimit, (__rlimit_resource_t what, struct rlimit *to), (what, to))
 SIMPLE(getsockname, (int fd, struct sockaddr *at, socklen_t *n), (fd, at, n))
 SIMPLE(getsockopt, (int fd, int level, int name, void *value, socklen_t *n),
        (fd, level, name, value, n))
+SIMPLE(initgroups, (const char *user, gid_t group), (user, group))
+SIMPLE(lchown, (const char *path, uid_t user, gid_t group), (path, user, group))
 SIMPLE(link, (const char *from, const char *to), (from, to))
 SIMPLE(listen, (int fd, int backlog), (fd, backlog))
 SIMPLE(lstat, (const char *path, struct stat *st), (path, st))
@@ -412,16 +466,25 @@ MAKES(void *, MAP_FAILED, mmap, (void *at, size_t n, int p, int flags, int fd, o
 MAKES(DIR *, NULL, opendir, (const char *path), (path))
 SIMPLE(pipe2, (int ends[2], int flags), (ends, flags))
 SIMPLE(poll, (struct pollfd * list, nfds_t n, int ms), (list, n, ms))
+MAKES(FILE *, NULL, popen, (const char *command, const char *mode), (command, mode))
 SIMPLE(ppoll,
        (struct pollfd * list, nfds_t n, const struct timespec *t, const sigset_t *mask),
        (list, n, t, mask))
 MAKES(ssize_t, -1, readlink, (const char *path, char *to, size_t n), (path, to, n))
 MAKES(char *, NULL, realpath, (const char *path, char *to), (path, to))
 MAKES(ssize_t, -1, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags))
+SIMPLE(remove, (const char *path), (path))
 SIMPLE(rename, (const char *from, const char *to), (from, to))
 SIMPLE(rmdir, (const char *path), (path))
+SIMPLE(scandir,
+       (const char *path, struct dirent ***to, int (*wanted)(const struct dirent *),
+        int (*order)(const struct dirent **, const struct dirent **)),
+       (path, to, wanted, order))
 SIMPLE(sched_getaffinity, (pid_t pid, size_t n, cpu_set_t *to), (pid, n, to))
 MAKES(ssize_t, -1, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
+SIMPLE(setgroups, (size_t n, const gid_t *list), (n, list))
+SIMPLE(setresgid, (gid_t real, gid_t now, gid_t saved), (real, now, saved))
+SIMPLE(setresuid, (uid_t real, uid_t now, uid_t saved), (real, now, saved))
 SIMPLE(setrlimit, (__rlimit_resource_t what, const struct rlimit *to), (what, to))
 SIMPLE(setsockopt, (int fd, int level, int name, const void *value, socklen_t n),
        (fd, level, name, value, n))
@@ -430,10 +493,12 @@ SIMPLE(sigaltstack, (const stack_t *new, stack_t *old), (new, old))
 SIMPLE(signalfd, (int fd, const sigset_t *mask, int flags), (fd, mask, flags))
 SIMPLE(socket, (int domain, int type, int protocol), (domain, type, protocol))
 SIMPLE(stat, (const char *path, struct stat *st), (path, st))
+SIMPLE(system, (const char *command), (command))
 SIMPLE(timerfd_create, (clockid_t clock, int flags), (clock, flags))
 SIMPLE(timerfd_settime,
        (int fd, int flags, const struct itimerspec *new, struct itimerspec *old),
        (fd, flags, new, old))
+MAKES(FILE *, NULL, tmpfile64, (void), ())
 SIMPLE(unlink, (const char *path), (path))
 SIMPLE(unlinkat, (int fd, const char *path, int flags), (fd, path, flags))
 MAKES(pid_t, -1, waitpid, (pid_t pid, int *status, int options), (pid, status, options))
@@ -513,13 +578,28 @@ OPENS(open, (const char *path, int flags, ...), flags, real_open(path, flags, mo
 OPENS(openat, (int fd, const char *path, int flags, ...), flags,
       real_openat(fd, path, flags, mode))
 
-int fcntl(int fd, int what, ...) {
+#define CONTROLS(name, type)                                                           \
+    int name(int fd, type what, ...) {                                                 \
+        va_list list;                                                                  \
+        va_start(list, what);                                                          \
+        void *argument = va_arg(list, void *);                                         \
+        va_end(list);                                                                  \
+        int error = fault(FN_##name, HERE, -1);                                        \
+        if (error <= 0) return real_##name(fd, what, argument);                        \
+        errno = error;                                                                 \
+        return -1;                                                                     \
+    }
+CONTROLS(fcntl, int)
+CONTROLS(ioctl, unsigned long)
+
+int prctl(int what, ...) {
+    unsigned long a[4];
     va_list list;
     va_start(list, what);
-    void *argument = va_arg(list, void *);
+    for (int i = 0; i < 4; i++) a[i] = va_arg(list, unsigned long);
     va_end(list);
-    int error = fault(FN_fcntl, HERE, -1);
-    if (error <= 0) return real_fcntl(fd, what, argument);
+    int error = fault(FN_prctl, HERE, -1);
+    if (error <= 0) return real_prctl(what, a[0], a[1], a[2], a[3]);
     errno = error;
     return -1;
 }
@@ -574,6 +654,9 @@ long syscall(long number, ...) {
     case SYS_writev:
         return writev_from(HERE, (int)a[0], (const struct iovec *)a[1], (int)a[2]);
     case SYS_openat2: error = fault(FN_openat2, HERE, -1); break;
+    case SYS_landlock_create_ruleset:
+    case SYS_landlock_add_rule:
+    case SYS_landlock_restrict_self: error = fault(FN_landlock, HERE, -1); break;
     case SYS_pidfd_open: error = fault(FN_pidfd_open, HERE, -1); break;
     case SYS_futex: break; /* of sanitizers */
     default: error = fault(FN_syscall, HERE, -1);

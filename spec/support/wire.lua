@@ -137,7 +137,7 @@ function M.open(to)
   if to.path then
     ok, err = c.stream:connect(to.path, done)
   else
-    if to.receive_buffer then c.stream:bind(to.from or "127.0.0.1", 0) end
+    if to.receive_buffer or to.from then c.stream:bind(to.from or "127.0.0.1", 0) end
     ok, err = c.stream:connect(to.ip or "127.0.0.1", to.port, done)
   end
   if not ok then error(err) end

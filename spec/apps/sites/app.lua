@@ -2,6 +2,7 @@
 -- is done with an answer of 200, or fails with an error that says why. CERTS names a
 -- directory with certificates.
 local atoll = require "atoll"
+local core = require "atoll.core.testing"
 local session = require "atoll.session"
 local fs, http, net = atoll.fs, atoll.http, atoll.net
 
@@ -18,11 +19,17 @@ end
 
 -- Runs ask while serve runs in a fiber of its own, which ends with it.
 local function between(serve, ask)
-  local task = atoll.spawn(serve)
+  local other
+  local task = atoll.spawn(function()
+    local ok, why = pcall(serve)
+    if not ok then other = why end
+  end)
   task:quiet()
   local ok, why = pcall(ask)
-  if ok then task:join(1) else task:cancel() end
-  if not ok then error(why, 0) end
+  task:join(ok and 1 or 0.05)
+  task:cancel()
+  -- The one may fail since the other has.
+  if not ok then error(other and ("%s; %s"):format(why, other) or why, 0) end
 end
 
 -- ---- answers ----
@@ -41,7 +48,11 @@ app:get("/", function() return "hello" end)
 app:get("/gc", function()
   collectgarbage()
   collectgarbage()
-  return "collected"
+  return tostring(core.fibers())
+end)
+app:get("/mark", function(req)
+  atoll.log.info("mark %s", req.query.n)
+  return "marked"
 end)
 app:get("/big", function() return text end)
 app:post("/echo", function(req) return req:text() end)
@@ -93,7 +104,7 @@ app:websocket("/ws", function(ws)
   for message, kind in ws:messages() do got(ws:send(message, kind)) end
 end)
 app:websocket("/wsmove", function(ws)
-  assert(ws:receive() == "go")
+  assert(got(ws:receive() or nil, ws.reason) == "go")
   got(ws:transfer(taker(), 1))
 end)
 app:websocket("/wskeep", function(ws)
@@ -129,18 +140,18 @@ local function echo(address, listen, connect)
   between(function()
     local s <close> = got(l:accept(1))
     s:settimeout(1)
-    s:write(s:read "line" or "", "\n")
-    s:flush()
-    local all = s:read "all"
-    if all then s:write(all) end
+    got(s:write(got(s:read "line"), "\n"))
+    got(s:flush())
+    got(s:write(got(s:read "all")))
+    got(s:flush())
   end, function()
     local c <close> = got(net.connect(got(l:name()), connect or { timeout = 1 }))
     c:settimeout(1)
     got(c:write "hello\n")
-    assert(got(c:read "line") == "hello")
+    if got(c:read "line") ~= "hello" then error("failed: cut off (ECONNRESET)", 0) end
     got(c:write(text))
     got(c:shutdown "write")
-    if got(c:read "all") ~= text then error "cut off" end
+    if got(c:read "all") ~= text then error("failed: cut off (ECONNRESET)", 0) end
   end)
 end
 
@@ -181,7 +192,7 @@ app:get("/give", function()
   got(s:transfer(taker(), 1))
   c:settimeout(1)
   got(c:write "hello\n")
-  assert(got(c:read "line") == "hello")
+  if got(c:read "line") ~= "hello" then error("failed: cut off (ECONNRESET)", 0) end
   return "ok"
 end)
 
@@ -203,7 +214,8 @@ local function serve(tls, ask)
   local l <close> = got(net.listen("127.0.0.1:0", { tls = tls }))
   local address = got(l:name())
   between(function()
-    http.serve(l, inner)
+    local _ <close> = l -- nobody need wait
+    got(http.serve(l, inner))
   end, function()
     ask(address)
     l:close()
@@ -221,7 +233,7 @@ local function ask_all(url, tls)
     { timeout = 1, tls = tls, stream = true, headers = { Connection = "close" } }))
   local size = 0
   for piece in function() return stream:read() end do size = size + #piece end
-  if size ~= 3 * #text then error "cut off" end
+  if size ~= 3 * #text then error("failed: cut off (ECONNRESET)", 0) end
 end
 
 app:get("/http", function()
@@ -239,7 +251,7 @@ app:get("/wsclient", function()
     local url = "ws://" .. address .. "/ws"
     local ws <close> = got(atoll.websocket.connect(url, { timeout = 1 }))
     got(ws:send(text))
-    if got(ws:receive(1)) ~= text then error "not what was sent" end
+    if got(ws:receive(1), ws.reason) ~= text then error "not what was sent" end
   end)
   return "ok"
 end)
@@ -323,5 +335,17 @@ app:get("/tasks", function()
   co()
   return "ok"
 end)
+local kept = {}
+app:get("/hog", function()
+  while true do kept[#kept + 1] = ("x"):rep(100000) .. #kept end
+end)
+app:websocket("/wsend", function(ws)
+  for message in ws:messages() do
+    if message == "end" then break end
+    got(ws:send(message))
+  end
+  ws:close(4000, "as you like")
+end, { protocols = { "chat" } })
+require "more"(app, got, between)
 
 return app

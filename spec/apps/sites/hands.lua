@@ -7,6 +7,7 @@ app:post("/moved", function(req) return req:text() end)
 local function talk(given)
   local ws <close> = given -- also when it fails: nobody else would end it soon
   for message, kind in ws:messages() do assert(ws:send(message, kind)) end
+  if ws.code == 1011 then error(ws.reason) end
 end
 
 local function echo(socket)

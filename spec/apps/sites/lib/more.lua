@@ -1,0 +1,152 @@
+-- More routes of the app: LuaSocket, and what of files, sockets and TLS is seldom used.
+local atoll = require "atoll"
+local deeds = require "deeds"
+local socket = require "socket"
+local unix = require "socket.unix"
+local fs, http, net = atoll.fs, atoll.http, atoll.net
+
+local certs = os.getenv "CERTS"
+local text = ("all work and no play makes "):rep(4000)
+
+-- Runs fn, in whatever way of failing LuaSocket's code has, as one of ours.
+local function as_ours(fn)
+  local ok, why = pcall(fn)
+  if ok then return end
+  if getmetatable(why) == deeds.failure then
+    error(("failed: %s (%s)"):format(why.message, why.code), 0)
+  end
+  error(why, 0)
+end
+
+local function luasocket(dir, got)
+  assert(socket.dns.gethostname())
+  local tcp <const> = got(socket.tcp())
+  got(tcp:bind("127.0.0.1", 0))
+  got(tcp:setoption("reuseaddr", true))
+  got(tcp:getoption("reuseaddr"))
+  got(tcp:listen(5))
+  tcp:settimeout(0.01)
+  tcp:accept()
+  tcp:close()
+  socket.dns.getnameinfo("127.0.0.1")
+  local udp = got(socket.udp())
+  got(udp:setpeername("127.0.0.1", 9))
+  got(udp:send "x")
+  udp:setpeername "*"
+  udp:close()
+  local datagrams = got(unix.dgram())
+  os.remove(dir .. "/d")
+  got(datagrams:bind(dir .. "/d"))
+  got(datagrams:getsockname())
+  datagrams:close()
+  local six = got(socket.tcp6())
+  six:connect("::1", 1)
+  six:close()
+end
+
+local function files(dir, got)
+  local base = dir .. "/tree"
+  local _, message, code = fs.remove(base, { recursive = true })
+  if code ~= "ENOENT" then got(not code or nil, message, code) end
+  got(fs.mkdir(base .. "/a/b", { parents = true }))
+  got(fs.mkdir(base .. "/c"))
+  for _, how in ipairs { { exclusive = true }, { atomic = true }, { sync = true },
+    { append = true }, { atomic = true, mode = "0600" } } do
+    got(fs.write(base .. "/a/file", text, how))
+  end
+  got(fs.write(base .. "/new", text, { atomic = true, exclusive = true }))
+  got(fs.rename(base .. "/new", base .. "/a/b/new"))
+  assert(got(fs.exists(base .. "/a/b/new")))
+  got(fs.realpath(base .. "/a/../c"))
+  got(fs.stat(base .. "/a", { follow = false }))
+  got(fs.list(base, { types = true }))
+  local f = got(fs.open(base .. "/a/file", "a+"))
+  got(f:write "more")
+  got(f:truncate(10))
+  got(f:stat())
+  got(f:sync())
+  got(f:close())
+  local fifo = base .. "/fifo"
+  got(os.execute("mkfifo " .. fifo))
+  local pipe = got(fs.open(fifo, "r+"))
+  got(pipe:write "text\n")
+  got(pipe:read "line")
+  got(pipe:close())
+  local temporary = got(fs.tempdir(base))
+  got(fs.remove(temporary))
+  temporary = got(fs.tempfile(base))
+  got(temporary:write(text))
+  got(temporary:close())
+  got(fs.remove(base, { recursive = true }))
+end
+
+return function(app, got, between)
+  app:get("/deed/:name", function(req)
+    deeds.within(req.query.dir)
+    as_ours(deeds[req.params.name])
+    return "ok"
+  end)
+  app:get("/luasocket", function(req)
+    luasocket(req.query.dir, got)
+    return "ok"
+  end)
+  app:get("/fs2", function(req)
+    files(req.query.dir, got)
+    return "ok"
+  end)
+  app:get("/bind", function()
+    local l <close> = got(net.listen("127.0.0.1:0", { reuseport = true }))
+    local c <close> = got(net.connect(got(l:name()),
+      { timeout = 1, bind = "127.0.0.1:0", keepalive = true }))
+    got(c:peer())
+    got(c:setoption("sndbuf", 65536))
+    got(net.resolve "localhost")
+    local six = net.listen "[::]:0"
+    if six then six:close() end
+    return "ok"
+  end)
+  -- A server of ours that is told who the client is, with and without TLS.
+  app:get("/proxied", function()
+    local inner = atoll.app()
+    inner:get("/", function(req) return req.remote end)
+    for _, tls in ipairs { false,
+      { cert = certs .. "/server", key = certs .. "/key" } } do
+      local l <close> = got(net.listen("127.0.0.1:0", { tls = tls or nil }))
+      between(function()
+        local _ <close> = l -- nobody need wait
+        got(http.serve(l, inner, { proxy = true, trusted_proxies = "127.0.0.1" }))
+      end, function()
+        local s <close> = got(net.connect(got(l:name()), { timeout = 1 }))
+        s:settimeout(1)
+        got(s:write "PROXY TCP4 192.0.2.1 192.0.2.80 4000 80\r\n")
+        if tls then got(s:starttls { ca = certs .. "/ca", name = "server.test" }) end
+        got(s:write "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        if not got(s:read "all"):find "192.0.2.1" then
+          error("failed: cut off (ECONNRESET)", 0)
+        end
+        l:close()
+      end)
+    end
+    return "ok"
+  end)
+  -- Whom the system trusts.
+  app:get("/tlstrust", function()
+    local l <close> = got(net.listen "127.0.0.1:0")
+    for _, ca in ipairs { false, certs } do
+      local s <close> = got(net.connect(got(l:name()), { timeout = 1 }))
+      local other <close> = got(l:accept(1))
+      other:write "this is not TLS\n"
+      s:settimeout(1)
+      s:starttls { ca = ca or nil, name = "server.test" }
+    end
+    return "ok"
+  end)
+  app:get("/cargo", function(req)
+    local topic = atoll.topic("c" .. req.query.n)
+    local port <close> = atoll.port()
+    local s <close> = topic:subscribe()
+    topic:publish { atoll.buffer(text), port:sender() }
+    assert(#got(s:receive(1))[1] == #text)
+    return "ok"
+  end)
+end

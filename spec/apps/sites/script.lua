@@ -1,0 +1,23 @@
+-- What a script does beside what an app does, for spec/support/sweep/whole.lua: says
+-- "done" at the end, or ends with an error.
+local atoll = require "atoll"
+
+local function got(value, message, code)
+  if value ~= nil then return value end
+  error(("failed: %s (%s)"):format(message or "the end", code or "EOF"), 2)
+end
+
+got(atoll.stdout:write(got(atoll.stdin:read("line", 5)), "\n"))
+got(atoll.stdout:flush(5))
+local name = got(os.tmpname())
+got(os.rename(name, name .. "x"))
+local f = got(io.open(name .. "x", "w"))
+got(f:write "text")
+got(f:close())
+for line in io.lines(name .. "x") do assert(line == "text") end
+got(os.remove(name .. "x"))
+local temporary = got(io.tmpfile())
+got(temporary:write "text")
+got(temporary:close())
+got(atoll.fs.list ".")
+io.stdout:write "done\n"
