@@ -104,10 +104,10 @@ lint: ## prove the layers and the rules of the house
 format: ## clang-format all C files
 	clang-format -i $(FORMATTED)
 
-bench: ## set up, build, and measure (contrib/bench)
+bench: ## set up, build, and measure (BENCH="--only hello", see contrib/bench)
 	@contrib/setup bench
 	+@$(AGAIN) build
-	ATOLL=$(abspath $(ATOLL)) contrib/bench/run
+	ATOLL=$(abspath $(ATOLL)) contrib/bench/run $(BENCH)
 
 scale: ## count what growth costs (contrib/scale)
 	@contrib/scale/run
