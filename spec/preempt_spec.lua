@@ -1,6 +1,8 @@
 -- Fibers that compute without waiting: after a slice others have their turn.
 local atoll = require "atoll"
 local host = require "support.host"
+local script = require "support.script"
+local uv = require "luv"
 local wire = require "support.wire"
 
 local function spawn(fn, ...) return atoll.spawn(fn, ...):quiet() end
@@ -145,7 +147,11 @@ describe("a fiber that computes without waiting", function()
 end)
 
 describe("a debug hook of the program's own", function()
-  after_each(function() debug.sethook() end)
+  after_each(function()
+    debug.sethook()
+    script.finish()
+    host.finish()
+  end)
 
   it("for lines is told of every line, though its fiber is suspended", function()
     local lines, done = {}, neighbour(5)
@@ -168,6 +174,31 @@ describe("a debug hook of the program's own", function()
     local counted = 0
     for _, line in ipairs(own) do if line == 2 then counted = counted + 1 end end
     assert.equal(turns, counted)
+  end)
+
+  -- What had no CPU for half a second was taken for a hook that does not end.
+  it("misses nothing while the process is stopped", function()
+    local dir = host.directory { ["lines.lua"] = [[
+local turns, counted, own = 0, 0, debug.getinfo(1, "l").currentline + 6
+local function hook(_, line)
+  if line == own then counted = counted + 1 end
+end
+io.stderr:write("begins\n")
+debug.sethook(hook, "l")
+while os.clock() < 1 do turns = turns + 1 end
+debug.sethook()
+io.stderr:write(turns, " turns, ", counted - 1, " counted\n")]] }
+    local s = script.start(dir .. "/lines.lua")
+    s:says "begins"
+    for _ = 1, 3 do
+      uv.kill(s.pid, "sigstop")
+      atoll.sleep(0.6)
+      uv.kill(s.pid, "sigcont")
+      atoll.sleep(0.05)
+    end
+    local turns, counted = s:says "(%d+) turns, (%d+) counted"
+    assert.equal(turns, counted)
+    assert.equal(0, s:ended())
   end)
 
   it("for calls and returns sees them in pairs", function()

@@ -17,7 +17,9 @@ enum { PATIENCE_MAX = 256 };
 
 #define GRACE (20 * CLOCK_MS)
 
-/* From when on hooks are called even where Lua calls none: in finalizers and hooks. */
+/* From when on hooks are called even where Lua calls none: in finalizers and hooks.
+ * Half of it must have been computed: a process that was stopped for so long, or had no
+ * CPU, has not overrun. */
 #define UNMASK_AFTER (500 * CLOCK_MS)
 
 /* How lua_State begins in all of 5.4 (its lstate.h). */
@@ -54,7 +56,7 @@ static void set(struct preempt *p, lua_State *L) {
 static void arm(struct preempt *p, lua_State *L) {
     lua_Hook theirs = lua_gethook(L);
     bool inherited = theirs == hook;
-    *p = (struct preempt){.unmasked = p->unmasked};
+    *p = (struct preempt){.unmasked = p->unmasked, .slice = p->slice, .cpu = p->cpu};
     if (theirs && !inherited) {
         p->theirs = theirs;
         p->mask = lua_gethookmask(L);
@@ -84,11 +86,26 @@ void preempt_let(struct sched *s) {
     s->preempt.busy = false;
 }
 
+/* What this slice has taken of the CPU since its first signal, ns. */
+static int64_t computed(struct sched *s) {
+    struct preempt *p = &s->preempt;
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    int64_t now = t.tv_sec * CLOCK_SECOND + t.tv_nsec;
+    int64_t slice = atomic_load_explicit(&s->slice_since, memory_order_relaxed);
+    if (p->slice != slice) {
+        p->slice = slice;
+        p->cpu = now;
+    }
+    return now - p->cpu;
+}
+
 void preempt_arm(struct sched *s) {
     struct preempt *p = &s->preempt;
     lua_State *L = s->running;
     if (!L) return;
-    if (elapsed(s, clock_ns()) > UNMASK_AFTER) {
+    int64_t cpu = computed(s);
+    if (elapsed(s, clock_ns()) > UNMASK_AFTER && cpu > UNMASK_AFTER / 2) {
         preempt_unmask(L);
         p->unmasked = true;
     }

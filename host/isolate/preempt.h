@@ -37,6 +37,7 @@ struct preempt {
     bool called;               /* ours has been, since it was armed */
     bool unmasked;             /* hooks are called in hooks: none is passed on */
     bool entered;              /* a function was: its first instruction comes next */
+    int64_t slice, cpu; /* that was signalled last, and the thread's CPU time then */
 };
 
 /* In a signal handler on the isolate's thread: hooks what runs. */
