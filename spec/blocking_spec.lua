@@ -312,6 +312,8 @@ describe("blocking and the host", function()
   end)
 
   it("a reload closes the states of the old code, and lets its calls finish", function()
+    local hold, gate <close> = pipe()
+    local begun = host.directory() .. "/begun"
     local body = [[
       app:get("/", function()
         return atoll.blocking(function()
@@ -322,11 +324,16 @@ describe("blocking and the host", function()
         end)
       end)
       app:get("/slow", function() return atoll.blocking(function()
-        os.execute "sleep 0.1"
+        os.execute %q
         return "slow %d"
       end) end)
     ]]
-    local h = host.start { app = body:format(1), isolates = 2,
+    local wait = ("echo >>'%s'; %s"):format(begun, hold)
+    local function count_begun()
+      local f <close> = io.open(begun)
+      return f and #f:read "a" or 0
+    end
+    local h = host.start { app = body:format(wait, 1), isolates = 2,
       set = { blocking_threads = 2 } }
     local function threads()
       local f = assert(io.open(("/proc/%d/status"):format(h:serving_pid())))
@@ -339,11 +346,13 @@ describe("blocking and the host", function()
     for n = 2, 12 do
       local slow = wire.connect(h)
       slow:send "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
-      wire.ask(h, "/")
-      h:write_app(body:format(n))
+      events.retry("a slow call", function() return count_begun() == n - 1 end)
+      h:write_app(body:format(wait, n))
       h:hup()
       h:log_wait("generation " .. n .. " serves")
       assert.matches("^" .. n .. " %d$", wire.ask(h, "/").body)
+      gate:write "\n"
+      gate:flush()
       assert.equal("slow " .. n - 1, slow:receive().body)
       slow:close()
       before = before or threads()
