@@ -1,6 +1,7 @@
 -- Hosts that are counted: under callgrind, whose counts vgdb fetches between two loads,
 -- or built with coherence.c, which reports at the end.
 local atoll = require "atoll"
+local callgrind = require "support.callgrind"
 
 local M = {}
 local scratch = "build/scale"
@@ -59,17 +60,8 @@ function M.callgrind(dir, fn)
   local command = CALLGRIND:format(scratch, dir) .. patient
   local h = start(command, scratch .. "/callgrind.log")
   local children = ("/proc/%d/task/%d/children"):format(h.pid, h.pid)
-  local child, dumps = slurp(children):match "%d+", 0
-  function h.dump()
-    dumps = dumps + 1
-    shell("vgdb --pid=" .. child .. " dump scale 2>&1")
-    local most = 0
-    for thread = 1, 9 do
-      local text = slurp(("%s/cg.%s.%d-%02d"):format(scratch, child, dumps, thread))
-      most = math.max(most, text and tonumber(text:match "\ntotals: (%d+)") or 0)
-    end
-    return most
-  end
+  local child = tonumber((slurp(children):match "%d+"))
+  h.dump = callgrind.dumper(child, scratch .. "/cg")
   fn(h)
   stop(h)
   shell("rm -f " .. scratch .. "/cg.*")

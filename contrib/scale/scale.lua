@@ -1,6 +1,7 @@
 -- The tables of contrib/scale/run.
 local here = arg[0]:match "^(.*)/[^/]*$"
-package.path = here .. "/?.lua;" .. here .. "/../bench/?.lua;" .. package.path
+package.path = here .. "/?.lua;" .. here .. "/../bench/?.lua;" .. here
+  .. "/../../spec/?.lua;" .. package.path
 local atoll = require "atoll"
 local counter = require "counter"
 local plot = require "plot"

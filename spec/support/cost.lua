@@ -3,6 +3,7 @@
 -- (strace). Both count what one connection does that waits for each answer, so that
 -- every turn of the loop has one request, or one batch of them.
 local atoll = require "atoll"
+local callgrind = require "support.callgrind"
 local events = require "support.events"
 local host = require "support.host"
 
@@ -59,22 +60,11 @@ end
 -- Calls fn(count) with a function that gives a row's instructions per request.
 -- The collector is stopped: when it comes round would decide on the figures.
 function M.instructions(app, fn)
-  local dir, dumps = host.directory(), 0
+  local dir = host.directory()
   app = 'collectgarbage "stop" ' .. app
   local h = start(app, "valgrind -q --tool=callgrind --trace-children=yes "
     .. "--separate-threads=yes --callgrind-out-file='" .. dir .. "/cost.%p'", dir)
-  local pid = h:serving_pid()
-  local function dump()
-    dumps = dumps + 1
-    local command = "vgdb --pid=" .. pid .. " dump spec >/dev/null 2>&1"
-    assert(atoll.blocking(function(line) return os.execute(line) end, command))
-    local most = 0 -- the isolate's thread has done most
-    for thread = 1, 8 do
-      local text = slurp(("%s/cost.%d.%d-%02d"):format(dir, pid, dumps, thread))
-      most = math.max(most, text and tonumber(text:match "\ntotals: (%d+)") or 0)
-    end
-    return most
-  end
+  local dump = callgrind.dumper(h:serving_pid(), dir .. "/cost")
   local function load(row, n)
     ask(h, row, n)
     return dump()
