@@ -5,6 +5,7 @@
 #include "api/timer_lua.h"
 #include "base/check.h"
 #include "base/fd.h"
+#include "base/ip.h"
 #include "isolate/fd_wait.h"
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
@@ -145,9 +146,10 @@ static void fit(const struct dgram *d, struct addr *a) {
 
 static void unfit(struct addr *a) {
     const struct sockaddr_in6 v6 = *(struct sockaddr_in6 *)&a->at;
-    if (a->at.ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) return;
+    const unsigned char *within = ip_v4_within(&v6.sin6_addr);
+    if (a->at.ss_family != AF_INET6 || !within) return;
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = v6.sin6_port};
-    memcpy(&v4.sin_addr, &v6.sin6_addr.s6_addr[12], 4);
+    memcpy(&v4.sin_addr, within, 4);
     *a = (struct addr){.len = sizeof v4};
     memcpy(&a->at, &v4, sizeof v4);
 }

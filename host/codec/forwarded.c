@@ -1,5 +1,6 @@
 #include "codec/forwarded.h"
 
+#include "base/ip.h"
 #include "codec/authority.h"
 
 #include <arpa/inet.h>
@@ -121,10 +122,10 @@ static bool read_port(struct span text, uint16_t *port) {
 }
 
 static bool read_v6(struct span text, struct forwarded_node *out) {
-    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
     if (!authority_ip(text, AF_INET6, out->address)) return false;
-    out->v6 = memcmp(out->address, mapped, sizeof mapped) != 0;
-    if (!out->v6) memcpy(out->address, out->address + sizeof mapped, 4);
+    const unsigned char *v4 = ip_v4_within(out->address);
+    out->v6 = !v4;
+    if (v4) memcpy(out->address, v4, 4);
     return true;
 }
 

@@ -1,5 +1,6 @@
 #include "http/client.h"
 
+#include "base/ip.h"
 #include "codec/authority.h"
 #include "codec/forwarded.h"
 #include "http/exchange.h"
@@ -28,11 +29,9 @@ struct client_address client_address(const struct sockaddr_storage *peer) {
 
 /* Without brackets. An IPv4 address within IPv6 is shown as what it is. */
 static const char *ip_text(const struct client_address *a, char *to, bool *v6) {
-    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-    *v6 = a->family == AF_INET6 && memcmp(a->bytes, mapped, sizeof mapped) != 0;
-    const unsigned char *v4 = a->bytes + (a->family == AF_INET6 ? sizeof mapped : 0);
-    return inet_ntop(*v6 ? AF_INET6 : AF_INET, *v6 ? a->bytes : v4, to,
-                     INET6_ADDRSTRLEN);
+    const unsigned char *v4 = a->family == AF_INET6 ? ip_v4_within(a->bytes) : a->bytes;
+    *v6 = !v4;
+    return inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? v4 : a->bytes, to, INET6_ADDRSTRLEN);
 }
 
 size_t client_text(const struct client_address *a, bool port, char *to) {

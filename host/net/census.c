@@ -1,5 +1,6 @@
 #include "net/census.h"
 
+#include "base/ip.h"
 #include "base/siphash.h"
 #include "base/table.h"
 
@@ -55,8 +56,9 @@ static bool key_of(const struct sockaddr_storage *peer, unsigned char key[KEY]) 
     }
     if (peer->ss_family != AF_INET6) return false;
     const struct sockaddr_in6 *v6 = (const void *)peer;
-    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-        memcpy(key, v6->sin6_addr.s6_addr + 12, 4);
+    const unsigned char *v4 = ip_v4_within(&v6->sin6_addr);
+    if (v4) {
+        memcpy(key, v4, 4);
         return true;
     }
     memcpy(key, &v6->sin6_addr, NETWORK);

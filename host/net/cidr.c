@@ -1,12 +1,12 @@
 #include "net/cidr.h"
 
+#include "base/ip.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-
-static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
 
 static bool read_bits(const char *text, unsigned most, unsigned *bits) {
     unsigned n = 0;
@@ -53,8 +53,9 @@ static int parse(const char *text, struct cidr *c, char *why) {
                  c->v6 ? "fd00::/8" : "10.0.0.0/8");
         return -EINVAL;
     }
-    if (c->v6 && memcmp(c->address, mapped, sizeof mapped) == 0 && bits >= 96) {
-        inet_ntop(AF_INET, c->address + sizeof mapped, right, sizeof right);
+    const unsigned char *v4 = c->v6 ? ip_v4_within(c->address) : NULL;
+    if (v4 && bits >= 96) {
+        inet_ntop(AF_INET, v4, right, sizeof right);
         snprintf(why, ADDR_WHY, "it is one of IPv4, and is written so: %s/%u", right,
                  bits - 96);
         return -EINVAL;
@@ -97,11 +98,9 @@ bool cidr_has(const struct cidr_list *list, int family, const void *address) {
     if (!list->any) return false;
     if (family == AF_UNIX) return list->local;
     if (family != AF_INET && family != AF_INET6) return false;
-    bool v6 = family == AF_INET6;
-    if (v6 && memcmp(at, mapped, sizeof mapped) == 0) {
-        v6 = false;
-        at += sizeof mapped;
-    }
+    const unsigned char *v4 = family == AF_INET6 ? ip_v4_within(at) : at;
+    bool v6 = !v4;
+    if (v4) at = v4;
     for (unsigned i = 0; i < list->count; i++)
         if (list->at[i].v6 == v6 && within(&list->at[i], at)) return true;
     return false;
