@@ -162,6 +162,27 @@ describe("reload", function()
     assert.equal("v3", c:ask("/").body)
   end)
 
+  -- Three that came before it was ready made one isolate.
+  it("counts what is to be added while it starts", function()
+    local gate = host.directory() .. "/gate"
+    local h = host.spawn { isolates = 1, app = ([[
+      app:on("start", function()
+        warn "@on" warn "starting"
+        while not atoll.fs.exists(%q) do atoll.sleep(0.01) end
+      end)]]):format(gate) .. version(1) }
+    h:log_wait "starting"
+    for _ = 1, 3 do
+      h:signal "sigttin"
+      events.poll("the supervisor to take it", function()
+        local f <close> = io.open(("/proc/%d/status"):format(h.pid))
+        local pending = tonumber(f:read "a":match "ShdPnd:%s*(%x+)", 16)
+        return pending & 1 << (21 - 1) == 0 -- SIGTTIN
+      end)
+    end
+    assert(io.open(gate, "w")):close()
+    h:log_wait "4 isolates after"
+  end)
+
   it("goes on after an isolate that could not be added", function()
     local h = host.start { app = version(1), isolates = 1 }
     h:write_app [[app:on("start", function()

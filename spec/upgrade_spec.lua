@@ -235,6 +235,23 @@ describe("an upgrade", function()
     assert.equal("hello", wire.ask(h, "/").body)
   end)
 
+  it("keeps the isolates that were added, as a restart does", function()
+    local h = start { app = HELLO, isolates = 1 }
+    h:signal "sigttin"
+    h:log_wait "2 isolates after"
+    upgrade(h)
+    events.poll("one host", function() return #h:serving_pids() == 1 end)
+    os.execute("kill -KILL " .. h:serving_pid())
+    h:log_wait "host restarted, pid %d+, 2 isolates"
+    upgrade(h)
+    h:signal "sigttou"
+    h:log_wait "info  1 isolates"
+    events.poll("one host", function() return #h:serving_pids() == 1 end)
+    os.execute("kill -KILL " .. h:serving_pid())
+    h:log_wait "host restarted, pid %d+, 1 isolates"
+    assert.equal("hello", wire.ask(h, "/").body)
+  end)
+
   it("leaves no descriptor behind", function()
     local h = start { app = HELLO }
     local counts = {}

@@ -48,7 +48,7 @@ static int put_common(struct buf *b, const struct estate *e, const char *role,
     for (size_t i = 0; i < KEPT && !err; i++)
         err = put_setting(b, h->settings, kept[i]);
     if (!err && h->settings->reuseport) err = put_setting(b, h->settings, SET_isolates);
-    if (!err) err = buf_printf(b, "restarts %u%c", h->restarts, 0);
+    if (!err) err = buf_printf(b, "restarts %u%cmore %d%c", h->restarts, 0, h->more, 0);
     return err;
 }
 
@@ -243,6 +243,10 @@ static bool take(struct bequest *b, const char *key, char *value) {
     if (strcmp(key, "restarts") == 0) {
         if (!number(&at, &n)) return false;
         b->restarts = (unsigned)n;
+    }
+    if (strcmp(key, "more") == 0) {
+        if (!number(&at, &n)) return false;
+        b->more = (int)n;
     }
     if (strcmp(key, "heartbeat") == 0) {
         if (!number(&at, &n)) return false;

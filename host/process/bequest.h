@@ -23,6 +23,7 @@ struct bequest {
     size_t kept_count;
     pid_t supervisor;
     unsigned restarts;
+    int more;
     int64_t heartbeat;
     int pipe, report;     /* of a host */
     int pid_file;         /* of a supervisor; -1 when there is none */

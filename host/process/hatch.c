@@ -73,6 +73,7 @@ int hatch_tried(const struct hatchling *what, struct problem *p) {
                          .supervisor_pipe = b->pipe,
                          .report = b->report,
                          .supervisor = b->supervisor,
+                         .more = b->more,
                          .heartbeat = b->heartbeat};
     if (what->settings->app_count) {
         if (settings_apps_check(what->settings, p) < 0) return -1;

@@ -11,6 +11,7 @@
 #include "net/bind.h"
 #include "process/settings.h"
 
+#include <signal.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -41,8 +42,14 @@ struct heritage {
     int report;          /* where a crash is described; -1 for nowhere */
     pid_t supervisor;    /* whose process id users know */
     unsigned restarts;   /* 0 for the first host */
-    int64_t heartbeat;   /* ns; how often to say that all isolates turn; 0 for never */
+    int more; /* isolates than the settings say, by TTIN and TTOU; of one app */
+    int64_t heartbeat; /* ns; how often to say that all isolates turn; 0 for never */
 };
+
+/* TTIN and TTOU on their way to a host: unlike those they are queued, so that several
+ * count as several. */
+#define HERITAGE_MORE (SIGRTMIN + 1)
+#define HERITAGE_LESS (SIGRTMIN + 2)
 
 enum message_kind {
     MESSAGE_READY = 1, /* all isolates accept; number: how many isolates */

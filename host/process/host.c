@@ -319,30 +319,35 @@ static void resize(struct host *h, bool more) {
         jobs_remove(&h->apps->jobs);
 }
 
+/* Those of the real-time kind have no constant numbers. */
+static void handle(struct host *h, int signal) {
+    if (signal == SIGTTIN || signal == HERITAGE_MORE) resize(h, true);
+    if (signal == SIGTTOU || signal == HERITAGE_LESS) resize(h, false);
+    switch (signal) {
+    case SIGTERM:
+    case SIGQUIT:
+    case SIGINT: stop(h); break;
+    case SIGHUP:
+        if (!h->stopping) reload(h);
+        break;
+    case SIGUSR1: log_reopen(); break;
+    }
+}
+
 static void signalled(struct ev_loop *ev, ev_io *io, int events) {
     if (events & EV_ERROR) loop_watch_again(ev, io);
     struct host *h = io->data;
     struct signalfd_siginfo info;
-    while (read(io->fd, &info, sizeof info) == sizeof info) {
-        switch (info.ssi_signo) {
-        case SIGTERM:
-        case SIGQUIT:
-        case SIGINT: stop(h); break;
-        case SIGHUP:
-            if (!h->stopping) reload(h);
-            break;
-        case SIGUSR1: log_reopen(); break;
-        case SIGTTIN:
-        case SIGTTOU: resize(h, info.ssi_signo == SIGTTIN); break;
-        }
-    }
+    while (read(io->fd, &info, sizeof info) == sizeof info)
+        handle(h, (int)info.ssi_signo);
 }
 
 /* Blocks the signals for all threads to come and makes them readable. */
 static int watch_signals(struct host *h) {
     sigset_t set;
     sigemptyset(&set);
-    static const int ours[] = {SIGTERM, SIGHUP, SIGUSR1, SIGTTIN, SIGTTOU};
+    const int ours[] = {SIGTERM, SIGHUP,        SIGUSR1,      SIGTTIN,
+                        SIGTTOU, HERITAGE_MORE, HERITAGE_LESS};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) sigaddset(&set, ours[i]);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -415,7 +420,9 @@ static void start_app(struct host *h, struct served *a) {
         give_up(h, EX_OSERR);
         return;
     }
-    jobs_first(&a->jobs, b, app ? app->settings->isolates : s->isolates);
+    int64_t count = (int64_t)(app ? app->settings : s)->isolates;
+    if (!app) count += h->heritage->more;
+    jobs_first(&a->jobs, b, count < 1 ? 1 : (unsigned)count);
 }
 
 /* Everything has its place in this order:

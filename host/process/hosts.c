@@ -7,6 +7,7 @@
 #include "process/announce.h"
 #include "process/appdir.h"
 #include "process/hatch.h"
+#include "process/jobs.h"
 #include "process/settings_apps.h"
 #include "process/sockets.h"
 
@@ -176,11 +177,7 @@ static void host_ready(struct hosts *h, struct process *c, unsigned isolates) {
     c->ready = true;
     c->isolates = isolates;
     c->ready_at = c->turned_at = clock_ns();
-    for (int i = 0; i < FORWARDED; i++) {
-        if (!c->waiting[forwarded[i]]) continue;
-        c->waiting[forwarded[i]] = false;
-        kill(c->pid, forwarded[i]);
-    }
+    for (int i = 0; i < FORWARDED; i++) process_signal_waiting(c, forwarded[i]);
     if (h->stopping) return;
     if (c->role == PROCESS_TRIED) {
         upgrade_if_ready(h);
@@ -380,6 +377,7 @@ void hosts_resume(struct hosts *h, struct bequest *b) {
     watch(h);
     h->was_ready = true;
     h->heritage.restarts = b->restarts;
+    h->heritage.more = b->more;
     for (EACH_PROCESS(c, &h->children)) {
         if (c->role == PROCESS_SERVES) {
             c->role = PROCESS_LEAVES;
@@ -393,7 +391,18 @@ void hosts_resume(struct hosts *h, struct bequest *b) {
     hosts_reap(h);
 }
 
+/* What a host that is started later is to know; a running one hears of it by itself,
+ * and decides in the same way. */
+static void resize(struct hosts *h, bool more) {
+    const struct settings *s = h->heritage.settings;
+    int64_t isolates = (int64_t)s->isolates + h->heritage.more;
+    if (s->app_count) return;
+    if (more && isolates < WORKERS_MAX) h->heritage.more++;
+    if (!more && isolates > 1 && !s->reuseport) h->heritage.more--;
+}
+
 void hosts_signal(struct hosts *h, int signal) {
+    if (signal == SIGTTIN || signal == SIGTTOU) resize(h, signal == SIGTTIN);
     if (signal == SIGHUP && !h->stopping) {
         hosts_refresh(h, false);
         h->reloading = true;

@@ -64,11 +64,22 @@ bool process_read(struct process *c, struct notice *out) {
     return false;
 }
 
+static void send_signal(const struct process *c, int signal) {
+    if (signal == SIGTTIN) signal = HERITAGE_MORE;
+    if (signal == SIGTTOU) signal = HERITAGE_LESS;
+    kill(c->pid, signal);
+}
+
 void process_signal(struct process *c, int signal) {
+    bool counts = signal == SIGTTIN || signal == SIGTTOU;
     if (c->pid && c->ready)
-        kill(c->pid, signal);
-    else
-        c->waiting[signal] = true;
+        send_signal(c, signal);
+    else if (counts || !c->waiting[signal])
+        c->waiting[signal]++;
+}
+
+void process_signal_waiting(struct process *c, int signal) {
+    for (; c->waiting[signal]; c->waiting[signal]--) send_signal(c, signal);
 }
 
 char *process_death(int status, char *out, size_t size) {

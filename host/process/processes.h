@@ -22,18 +22,18 @@ enum process_role {
 struct process {
     struct link member;
     enum process_role role;
-    pid_t pid;          /* 0 until it is forked, and between two of them */
-    int pipe;           /* from it; -1 when it has closed it, or there is none */
-    int report;         /* its crash's; -1 when there is none */
-    bool ready;         /* it serves */
-    bool reloading;     /* it will say when its reload is over */
-    bool waiting[NSIG]; /* signals to be sent to it when it is ready */
-    unsigned isolates;  /* since it is ready */
-    int64_t ready_at;   /* when it became ready */
-    int64_t turned_at;  /* when all its isolates were last known to turn */
-    int64_t fork_at;    /* when to fork it again; 0 when not */
-    int64_t delay;      /* before the next fork; 0 for at once */
-    int64_t kill_at;    /* when patience with it ends; 0: it has no need to hurry */
+    pid_t pid;              /* 0 until it is forked, and between two of them */
+    int pipe;               /* from it; -1 when it has closed it, or there is none */
+    int report;             /* its crash's; -1 when there is none */
+    bool ready;             /* it serves */
+    bool reloading;         /* it will say when its reload is over */
+    unsigned waiting[NSIG]; /* signals to be sent to it when it is ready */
+    unsigned isolates;      /* since it is ready */
+    int64_t ready_at;       /* when it became ready */
+    int64_t turned_at;      /* when all its isolates were last known to turn */
+    int64_t fork_at;        /* when to fork it again; 0 when not */
+    int64_t delay;          /* before the next fork; 0 for at once */
+    int64_t kill_at;        /* when patience with it ends; 0: it has no need to hurry */
 };
 
 /* `for (EACH_PROCESS(c, &list))`; the body may remove c. */
@@ -62,8 +62,11 @@ void processes_forget(struct link *list);
 /* The next message; false when there is none now. */
 bool process_read(struct process *c, struct notice *out);
 
-/* Now when it is ready, else when it will be. */
+/* Now when it is ready, else when it will be: TTIN and TTOU as often as they came. */
 void process_signal(struct process *c, int signal);
+
+/* Those that wait. */
+void process_signal_waiting(struct process *c, int signal);
 
 /* "was killed by SIGSEGV, leaving a core"; returns out. */
 char *process_death(int status, char *out, size_t size);
