@@ -36,22 +36,25 @@ local function pair()
   return client, assert(task:join())
 end
 
--- The address of an isolate that sends to whoever connects, without an end.
-local function flood()
+-- The address of an isolate that sends the first text to who connects, and then the
+-- other without an end.
+local function flood(first, text)
   local path = os.tmpname()
   local f <close> = assert(io.open(path, "w"))
   f:write [[
     local atoll = require "atoll"
     local listener = assert(atoll.net.listen "127.0.0.1:0")
-    local parent = ...
-    parent:send(listener:name())
+    local it = ...
+    it.parent:send(listener:name())
     local socket = assert(listener:accept())
-    local piece = ("x"):rep(1 << 20)
+    local piece = it.text:rep((1 << 20) // #it.text)
+    socket:write(it.first)
     while socket:write(piece) do end
   ]]
   f:close()
   local port = atoll.port()
-  local isolate = assert(atoll.isolate.spawn(path, port:sender()))
+  local isolate = assert(atoll.isolate.spawn(path,
+    { parent = port:sender(), first = first, text = text }))
   local address = assert(port:receive(30))
   os.remove(path)
   return address, isolate
@@ -117,13 +120,26 @@ describe("a neighbour goes on while a fiber", function()
   end)
 
   it("reads a flood to an end that does not come, until its time is over", function()
-    local address, isolate = flood()
+    local address, isolate = flood("", "x")
     local socket = assert(net.connect(address))
     local rounds, data, _, code = beside(socket.read, socket, "all", 0.3)
     assert.same({ nil, "ETIMEDOUT" }, { data, code })
     assert.is_true(rounds >= 3, rounds)
     assert.is_true(#socket:read(100000, 30) == 100000)
     socket:close()
+    isolate:join(30)
+  end)
+
+  -- A whole answer was gone through in one turn, whatever it cost, and past its time.
+  it("reads an answer in chunks of a byte, until its time is over", function()
+    local head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    local address, isolate = flood(head, "1\r\nx\r\n")
+    local start = atoll.now()
+    local rounds, answer, _, code = beside(atoll.http.get, "http://" .. address,
+      { timeout = 0.3, body_max = 1 << 29 })
+    assert.same({ nil, "ETIMEDOUT" }, { answer, code })
+    assert.is_true(atoll.now() - start < 3)
+    assert.is_true(rounds >= 3, rounds)
     isolate:join(30)
   end)
 

@@ -122,10 +122,8 @@ static void unpack(struct reader *r, uint64_t want) {
     do {
         if (r->error || r->unpacked || buf_len(&r->body) >= want) return;
         char *to = buf_reserve(&r->body, KEPT);
-        if (!to) {
-            spoil(r, ERR_MEMORY, NULL);
-            return;
-        }
+        if (!to) spoil(r, ERR_MEMORY, NULL);
+        if (!to) return;
         room = buf_room(&r->body);
         if (room > want - buf_len(&r->body)) room = (size_t)(want - buf_len(&r->body));
         struct span in = buf_len(&r->packed) ? buf_span(&r->packed) : SPAN("");
@@ -210,6 +208,7 @@ static int give_text(lua_State *L, struct reader *r) {
 
 static int give_some(lua_State *L, struct reader *r) {
     if (r->packs && !buf_len(&r->body)) unpack(r, CHUNK);
+    account(L, r); /* before anything is taken out */
     if (buf_len(&r->body)) return give_body(L, r, r->some);
     if (r->error) return fail_spoilt(L, r);
     if (!r->ended) return 0;
@@ -240,8 +239,7 @@ static int give(lua_State *L, struct reader *r, enum want want) {
 
 /* ---- waiting ---- */
 
-/* By size and magic, as it is asked for five times in each request; Lua cannot make
- * what has both. */
+/* By size and magic, which Lua cannot make, as each request asks for it five times. */
 static struct reader *check(lua_State *L) {
     struct reader *r = lua_touserdata(L, 1);
     if (!r || lua_rawlen(L, 1) != sizeof *r || r->magic != MAGIC)
@@ -266,8 +264,8 @@ static void set_deadline(struct reader *r) {
 static int reading(lua_State *L, int status, lua_KContext context) {
     enum want want = (enum want)context;
     struct reader *r = lua_touserdata(L, 1);
-    bool ready = status == LUA_YIELD;
-    bool late = ready && sched_woke(L) == WAKE_TIMEOUT;
+    bool late = sched_is_late(L, status, r->deadline), ready = status == LUA_YIELD;
+    bool last = false; /* there is no time for more than what has come */
     for (;;) {
         struct sock *s = *r->socket;
         if (s && buf_len(&s->in) && !r->error) take_kept(r, s);
@@ -276,15 +274,21 @@ static int reading(lua_State *L, int status, lua_KContext context) {
         if (!s) return fail(L, ERR_CLOSED, NULL);
         bool block = fd_wait_must_block(L);
         bool more = s->eager || s->stream.ahead || s->eof || s->error;
-        if (ready || more || block) {
+        if (!last && (ready || more || block)) {
             struct span fresh;
             ready = false;
             enum io io = sock_fill(s, 0, &fresh);
             if (io == IO_EOF) take_end(r);
             if (io == IO_FAIL) spoil(r, s->error, NULL);
-            if (io == IO_OK) take_fresh(r, s, fresh);
-            if (io == IO_OK) account(L, r);
-            if (io == IO_OK && want >= WANT_TEXT) set_deadline(r);
+            if (io == IO_OK) {
+                take_fresh(r, s, fresh);
+                account(L, r);
+                if (want >= WANT_TEXT) set_deadline(r);
+                if (late || s->eager)
+                    last = late = r->deadline && r->deadline <= clock_ns();
+                if (!late && s->eager && sched_overstays(L))
+                    return sched_park(L, NULL, 1, reading, context);
+            }
             if (io != IO_AGAIN) continue;
         }
         if (late) return fail_late(L, want);
