@@ -391,6 +391,8 @@ static int spawn(lua_State *L) {
     *h = (struct handle){.generation = g, .detached = detached};
     list_init(&h->joiners);
     luaL_setmetatable(L, HANDLE);
+    void *sender = sender_push_empty(L); /* nothing may raise once it runs */
+    lua_setiuservalue(L, -2, AT_SENDER);
     struct desk *d = desk_find(L);
     lua_newtable(L);
     int at = lua_gettop(L);
@@ -441,8 +443,7 @@ static int spawn(lua_State *L) {
     struct span called = span_str(name);
     if (g->plan->commons && called.len && called.len <= NAMES_LEN_MAX)
         names_put(g->plan->commons->names, called, h->child->inbox); /* unless taken */
-    sender_push(L, h->child->inbox);
-    lua_setiuservalue(L, -2, AT_SENDER);
+    sender_fill(sender, h->child->inbox);
     return 1;
 }
 

@@ -29,11 +29,19 @@ struct outgoing {
 
 /* ---- senders ---- */
 
-void sender_push(lua_State *L, struct port *p) {
+void *sender_push_empty(lua_State *L) {
     struct sender *s = lua_newuserdatauv(L, sizeof *s, 0);
     s->port = NULL;
     luaL_setmetatable(L, SENDER);
-    s->port = port_ref(p);
+    return s;
+}
+
+void sender_fill(void *sender, struct port *p) {
+    ((struct sender *)sender)->port = port_ref(p);
+}
+
+void sender_push(lua_State *L, struct port *p) {
+    sender_fill(sender_push_empty(L), p);
 }
 
 bool sender_push_named(lua_State *L, struct span name) {

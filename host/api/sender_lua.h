@@ -20,6 +20,10 @@ void sender_lend(lua_State *L);
 /* Pushes a sender of p, with a reference of its own. */
 void sender_push(lua_State *L, struct port *p);
 
+/* The same in two steps, of which only the first may raise: pushes one of no port. */
+void *sender_push_empty(lua_State *L);
+void sender_fill(void *sender, struct port *p);
+
 /* Pushes a sender of the port of that name, if there is one. The generation has
  * commons.
  */
