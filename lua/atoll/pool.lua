@@ -64,13 +64,27 @@ end
 
 local function quiet() end
 
+-- Who is not wanted after all. Whatever runs out of memory, no worker is to be lost: it
+-- would run for ever.
+local hiring = { __close = function(new) if new.worker then new.worker:kill() end end }
+
 local function hire(self)
+  local new <close> = setmetatable({ worker = false }, hiring)
   local worker, message, code = isolate.spawn("atoll.pool_worker",
     self.module, { name = self.name, memory = self.memory })
   if not worker then return nil, message, code end
-  self.count = self.count + 1
+  new.worker = worker
   worker:on_exit(quiet) -- whose call it was is told
+  new.worker = false
+  self.count = self.count + 1
   return worker
+end
+
+-- For the next call.
+local function give_back(self, worker)
+  if pcall(self.idle.try_send, self.idle, worker) then return end
+  worker:kill()
+  self.count = self.count - 1
 end
 
 -- In the place of one that has gone, if somebody waits for it. When there can be none,
@@ -78,57 +92,68 @@ end
 local function replace(self)
   self.count = self.count - 1
   if self.closed or self.waiting == 0 then return end
-  local worker = hire(self)
-  if worker or self.count == 0 then self.idle:try_send(worker or false) end
+  local ok, worker = pcall(hire, self)
+  if ok and worker then
+    give_back(self, worker)
+  elseif self.count == 0 then
+    self.idle:try_send(false)
+  end
 end
 
 local leaving = {
   __close = function(line) line.pool.waiting = line.pool.waiting - 1 end,
 }
 
--- An idle worker, or nil.
-local function pick(self)
+-- The turn gets an idle worker, if there is one.
+local function pick(self, turn)
   local worker = self.idle:try_receive()
   while worker ~= nil do
+    turn.worker = worker
     local status = worker and worker:status()
-    if status == "running" then return worker end
+    if status == "running" then return true end
+    turn.worker = false
+    if worker then self.count = self.count - 1 end
     if status == "failed" then
       host.log("error", ("an idle worker of the pool of %s failed: %s"):format(
         self.module, (select(2, worker:join()))))
     end
-    if worker then self.count = self.count - 1 end
     worker = self.idle:try_receive()
   end
 end
 
-local function wait(self, deadline)
+local function wait(self, turn, deadline)
   self.waiting = self.waiting + 1
   local _ <close> = setmetatable({ pool = self }, leaving)
-  return self.idle:receive(deadline and math.max(deadline - task.now(), 0))
+  local given, why, kind = self.idle:receive(deadline
+    and math.max(deadline - task.now(), 0))
+  turn.worker = given or false
+  return given, why, kind
 end
 
-local function find(self, deadline)
-  local worker = pick(self)
-  while not worker and self.count >= self.size do
+-- Finds the turn a worker: true, or nil and why there is none.
+local function find(self, turn, deadline)
+  local found = pick(self, turn)
+  while not found and self.count >= self.size do
     if self.waiting >= self.queue then
       return nil, "the pool's queue is full", "EAGAIN"
     end
-    local given, why, kind = wait(self, deadline)
+    local given, why, kind = wait(self, turn, deadline)
     if given == nil then return nil, why, kind end
-    worker = given or pick(self)
+    found = given or pick(self, turn)
   end
-  if worker then return worker end
-  local message, code
-  worker, message, code = hire(self)
+  if found then return true end
+  local worker, message, code = hire(self)
+  turn.worker = worker or false
   if not worker and self.count == 0 and self.waiting > 0 then
     self.idle:try_send(false)
   end
-  return worker, message, code
+  return worker and true, message, code
 end
 
 -- A call that was given up leaves its worker in the middle of something.
 local turn_over = { __close = function(turn)
   local self, worker = turn.pool, turn.worker
+  if not worker then return end
   self.busy[worker] = nil
   if not turn.whole then
     worker:kill()
@@ -136,13 +161,13 @@ local turn_over = { __close = function(turn)
   elseif self.closed then
     worker:kill()
   else
-    self.idle:try_send(worker)
+    give_back(self, worker)
   end
 end }
 
-local function ask(self, worker, job, deadline)
-  local turn <close> = setmetatable({ pool = self, worker = worker, whole = false },
-    turn_over)
+local function ask(self, turn, job, deadline)
+  local worker = turn.worker
+  turn.whole = false
   self.busy[worker] = true
   local ok, answer, message, code = pcall(worker.call, worker, job,
     deadline and math.max(deadline - task.now(), 0))
@@ -170,15 +195,16 @@ function methods:call(name, ...)
   misuse.expect("string", name, "the function of pool:call()")
   if self.closed then return nil, "closed", "ECLOSED" end
   local deadline = self.timeout and task.now() + self.timeout
-  local worker, message, code = find(self, deadline)
-  if not worker then return nil, message, code end
+  local job = { name = name, n = select("#", ...), ... }
+  local turn <close> = setmetatable({ pool = self, worker = false, whole = true },
+    turn_over)
+  local found, message, code = find(self, turn, deadline)
+  if not found then return nil, message, code end
   if deadline and task.now() >= deadline then -- it may be of use to the next one
-    self.idle:try_send(worker)
     return nil, "timed out", "ETIMEDOUT"
   end
   local answer
-  answer, message, code = ask(self, worker, { name = name, n = select("#", ...), ... },
-    deadline)
+  answer, message, code = ask(self, turn, job, deadline)
   if not answer then return nil, message, code end
   if not answer.ok then return nil, answer[1], answer.code end
   return table.unpack(answer, 1, answer.n)
