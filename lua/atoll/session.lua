@@ -69,7 +69,11 @@ end
 
 local function touch_headers(res) res.headers = res.headers end
 
-local function head_is_sent(res) return not pcall(touch_headers, res) end
+local function head_is_sent(res)
+  local ok, why = pcall(touch_headers, res)
+  if not ok and tostring(why):find("not enough memory", 1, true) then error(why, 0) end
+  return not ok
+end
 
 -- Sets the cookie, in place of what this request has set before.
 local function set_cookie(self, value, max_age)
