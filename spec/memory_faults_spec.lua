@@ -33,9 +33,9 @@ app:get("/error", function() error { code = 1 } end)
 app:get("/raise", function() error "on purpose" end)
 app:get("/halt", function() atoll.halt(403, "no") end)
 app:get("/tasks", function()
-  local both = atoll.all {
+  local both = assert(atoll.all {
     function() atoll.sleep(0) return 1 end, function() return 2 end,
-  }
+  })
   return both[1] + both[2] .. ""
 end)
 app:get("/co", function()
@@ -43,6 +43,10 @@ app:get("/co", function()
     for i = 1, 3 do coroutine.yield(i .. ...) end
   end)
   return co "x" .. co "y"
+end)
+app:group("/session", function(group)
+  group:use(require "atoll.session" { secret = ("secret"):rep(6) })
+  group:get("/kept", function(req) req.session.n = 1 return "kept" end)
 end)
 app:get("/big", function() return ("x"):rep(300000) end)
 app:on("error", function(req, err) return 500, "hooked " .. tostring(err) end)
@@ -126,6 +130,27 @@ survives("sockets that are transferred", function(patience)
   assert(got(moved:read(nil, patience)) == "ping")
 end)
 
+-- But those that work for all.
+local function threads()
+  local n = 0
+  for _, id in ipairs(assert(atoll.fs.list "/proc/self/task")) do
+    local name = atoll.fs.read(("/proc/self/task/%s/comm"):format(id))
+    if name and name ~= "files\n" then n = n + 1 end
+  end
+  return n
+end
+local before = threads()
+survives("pools", function(patience)
+  local pool <close> = atoll.pool { module = "sums", timeout = patience }
+  assert(got(pool:call("sum", 1, 2)) == 3)
+end)
+for _ = 1, 500 do -- each of its isolates ends by itself
+  collectgarbage()
+  if threads() <= before then break end
+  atoll.sleep(0.01)
+end
+if threads() > before then print("left:", threads() - before) end
+
 survives("tasks, channels and semaphores", function(patience)
   local channel = atoll.channel(1)
   local one = atoll.semaphore(1)
@@ -155,7 +180,8 @@ local REQUESTS = {
   ["/json"] = { "GET /json?a=1&b=%20x" },
   ["/users"] = { "GET /users/a%20b", "X-Name: me\r\n\r\n" },
 }
-for name in ("/ /stream /error /raise /halt /tasks /co /big /none"):gmatch "%S+" do
+local plain = "/ /stream /error /raise /halt /tasks /co /big /none /session/kept"
+for name in plain:gmatch "%S+" do
   REQUESTS[name] = { "GET " .. name }
 end
 for name, parts in pairs(REQUESTS) do
@@ -210,6 +236,8 @@ describe("memory that runs out", function()
         -- Cut off is what has begun.
         local clear = answer == "" or got == status or got == "503" or got == "500"
         assert(clear, answer)
+        local of_memory = got ~= "500" or got == status or answer:find "memory"
+        assert(of_memory, answer)
         outcomes[got or "cut"] = true
       end, function() return app:fault() end)
       assert.is_true(outcomes[status])
@@ -223,9 +251,11 @@ describe("memory that runs out", function()
     command.begin()
     command.write("main.lua", SCRIPT)
     command.write("one.lua", "return ...\n")
+    command.write("sums.lua", "return { sum = function(a, b) return a + b end }\n")
     local code, out, err = command.atoll(("run DIR/main.lua DIR %d"):format(STEP))
     command.finish()
     assert.equal(0, code, err)
-    assert.equal(6, select(2, out:gsub("\ttrue\n", "")), out)
+    assert.is_nil(out:find "left")
+    assert.equal(7, select(2, out:gsub("\ttrue\n", "")), out)
   end)
 end)

@@ -1,18 +1,33 @@
--- What sweeps over all sites have found, each kept found: a few calls that fail while a
--- host starts, is replaced or serves. What must come of each stands in
+-- What sweeps over all sites have found, each kept found: calls that fail while a host
+-- starts, is replaced or serves. What must come of each stands in
 -- support/sweep/run.lua: it goes on, or one word names what has failed, and nothing is
 -- left.
-local host = require "support.host"
+local sites = require "support.sites"
 local sweep = require "support.sweep"
 
--- Sweeps through one scenario with those functions only; calls: so many of each.
+local program = os.getenv "ATOLL"
+local names -- offset -> function
+
+local function function_of(offset)
+  if not names then
+    local list = {}
+    for at in pairs(sites.all(program)) do list[#list + 1] = at end
+    names = sites.places(program, list)
+    for at, name in pairs(names) do names[at] = name:match "%S+$" end
+  end
+  return names[offset]
+end
+
+-- In a scenario the first calls in some functions of the program fail, or in all;
+-- calls: so many of each.
 local function fails(name, functions, calls)
   local wanted = {}
-  for call in functions:gmatch "%S+" do wanted[call] = true end
+  for word in functions:gmatch "%S+" do wanted[word] = true end
   local result = sweep.run {
     only = function(scenario) return scenario == name end, calls = calls or 1,
-    filter = function(site) return site.file == "" and wanted[site.call] end,
-    seconds = host.SLOW and 20 or nil,
+    filter = function(site)
+      return site.file == "" and (wanted[site.call] or wanted[function_of(site.offset)])
+    end,
   }
   local list = {}
   for _, r in ipairs(result.problems) do
@@ -25,56 +40,66 @@ end
 
 describe("a host that starts", function()
   it("says that there is no memory for its apps and ushers", function()
-    fails("start with everything", "calloc")
+    fails("start with everything", "init_apps ushers_init ushers_start blueprint_new")
   end)
   it("ends when its supervisor cannot hear of it", function()
-    fails("start", "write")
+    fails("start", "heritage_say")
   end)
   it("accepts again when it could not wait for connections", function()
-    fails("start", "epoll_ctl")
+    fails("start", "loop_exclusive")
   end)
   it("is not left without its walls when they cannot be built", function()
-    fails("start with everything", "landlock prctl realpath")
+    fails("start with everything", "landlock allow_app confine_calls")
   end)
   it("says why a user is not found", function()
-    fails("start with everything", "getpwnam getgrnam initgroups setresgid setresuid")
+    fails("start with everything", "find_user find_group")
   end)
   it("leaves no pid file that it could not write", function()
-    fails("start with everything", "ftruncate write flock")
+    fails("start with everything", "pid_file_open fd_write_all")
   end)
   it("says why a stale socket cannot go", function()
-    fails("start with everything", "unlink connect lstat")
+    fails("start with everything", "find_stale bind_unix")
   end)
 end)
 
 describe("a program that is to take over", function()
   it("finds what it was left, or is told not to begin", function()
-    fails("upgrade", "setenv fcntl memfd_create pipe2 fork execv", 2)
+    fails("upgrade", "bequest_name set_flag seal process_connect upgrade_try "
+      .. "upgrade_exec", 2)
   end)
   it("waits for memory where there is no way back", function()
-    fails("upgrade", "fstat realloc signalfd getsockname", 2)
+    fails("upgrade", "read_all room take_signals process_new options_parse", 2)
   end)
 end)
 
 describe("another verb", function()
   it("says that there is no memory", function()
-    fails("check", "calloc")
-    fails("run", "calloc")
+    fails("check", "commons_new")
+    fails("run", "runner_run")
   end)
 end)
 
 describe("a host that serves", function()
   it("says that it had no memory for a client", function()
-    fails("bodies", "malloc")
-    fails("websocket given away", "realloc malloc")
+    fails("start", "exchange_new front_take_spare make")
+    fails("bodies", "buf_grow")
+    fails("websocket given away", "make_room context_take")
   end)
   it("says that a WebSocket could not move to the new code", function()
-    fails("reload", "calloc", 2)
+    fails("reload", "hand_on")
+  end)
+  it("gives back what a generation had for which there was no memory", function()
+    fails("reload", "generation_new app_open site_load blueprint_new")
+  end)
+  it("has a buffer, a server and a loop, or says that it has not", function()
+    fails("compression", "buf_grow")
+    fails("http client", "new_handle front_listen")
+    fails("isolates", "loop_init spawn")
   end)
   it("says that an usher had no memory for a request", function()
-    fails("several apps", "calloc")
+    fails("start with everything", "make_lender loan_prepare")
   end)
   it("truncates and removes files in spite of signals", function()
-    fails("fs, more of it", "ftruncate openat open")
+    fails("fs, more of it", "work_truncate disk_remove")
   end)
 end)

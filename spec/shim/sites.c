@@ -55,7 +55,7 @@ enum { FUNCTIONS = 120, FILES = 16, SITES = 4096, RANGES = 64, ARMS = 3 };
 /* Which calls fail. */
 struct arm {
     _Atomic int64_t first;  /* this one, from 1 on */
-    _Atomic int64_t step;   /* and then each of so many; 0: no other */
+    _Atomic int64_t step;   /* and then each of so many; below 0: so many behind it */
     _Atomic int64_t error;  /* with this errno, or SHORT; 0: none fails */
     _Atomic int64_t seen;   /* calls since it was armed that might fail so */
     _Atomic int64_t failed; /* so many of them */
@@ -227,7 +227,7 @@ static int meet(struct arm *a, int fd) {
     int error = (int)a->error;
     if (!error || (fd >= 0 && !may(fd, error))) return 0;
     int64_t n = ++a->seen - a->first, step = a->step;
-    if (step > 0 ? n < 0 || n % step != 0 : n != 0) return 0;
+    if (n < 0 || (step > 0 ? n % step != 0 : n > -step)) return 0;
     a->failed++;
     return error;
 }

@@ -188,8 +188,8 @@ function methods:reset()
   self:write(SITES_AT, table.concat(parts))
 end
 
--- From now on the n-th call of that site, and each step-th after it, fails so. which:
--- 1, or up to 3 for others at the same time.
+-- From now on the n-th call of that site, and each step-th after it (when it is below
+-- 0, so many behind it), fails so. which: 1, or up to 3 for others at the same time.
 function methods:arm(site, code, n, step, which)
   local at = ((which or 1) - 1) * ARMED:packsize()
   self:write(at, ARMED:pack(0, n, step or 0, M.errors[code], 0, 0))
@@ -221,6 +221,64 @@ function methods:keys()
 end
 
 function methods:close() self.file:close() end
+
+-- ---- the program ----
+
+-- offset -> "file:line function", of those offsets in the program. Where libc's headers
+-- are inlined, that is the function that they are inlined in.
+function M.places(program, list)
+  local names = {}
+  if #list == 0 then return names end
+  local path = os.tmpname()
+  local f = assert(io.open(path, "w"))
+  -- The call stands before where it returns to.
+  for _, offset in ipairs(list) do f:write(("0x%x\n"):format(offset - 1)) end
+  f:close()
+  local pipe = assert(io.popen(("addr2line -a -i -f -s -e %s @%s"):format(program,
+    path)))
+  local offset, name
+  for line in pipe:lines() do
+    local at = line:match "^0x(%x+)$"
+    if at then
+      offset, name = tonumber(at, 16) + 1, nil
+    elseif not name then
+      name = line
+    else
+      local known = names[offset]
+      if not known or known:find "^%w+2?%.h" then
+        names[offset] = ("%s %s"):format(line:match "^%S+", name)
+      end
+      name = nil
+    end
+  end
+  pipe:close()
+  os.remove(path)
+  return names
+end
+
+-- Every call of the program's that the shim can have fail: offset -> function.
+function M.all(program)
+  local alias = { __asprintf_chk = "vasprintf", asprintf = "vasprintf",
+    __poll_chk = "poll", __ppoll_chk = "ppoll", __open_2 = "open", openat64 = "openat",
+    __openat_2 = "openat", __realpath_chk = "realpath", open64 = "open" }
+  local kinds = setmetatable({ syscall = true }, { __index = M.kinds })
+  local found, pending = {}, nil
+  local pipe = assert(io.popen("objdump -d --no-show-raw-insn " .. program))
+  for line in pipe:lines() do
+    local at = line:match "^%s+(%x+):"
+    if at then
+      if pending then
+        found[tonumber(at, 16)] = pending
+        pending = nil
+      end
+      local name = line:match "call%s.*<([%w_]+)@"
+      name = name and (alias[name] or name)
+      if name and kinds[name] then pending = name end
+    end
+  end
+  pipe:close()
+  return found
+end
 
 -- The environment in which the program runs under the shim, with the board in that
 -- file.

@@ -38,12 +38,12 @@ end
 local passing = { EINTR = true, SHORT = true, EAGAIN = true }
 
 -- The faults of one round: each way of the n-th call of each site.
-local function round(list, n, add)
+local function round(list, n, row, add)
   for _, site in ipairs(list) do
     if n == "all" or site.calls >= n then
       for code in sites.kinds[site.call]:gmatch "%S+" do
         if n ~= "all" then
-          add { { site = site, code = code, n = n } }
+          add { { site = site, code = code, n = n, row = row } }
         elseif not passing[code] and site.call ~= "accept4" then
           add { { site = site, code = code, n = 1, step = 1 } }
         end
@@ -70,8 +70,8 @@ local function plan(scenario, o, result)
     end
   end
   local function add(fault) faults[#faults + 1] = fault end
-  for n = 1, o.calls do round(list, n, add) end
-  if o.all and not scenario.whole then round(list, "all", add) end
+  for n = 1, o.calls do round(list, n, o.row, add) end
+  if o.all and not scenario.whole then round(list, "all", nil, add) end
   return faults
 end
 
@@ -157,10 +157,10 @@ local function sweep(scenario, o, result)
 end
 
 -- Sweeps. o: only(name), which of them; calls, how many of a site's calls fail, one
--- after the other; all: also all at once; filter(site); stride and seed: each so many
--- of the faults; seconds for each scenario; each(run), problem(run) and
--- scenario(name, result) hear of it. Gives what came of it: faults, problems, sites
--- and failed (by key), outcomes.
+-- after the other, and row, so many of them in a row; all: also all at once;
+-- filter(site); stride and seed: each so many of the faults; seconds for each scenario;
+-- each(run), problem(run) and scenario(name, result) hear of it. Gives what came of it:
+-- faults, problems, sites and failed (by key), outcomes.
 function M.run(o)
   local result = { faults = 0, problems = {}, sites = {}, failed = {}, outcomes = {} }
   local names = dns.start(setmetatable({}, { __index = function(_, name)

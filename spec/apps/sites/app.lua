@@ -288,10 +288,8 @@ app:get("/shared", function(req)
   return "ok"
 end)
 app:get("/pool", function()
-  local pool = atoll.pool { module = "sums", size = 1, timeout = 1 }
-  local sum, message, code = pool:call("sum", 1, 2)
-  pool:close()
-  assert(got(sum, message, code) == 3)
+  local pool <close> = atoll.pool { module = "sums", size = 1, timeout = 1 }
+  assert(got(pool:call("sum", 1, 2)) == 3)
   return "ok"
 end)
 app:get("/blocking", function()

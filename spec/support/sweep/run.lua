@@ -35,7 +35,7 @@ end
 function methods:begin(board)
   self.board = board
   for i, part in ipairs(self.fault or {}) do
-    board:arm(part.site, part.code, part.n, part.step, i)
+    board:arm(part.site, part.code, part.n, part.step or part.row and 1 - part.row, i)
   end
 end
 
