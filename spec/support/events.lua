@@ -5,6 +5,7 @@ local uv = require "luv"
 local M = {}
 
 local SECONDS = 10
+local TICK = 0.1
 
 local failure
 
@@ -30,7 +31,7 @@ end
 -- Turns the loop until done() is true, and returns that. `what` names it in the error:
 -- a text, or a function that makes one.
 function M.wait(what, done, seconds)
-  local late = false
+  local patience = math.ceil((seconds or SECONDS) / TICK)
   check()
   assert(not waiting, "a wait inside a wait")
   waiting = true
@@ -39,7 +40,9 @@ function M.wait(what, done, seconds)
   if not ok then error(result, 0) end
   if result then return result end
   waiting = true
-  alarm:start(math.ceil((seconds or SECONDS) * 1000), 0, function() late = true end)
+  -- Counted, so that a machine that stood still has not used it up.
+  local tick = math.ceil(TICK * 1000)
+  alarm:start(tick, tick, function() patience = patience - 1 end)
   repeat
     uv.run "once"
     local message
@@ -53,7 +56,7 @@ function M.wait(what, done, seconds)
       waiting = false
       error(message, 0)
     end
-  until result or late
+  until result or patience <= 0
   alarm:stop()
   waiting = false
   if result then return result end
@@ -71,11 +74,13 @@ end
 
 -- Calls fn, which itself waits for an answer of some kind, until it returns true.
 function M.retry(what, fn, seconds)
-  local deadline = M.now() + (seconds or SECONDS)
+  local left, before = seconds or SECONDS, M.now()
   repeat
     local result = fn()
     if result then return result end
-  until M.now() > deadline
+    local now = M.now()
+    left, before = left - math.min(now - before, 10 * TICK), now
+  until left < 0
   error("tried in vain for " .. (type(what) == "function" and what() or what), 2)
 end
 
