@@ -132,7 +132,6 @@ end
 
 -- Sweeps through a scenario until all is done or it is too late.
 local function sweep(scenario, o, result)
-  local late = o.seconds and events.now() + o.seconds
   local ok, faults = pcall(function()
     scenario:begin()
     return plan(scenario, o, result)
@@ -144,6 +143,7 @@ local function sweep(scenario, o, result)
     serving.give_up()
     return
   end
+  local late = o.seconds and events.now() + o.seconds -- however slow it was to begin
   local known = board:keys()
   local stride = o.stride or 1
   local i = 1 + (o.seed or 0) % stride
