@@ -49,6 +49,17 @@ describe("require", function()
     assert.truthy(message:find("/spec/not/there.lua'\n\tno file '", 1, true))
   end)
 
+  -- A directory that may not be searched, or a name that is too long, was an error of
+  -- another text, by which others tell what is missing from what is broken.
+  it("says so where it could not look, too", function()
+    local path = package.path
+    package.path = "./" .. ("x"):rep(300) .. "/?.lua;" .. path
+    local ok, message = pcall(require, "spec.not.there")
+    package.path = path
+    assert.is_false(ok)
+    assert.truthy(message:find("module 'spec.not.there' not found:", 1, true), message)
+  end)
+
   it("refuses what is no name, as Lua does", function()
     assert.has_error(function() load_module {} end,
       "bad argument #1 to 'require' (string expected, got table)")

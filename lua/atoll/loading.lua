@@ -16,13 +16,15 @@ function M.count()
 end
 
 -- The text with which a file that is there cannot be opened, for one of the places
--- where the module is looked for; nil when that is not what is wrong.
+-- where the module is looked for; nil when that is not what is wrong. A place that
+-- cannot be looked at has none, as for Lua.
 function M.problem(name, path)
   local is_file = require("atoll.core.host").is_file
   local inside = name:gsub("%.", "/"):gsub("%%", "%%%%")
   for template in path:gmatch "[^;]+" do
     local file = template:gsub("%?", inside)
-    if is_file(file) then
+    local ok, there = pcall(is_file, file)
+    if ok and there then
       local opened, message = io.open(file)
       if not opened then return message end
       opened:close()
