@@ -281,12 +281,13 @@ static int reading(lua_State *L, int status, lua_KContext context) {
             if (io == IO_EOF) take_end(r);
             if (io == IO_FAIL) spoil(r, s->error, NULL);
             if (io == IO_OK) {
+                more = s->eager;
                 take_fresh(r, s, fresh);
-                account(L, r);
+                account(L, r); /* finalizers may close the socket */
                 if (want >= WANT_TEXT) set_deadline(r);
-                if (late || s->eager)
+                if (late || more)
                     last = late = r->deadline && r->deadline <= clock_ns();
-                if (!late && s->eager && sched_overstays(L))
+                if (!late && more && sched_overstays(L))
                     return sched_park(L, NULL, 1, reading, context);
             }
             if (io != IO_AGAIN) continue;
@@ -372,8 +373,7 @@ static int read_some(lua_State *L) {
     return begin_wait(L, r, WANT_SOME);
 }
 
-/* Whether something has come, or the end: an answer before the request was all sent.
- * Never waits. */
+/* Whether something, or the end, has come before the request was all sent. No wait. */
 static int arrived(lua_State *L) {
     struct reader *r = check(L);
     struct sock *s = here(L, r);
