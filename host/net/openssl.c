@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,14 @@
 struct openssl openssl;
 
 static char why[256];
+
+/* OpenSSL makes its context only once: whoever asks for anything when that has failed
+ * for want of memory crashes. */
+static bool is_able(void *library) {
+    void *(*context)(void);
+    *(void **)&context = dlsym(library, "OSSL_LIB_CTX_get0_global_default");
+    return !context || context();
+}
 
 static void load(void) {
     /* One text, each name with a zero behind it: an array of pointers would have to be
@@ -28,10 +37,12 @@ static void load(void) {
         memcpy(slot, &function, sizeof function);
         slot += sizeof function;
     }
-    if (function)
-        openssl = found;
-    else
+    if (!function)
         snprintf(why, sizeof why, "%s", dlerror());
+    else if (!is_able(library))
+        snprintf(why, sizeof why, "OpenSSL had not enough memory to begin");
+    else
+        openssl = found;
 }
 
 const char *openssl_load(void) {

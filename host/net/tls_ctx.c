@@ -1,6 +1,7 @@
 #include "net/tls_ctx.h"
 
 #include "base/check.h"
+#include "base/err.h"
 #include "base/list.h"
 #include "net/addr.h"
 #include "net/openssl.h"
@@ -249,8 +250,12 @@ struct tls_ctx *tls_ctx_new(const struct tls_options *o, char why[TLS_WHY]) {
         c->ssl = openssl.SSL_CTX_new(o->server ? openssl.TLS_server_method()
                                                : openssl.TLS_client_method());
     if (!c || !c->ssl) {
+        bool made = c;
         free(c);
-        tls_explain(NULL, why);
+        if (made)
+            tls_explain(NULL, why);
+        else
+            snprintf(why, TLS_WHY, "%s", err_text(-ENOMEM));
         return NULL;
     }
     c->magic = MAGIC;
