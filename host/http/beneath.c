@@ -80,7 +80,9 @@ static int open_at(int root, const char *name, bool links) {
 
 int beneath_open(const char *root, const char *name, bool links) {
     while (*name == '/') name++;
-    int at = open(root, STEP);
+    int at;
+    do at = open(root, STEP);
+    while (at < 0 && errno == EINTR);
     if (at < 0) return -errno;
     int fd = open_at(at, name, links);
     /* Old kernels do not know it, and some containers forbid what they do not know. */

@@ -103,7 +103,10 @@ static enum file_found take(struct exchange *x, const struct shelf_root *root,
                             bool twins, char *name, size_t len, struct file_pick *out) {
     struct shelf *shelf = shelf_of(x);
     *out = (struct file_pick){0};
-    if (!shelf) return FILE_BUSY;
+    if (!shelf) {
+        front_starved(x->front);
+        return FILE_BUSY;
+    }
     int err = shelf_take(shelf, root, span_of(name, len), &out->file);
     if (err) return found(err);
     out->type = mime_of(span_of(name, len));

@@ -196,7 +196,10 @@ static int make(struct shelf *s, const struct shelf_root *root, struct span name
                 const char *key, size_t len, struct shelf_entry **out) {
     struct stat st;
     struct shelf_entry *e = malloc(sizeof *e + len + 1);
-    if (!e) return -ENOMEM;
+    if (!e) {
+        tell(s, key + 1, ENOMEM);
+        return -ENOMEM;
+    }
     memset(e, 0, sizeof *e);
     memcpy(e->key, key, len + 1);
     /* The name is terminated in the key. */
@@ -206,9 +209,11 @@ static int make(struct shelf *s, const struct shelf_root *root, struct span name
         free(e);
         return fd;
     }
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+    int err = fstat(fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? 0 : -ENOENT;
+    if (err) {
+        if (err != -ENOENT) tell(s, e->key + 1, -err);
         close_entry(e);
-        return -ENOENT;
+        return err;
     }
     e->key_len = len;
     e->file.entry = e;
