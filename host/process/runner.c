@@ -94,7 +94,9 @@ static int wire = -1;
 static void hear(int number) {
     int saved = errno;
     unsigned char byte = (unsigned char)number;
-    ssize_t n = write(wire, &byte, 1);
+    ssize_t n;
+    do n = write(wire, &byte, 1);
+    while (n < 0 && errno == EINTR);
     (void)n; /* so many are waiting that one more tells nothing */
     errno = saved;
 }
