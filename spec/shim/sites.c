@@ -143,7 +143,9 @@ static int file_number(const char *path) {
         if (strncmp(name, quiet[i], strlen(quiet[i])) == 0) return -1;
     int found = -1;
     int64_t free_lock = 0;
-    while (!atomic_compare_exchange_weak(&board->lock, &free_lock, 1)) free_lock = 0;
+    /* Who has it may have been killed. */
+    for (int tries = 0; tries < 10000000; tries++, free_lock = 0)
+        if (atomic_compare_exchange_weak(&board->lock, &free_lock, 1)) break;
     for (int i = 1; i < FILES && found < 0; i++) {
         if (!board->files[i][0]) strncpy(board->files[i], path, 63);
         if (strncmp(board->files[i], path, 63) == 0) found = i;

@@ -7,6 +7,11 @@ local function got(value, message, code)
   error(("failed: %s (%s)"):format(message or "the end", code or "EOF"), 2)
 end
 
+local signals = atoll.signals { "USR1" }
+atoll.spawn(function() got(os.execute "kill -USR1 $PPID") end)
+got(signals:wait(2))
+signals:close()
+
 got(atoll.stdout:write(got(atoll.stdin:read("line", 5)), "\n"))
 got(atoll.stdout:flush(5))
 local name = got(os.tmpname())

@@ -156,6 +156,7 @@ function methods:judge_words(options)
   if #list > most then self:note("%d words instead of %d", #list, most) end
   local quiet = limited(self, list) or self.outcome == "well" or options.quiet
     or self.outcome == "told 403" -- which is all that there is to say
+    or #self.fault > 1 and last.site.call == "write" -- of the word itself
     or self.outcome == "cut off" and gone[last.code]
   if #list == 0 and not quiet then
     self:note("not a word of it: %s", self.why or self.outcome)

@@ -62,6 +62,14 @@ local houses = {
     o.log_file = dir .. "/log"
   end,
 
+  -- A user without a name, few descriptors, all addresses, and a journal.
+  numbers = function(o, dir)
+    o.set.user, o.set.connections_max = 12345, 100
+    o.listen = { ":0" }
+    o.shell = ("ulimit -Sn 500; chmod -R a+rwX %s"):format(dir)
+    o.env.JOURNAL_STREAM = "8:123"
+  end,
+
   -- With sockets of another's.
   passed = function(o)
     local socket = uv.new_tcp()
@@ -245,21 +253,22 @@ local list = {
   { "start", live, "plain", ask },
   { "start with everything", live, "official", ask },
   { "start with sockets", live, "passed", ask },
+  { "start by numbers", live, "numbers", ask, rest = true },
   { "upgrade", live, "plain", upgrade, words = 1, later = true },
   { "upgrade with everything", live, "official", upgrade, words = 1, later = true,
     rest = true },
-  { "first requests", live, "plain", all, rest = true },
+  { "first requests", live, "plain", all, rest = true, words = 8 },
   { "check", command, line = "ATOLL check .", says = "no problem found" },
   { "check of several", command, says = "no problem found",
     line = [[echo 'return { apps = { { dir = "." } } }' >atoll.lua; ATOLL check]] },
   { "routes", command, line = "ATOLL routes .", says = "GET" },
   { "a word that is no verb", command, line = "! ATOLL .", says = "", words = 1,
     noisy = true },
-  { "run", command, says = "hello\n.*done",
+  { "run", command, words = 1, says = "hello\n.*done",
     line = "(echo hello | ATOLL run script.lua; echo $? >code) | cat; exit $(cat code)",
   },
-  { "run with files", command, line = "echo hello >in; ATOLL run script.lua <in",
-    says = "hello\n.*done" },
+  { "run with files", command, words = 1, says = "hello\n.*done",
+    line = "echo hello >in; ATOLL run script.lua <in" },
   { "test", command, line = "ATOLL run tests.lua", says = "done", words = 1 },
 }
 

@@ -141,6 +141,27 @@ return function(app, got, between)
     end
     return "ok"
   end)
+  -- What is seldom needed, each once.
+  app:get("/seldom", function(req)
+    local n = req.query.n
+    local u <close> = got(net.udp())
+    got(u:send("x", "127.0.0.1:9"))
+    local child = got(atoll.isolate.spawn("one", { 1 }, { name = "seldom" .. n }))
+    got(child:join(2))
+    local port <close> = atoll.port(1)
+    got(port:sender():send(1))
+    port:sender():send(2, 0.01) -- waits for room
+    local function deeper(depth)
+      if depth == 0 then return atoll.sleep(0.001) end
+      coroutine.wrap(deeper)(depth - 1)
+    end
+    deeper(6)
+    local topic = atoll.topic("seldom" .. n, { history = 50 })
+    local s <close> = topic:subscribe()
+    for i = 1, 20 do topic:publish(i) end
+    for _ = 1, 20 do got(s:receive(1)) end
+    return "ok"
+  end)
   app:get("/cargo", function(req)
     local topic = atoll.topic("c" .. req.query.n)
     local port <close> = atoll.port()
