@@ -322,6 +322,16 @@ describe("http", function()
     assert.is_nil(seen.authorization)
   end)
 
+  -- Both, with a comma between them, were taken for one path.
+  it("follows no redirect to two places", function()
+    local both = raw.answer(function()
+      return "HTTP/1.1 302 x\r\nContent-Length: 0\r\nLocation: /b\r\n"
+        .. "Location: /c\r\n\r\n"
+    end)
+    assert.same({ nil, "a redirect to several places", "EPROTO" },
+      { http.get(both.url .. "/") })
+  end)
+
   it("has limits for each phase and for the whole", function()
     local function late(message, path, options)
       if not path:find "^http" then path = url .. path end

@@ -402,6 +402,36 @@ describe("a session", function()
     end
   end)
 
+  -- Between the look whether it is still there and the end of the old one.
+  it("stays gone when it is destroyed in the middle of a rotation", function()
+    local b = browser(tempapp.load [[
+      local session = require "atoll.session"
+      local kept, other = {}
+      app:use(session { store = {
+        load = function(key) return kept[key] end,
+        save = function(key, bytes)
+          if other then kept = {} end -- by another isolate, say
+          kept[key] = bytes
+          return true
+        end,
+        delete = function(key)
+          local was = kept[key] ~= nil
+          kept[key] = nil
+          return was
+        end,
+      } })
+      app:get("/count", function(req) req.session.count = 1 end)
+      app:get("/rotate", function(req) session.of(req):rotate() other = true end)
+      app:get("/read", function(req)
+        return tostring(req.session.count) .. " " .. tostring(next(kept))
+      end)
+    ]])
+    b.get "/count"
+    assert.equal(204, b.get "/rotate".status)
+    assert.same({}, b.lines)
+    assert.equal("nil nil", b.get "/read".body)
+  end)
+
   it("is secure when it has to be", function()
     local options = 'name = "__Host-s", secure = true, same_site = "Strict"'
     local b = browser(load(with(options)))

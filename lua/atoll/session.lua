@@ -120,7 +120,10 @@ local function keep(self, content)
   local bytes = string.pack(FORMAT, VERSION, self.born, time) .. content
   local text, id = config.store.close(bytes, not old and self.id or nil, ttl)
   if not text then return lose(self) end
-  if old then config.store.drop(old) end
+  if old and config.store.drop(old) == false and not self.ended then
+    config.store.drop(id) -- it was destroyed just now
+    return lose(self)
+  end
   -- A client that has the name already needs to hear nothing.
   if not (id and id == self.id and head_is_sent(self.res)) then
     set_cookie(self, text, ttl)

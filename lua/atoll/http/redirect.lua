@@ -1,4 +1,5 @@
 -- Where a redirect leads, and what of the request goes along (RFC 9110 15.4).
+local core = require "atoll.core.http"
 local url_of = require "atoll.http.url"
 
 local M = {}
@@ -58,6 +59,9 @@ end
 
 -- Turns the request into the one that the response leads to.
 function M.follow(request, response, seen)
+  if #core.values(response.headers, "location") > 1 then
+    return nil, "a redirect to several places", "EPROTO"
+  end
   local url, message, code = url_of.resolve(request.url, response.headers.location)
   if not url then return nil, "redirect to " .. message, code end
   if becomes_get(response.status, request.method) then

@@ -11,7 +11,7 @@ local PAIR_MAX = 4096 -- bytes of a cookie's name and value that browsers take
 -- In the cookie itself, sealed --------------------------------------------------------
 
 -- open(text) -> bytes, id; close(bytes, id, ttl) -> text, id, or nil when there is no
--- such id any more; has(id); drop(id).
+-- such id any more; has(id); drop(id) -> false when it knows that there was none.
 function M.cookie(name, secrets)
   local context = "atoll session " .. name
   local store = {}
@@ -62,8 +62,9 @@ end
 
 -- keeper: load(key) -> bytes or nil, save(key, bytes, ttl), delete(key), and perhaps
 -- replace, as save, but false where there is nothing to replace; each may wait, and
--- fails with nil, message. What another request has ended is not kept again: without
--- replace it is looked for first.
+-- fails with nil, message; a delete may say false when there was nothing. What another
+-- request has ended is not kept again:
+-- without replace it is looked for first.
 function M.keeper(keeper)
   local store = {}
 
@@ -100,7 +101,7 @@ function M.keeper(keeper)
   end
 
   function store.drop(id)
-    check("deleted", keeper.delete(key_of(id)))
+    return check("deleted", keeper.delete(key_of(id)))
   end
 
   return store

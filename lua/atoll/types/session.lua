@@ -28,7 +28,7 @@ function session:save() end
 ---@class atoll.session_store
 ---@field load fun(key: string): string?, string?
 ---@field save fun(key: string, bytes: string, ttl: integer): any, string?
----@field delete fun(key: string): any, string?
+---@field delete fun(key: string): any, string?  may say false where nothing is kept
 ---@field replace? fun(key: string, bytes: string, ttl: integer): any, string?  as save, but false where nothing is kept
 
 ---@class atoll.session_options
