@@ -57,7 +57,9 @@ static int resolve(const char *root, const char *name) {
     len = strcmp(base, "/") == 0 ? 0 : strlen(base);
     if (strncmp(real, base, len) != 0 || real[len] != '/') return -EXDEV;
     /* All links were followed: one that is there now has just been made. */
-    int at = open(base, STEP | O_NOFOLLOW);
+    int at;
+    do at = open(base, STEP | O_NOFOLLOW);
+    while (at < 0 && errno == EINTR);
     if (at < 0) return -errno;
     int fd = walk(at, real + len);
     fd_close(&at);

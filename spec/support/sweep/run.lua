@@ -105,6 +105,7 @@ local others = {
   getaddrinfo = { "name resolution", "host or service" },
   getrandom = { "not enough memory", "no randomness", "input/output error" },
   getsockopt = { "listen_fds: descriptor" },
+  write = { "timed out" }, -- who was not told of a signal
   recv = { "connection reset" }, -- of bytes that have been seen
   -- As LuaSocket says it.
   poll = { "select failed", "did not start" }, setsockopt = { "setsockopt failed" },
@@ -154,13 +155,15 @@ function methods:judge_words(options)
   self.words = list
   if last.step or not self.met then return end
   if #list > most then self:note("%d words instead of %d", #list, most) end
-  local quiet = limited(self, list) or self.outcome == "well" or options.quiet
+  local said = limited(self, list)
+  local quiet = said or self.outcome == "well" or options.quiet
     or self.outcome == "told 403" -- which is all that there is to say
     or #self.fault > 1 and last.site.call == "write" -- of the word itself
     or self.outcome == "cut off" and gone[last.code]
   if #list == 0 and not quiet then
     self:note("not a word of it: %s", self.why or self.outcome)
-  elseif #list > 0 and not options.noisy and not named(list, self.fault) then
+  elseif #list > 0 and not (options.noisy or said
+    or named(list, self.fault)) then
     self:note("does not say what has failed: %s", list[1])
   end
 end

@@ -140,6 +140,8 @@ end
 local function settle(r)
   local h = r.h
   local ok, why = pcall(mark, h)
+  -- The log may have failed only when it had something to say.
+  if not ok and tostring(why):find "word of a mark" then ok, why = pcall(mark, h) end
   if not ok then r:note("the next request: %s", tostring(why):sub(1, 300)) end
   if h:serving_pid() ~= h.serving then
     r:note "the process that serves has gone"

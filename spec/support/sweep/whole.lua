@@ -258,7 +258,7 @@ end
 
 local list = {
   { "start", live, "plain", ask },
-  { "start with everything", live, "official", ask },
+  { "start with everything", live, "official", ask, words = 1 },
   { "start with sockets", live, "passed", ask },
   { "start by numbers", live, "numbers", ask, rest = true },
   { "upgrade", live, "plain", upgrade, words = 1, later = true },
