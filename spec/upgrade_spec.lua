@@ -96,7 +96,10 @@ describe("an upgrade", function()
     c:send("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
       .. "Expect: 100-continue\r\n\r\n")
     c:read_until "\r\n\r\n" -- the handler waits for the body
+    local idle = wire.connect(h)
+    idle:ask "/"
     local old = upgrade(h)
+    idle:wait_end() -- the old host lets go of all that is idle
     assert.equal(old, h:serving_pids()[1])
     assert.equal(2, #h:serving_pids())
     assert.equal("hello", wire.ask(h, "/").body)
