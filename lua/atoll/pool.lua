@@ -66,17 +66,22 @@ local function quiet() end
 
 -- Who is not wanted after all. Whatever runs out of memory, no worker is to be lost: it
 -- would run for ever.
-local hiring = { __close = function(new) if new.worker then new.worker:kill() end end }
+local hiring = { __close = function(new)
+  if not new.pool then return end
+  new.pool.count = new.pool.count - 1
+  if new.worker then new.worker:kill() end
+end }
 
+-- Counted first: the slice may be over when it is spawned, and others look then.
 local function hire(self)
-  local new <close> = setmetatable({ worker = false }, hiring)
+  local new <close> = setmetatable({ pool = self, worker = false }, hiring)
+  self.count = self.count + 1
   local worker, message, code = isolate.spawn("atoll.pool_worker",
     self.module, { name = self.name, memory = self.memory })
   if not worker then return nil, message, code end
   new.worker = worker
   worker:on_exit(quiet) -- whose call it was is told
-  new.worker = false
-  self.count = self.count + 1
+  new.pool = false
   return worker
 end
 
