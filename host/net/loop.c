@@ -5,11 +5,9 @@
 #include "base/fd.h"
 #include "net/reserve.h"
 
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -100,7 +98,11 @@ static void settle(struct ev_loop *ev, ev_prepare *w, int events) {
         ev_break(ev, EVBREAK_ALL);
         return;
     }
-    bool sleep = list_empty(&l->deferred) && list_empty(&l->last);
+    bool sleep = list_empty(&l->deferred) && list_empty(&l->last) && !l->deaf;
+    if (l->deaf) { /* nobody could wake it: the kernel has no memory just now */
+        l->deaf = false;
+        nanosleep(&(struct timespec){.tv_nsec = CLOCK_MS}, NULL);
+    }
     if (sleep) {
         timers_arm(l);
         /* Who posts looks at awake_since after that; one of the two sees the other. */
@@ -113,40 +115,19 @@ static void settle(struct ev_loop *ev, ev_prepare *w, int events) {
     if (sleep && ev_is_active(&l->idle)) ev_idle_stop(ev, &l->idle);
 }
 
-enum { EPOLL_UNKNOWN = -2, EPOLL_NONE = -1 };
-
-/* libev does not tell which epoll descriptor is its own. The timerfd is registered in
- * no other, so the descriptor whose fdinfo lists it is the one. */
-static int search_epoll(int known) {
-    for (int i = 1; i < 72; i++) {
-        int fd = i < 64 ? known + i : known + 63 - i; /* most often the next one */
-        char path[64], line[256], type[64];
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        ssize_t n = readlink(path, type, sizeof type - 1);
-        if (n <= 0) continue;
-        type[n] = 0;
-        if (strcmp(type, "anon_inode:[eventpoll]") != 0) continue;
-        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
-        FILE *info = fopen(path, "re");
-        if (!info) continue;
-        bool ours = false;
-        int listed;
-        while (!ours && fgets(line, sizeof line, info))
-            ours = sscanf(line, "tfd: %d", &listed) == 1 && listed == known;
-        fclose(info);
-        if (ours) return fd;
-    }
-    return EPOLL_NONE;
-}
-
-/* Only when it is needed: it takes longer than all else about a loop. */
+/* libev does not tell which epoll descriptor is its own, and now and then makes itself
+ * another one: a loop that embeds it is told. */
 static int epoll_of(struct loop *l) {
-    if (l->epoll_fd == EPOLL_UNKNOWN) l->epoll_fd = search_epoll(l->timers.fd);
-    return l->epoll_fd;
+    struct ev_embed curious;
+    ev_embed_init(&curious, NULL, l->ev);
+    ev_embed_start(l->ev, &curious);
+    int fd = curious.io.fd;
+    ev_embed_stop(l->ev, &curious);
+    return fd;
 }
 
 int loop_init(struct loop *l) {
-    *l = (struct loop){.epoll_fd = EPOLL_UNKNOWN};
+    *l = (struct loop){0};
     int err = reserve_init();
     if (err == 0) err = timers_init(&l->timers);
     if (err) return err;
@@ -178,8 +159,10 @@ int loop_init(struct loop *l) {
     ev_check_init(&l->check, awake);
     l->check.data = l;
     ev_set_priority(&l->check, EV_MAXPRI);
-    ev_run(l->ev, EVRUN_NOWAIT); /* registers the timerfd, by which epoll is found */
     ev_set_userdata(l->ev, l);
+    epoll_of(l); /* needs memory the first time */
+    /* Registers these two; later, `sleeping` could not wake a loop that has neither. */
+    ev_run(l->ev, EVRUN_NOWAIT);
     ev_set_loop_release_cb(l->ev, sleeping, NULL);
     ev_prepare_start(l->ev, &l->prepare);
     ev_check_start(l->ev, &l->check);
@@ -291,34 +274,27 @@ void *loop_take_landing(struct loop *l) {
 }
 
 void loop_forget(struct loop *l, ev_io *io) {
-    int fd = io->fd;
     ev_io_stop(l->ev, io);
-    if (epoll_of(l) >= 0) {
-        epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-    } else { /* whose epoll it is in is not known: the duplicate is in none */
-        int other = fd_dup(fd);
-        if (other >= 0) {
-            close(fd);
-            fd = other;
-        }
-    }
-    ev_io_set(io, fd, EV_NONE);
+    ev_io_set(io, io->fd, EV_NONE);
+    epoll_ctl(epoll_of(l), EPOLL_CTL_DEL, io->fd, NULL); /* or it is not in there */
 }
 
 void loop_watch_again(struct ev_loop *ev, ev_io *io) {
+    struct loop *l = ev_userdata(ev);
+    l->deaf = true;
     /* Not set anew, libev would believe that the kernel knows of it. */
     ev_io_set(io, io->fd, io->events & (EV_READ | EV_WRITE));
     ev_io_start(ev, io);
 }
 
 int loop_exclusive(struct loop *l, int fd) {
-    if (epoll_of(l) < 0) return -ENOTSUP;
+    int epoll = epoll_of(l);
     /* libev keeps a generation beside the descriptor in the event's data and rebuilds
        everything when it is not the one it expects: read it back and keep it. libev has
        to have made its registration first, which it does when it next turns; an
        EVRUN_NOWAIT here would run callbacks, so the caller calls after a turn. */
     char path[64], line[256];
-    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", l->epoll_fd);
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", epoll);
     FILE *info = fopen(path, "re");
     if (!info) return -ENOTSUP;
     unsigned long long data = 0;
@@ -333,8 +309,8 @@ int loop_exclusive(struct loop *l, int fd) {
     fclose(info);
     if (!found) return -EAGAIN;
     struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.u64 = data};
-    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL) < 0) return -errno;
-    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+    if (epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL) < 0) return -errno;
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
     event.events = EPOLLIN;
-    return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? -ENOTSUP : -EBADF;
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? -ENOTSUP : -EBADF;
 }

@@ -76,8 +76,8 @@ struct loop {
     char *landing; /* a block of malloc's, or NULL: see loop_landing */
     char *block;   /* for the output of a stream; NULL while the borrower has it */
     const struct stream *borrower;
-    int epoll_fd; /* libev's; negative when it is not known */
     bool stopping;
+    bool deaf; /* it may not be watching all that it has to: no sleep */
     ev_prepare prepare;
     ev_check check;
     ev_idle idle;
