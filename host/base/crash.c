@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 
+#include <errno.h>
 #include <execinfo.h>
 #include <link.h>
 #include <signal.h>
@@ -35,9 +36,12 @@ void crash_put(struct span text) {
             char c = text.at[i];
             out[i] = (c >= ' ' && c < 127) || c == '\n' ? c : '?';
         }
-        if (write(the.fd, out, n) < 0) return;
-        text.at += n;
-        text.len -= n;
+        ssize_t written;
+        do written = write(the.fd, out, n);
+        while (written < 0 && errno == EINTR);
+        if (written <= 0) return;
+        text.at += written;
+        text.len -= (size_t)written;
     }
 }
 

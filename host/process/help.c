@@ -23,8 +23,8 @@ const struct verb_row verb_table[VERBS] = {
          "line on stderr says when it is ready, and on which addresses.\n"
          "Signals: HUP reloads; TERM and QUIT finish what is in flight and stop; INT "
          "does the same, and a second INT stops at once; USR1 opens log files anew; "
-         "TTIN "
-         "and TTOU start and stop an isolate."},
+         "USR2 goes on with a new program file; TTIN and TTOU start and stop an "
+         "isolate."},
     [VERB_CHECK] =
         {"check", TAKES_WORD, true, "[APPDIR] " OPTIONS,
          "load config and app, say what is wrong (-t)",

@@ -28,9 +28,16 @@ struct program {
 
 /* A closed stdin, stdout or stderr would become the number of a socket. */
 static void hold_standard_files(void) {
-    for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-            if (open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) < 0) _exit(EX_OSERR);
+    struct problem p;
+    for (int fd = 0; fd <= 2; fd++) {
+        int null;
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+        do null = open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY);
+        while (null < 0 && errno == EINTR);
+        if (null >= 0) continue;
+        problem_errno(&p, EX_OSERR, -errno, "/dev/null");
+        _exit(problem_print(&p));
+    }
 }
 
 /* The exit code. What keeps a program that is tried from serving is told to the
