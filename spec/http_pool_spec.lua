@@ -3,14 +3,18 @@ local atoll = require "atoll"
 local http = require "atoll.http"
 local pool = require "atoll.http.pool"
 local raw = require "support.raw"
+local whole = require "support.whole"
 
 local function wait_for(done)
-  for _ = 1, 5000 do
-    if done() then return end
+  local till = atoll.now() + 60
+  while not done() do
+    assert(atoll.now() < till, "waited in vain")
     atoll.sleep(0.001)
   end
-  error "waited in vain"
 end
+
+setup(whole.begin)
+teardown(whole.over)
 
 describe("http's pool", function()
   local usual
@@ -169,19 +173,21 @@ describe("http's pool", function()
 
   it("lets nobody wait in line for ever", function()
     http.limits { per_host = 1 }
+    local go = false
     local server = raw.answer(function()
-      atoll.sleep(0.1)
+      while not go do atoll.sleep(0.001) end
       return raw.ok "x"
     end)
     local first = atoll.spawn(http.get, server.url)
-    atoll.sleep(0)
+    wait_for(function() return server.requests == 1 end)
     local none, message, code = http.get(server.url, { connect_timeout = 0.01 })
     assert.same({ nil, "timed out waiting for a free connection", "ETIMEDOUT" },
       { none, message, code })
     local waiting = atoll.spawn(http.get, server.url)
     local behind = atoll.spawn(http.get, server.url)
-    atoll.sleep(0.001)
+    wait_for(function() return select(3, pool.count()) == 2 end)
     waiting:cancel()
+    go = true
     assert.equal("x", first:join().body)
     assert.equal("x", behind:join().body)
     assert.equal(2, server.requests)
@@ -189,17 +195,52 @@ describe("http's pool", function()
     assert.equal(0, (select(3, pool.count())))
   end)
 
+  -- The room that an answer made which was given up met no line yet, and was nobody's.
+  local function collected_on_the_way(fn)
+    local core = require "atoll.core.http"
+    local place = core.place
+    http.limits { per_host = 1 }
+    local server = raw.answer(function() return raw.ok "x" end)
+    local waits = false
+    core.place = function()
+      waits = true
+      collectgarbage()
+      fn()
+      return place()
+    end
+    -- Of a fiber that has ended: a stack may still hold what it held once.
+    atoll.spawn(function() assert(http.get(server.url, { stream = true })) end):join()
+    local answer, message = http.get(server.url, { connect_timeout = 20 })
+    core.place = place
+    assert.is_true(waits)
+    assert.equal("x", answer and answer.body, message)
+    assert.equal(0, (select(3, pool.count())))
+  end
+
+  it("finds what the collector closes while somebody enters the line", function()
+    collected_on_the_way(function() end)
+  end)
+
+  -- As if the slice had ended there: it was nobody's, either.
+  it("finds what is given back while somebody is suspended on the way", function()
+    collected_on_the_way(function()
+      for _ = 1, 3 do atoll.sleep(0) end
+    end)
+  end)
+
   it("gives the place of one that was cancelled to the next", function()
     http.limits { per_host = 1 }
+    local go = false
     local server = raw.answer(function()
-      atoll.sleep(0.5)
+      while not go do atoll.sleep(0.001) end
       return raw.ok "x"
     end)
     local first = atoll.spawn(http.get, server.url)
-    atoll.sleep(0.005)
+    wait_for(function() return server.requests == 1 end)
     local next_one = atoll.spawn(http.get, server.url)
-    atoll.sleep(0.005)
+    wait_for(function() return select(3, pool.count()) == 1 end)
     first:cancel()
+    go = true
     assert.equal("x", next_one:join().body)
     assert.equal(2, server.count)
   end)
@@ -236,7 +277,7 @@ describe("http's pool", function()
         while not stop do assert(http.get(busy.url)) end
       end)
     end
-    assert.equal("other", http.get(other.url).body)
+    assert.equal("other", assert(http.get(other.url)).body)
     stop = true
     for _, task in ipairs(tasks) do task:join() end
   end)

@@ -3,6 +3,9 @@
 -- finds none free waits in line. Nobody overtakes: a connection that becomes free goes
 -- to the first who waits for its place, or, where the total is what limits, its room
 -- goes to the first of all.
+--
+-- Whatever runs out of memory here, nothing is to be counted that nobody has: counts
+-- and lists change behind the last step that wants some.
 local core = require "atoll.core.http"
 
 local M = {
@@ -24,9 +27,7 @@ local connection_meta = { __name = "atoll.http.connection" }
 
 -- Room for a connection; whoever has it dials.
 local function make_room(host)
-  host.open = host.open + 1
-  total = total + 1
-  return setmetatable({
+  local conn = setmetatable({
     host = host,
     socket = nil, reader = nil,
     busy = true,   -- somebody's; else idle or gone
@@ -35,6 +36,9 @@ local function make_room(host)
     spent = false, -- not to be used again
     since = 0,     -- number of its last putting aside
   }, connection_meta)
+  host.open = host.open + 1
+  total = total + 1
+  return conn
 end
 
 local function close_socket(conn)
@@ -52,10 +56,10 @@ end
 local function give_room_back(conn)
   local host = conn.host
   conn.busy = false
-  close_socket(conn)
   host.open = host.open - 1
   total = total - 1
   forget_if_empty(host)
+  close_socket(conn)
 end
 
 -- Lines -------------------------------------------------------------------------------
@@ -76,15 +80,28 @@ local ticket_meta = {
   end,
 }
 
-local function enter(host)
+local function host_of(key)
+  local host = hosts[key]
+  if not host then
+    host = { key = key, open = 0, idle = {}, first = nil, last = nil }
+    hosts[key] = host
+  end
+  return host
+end
+
+-- The host is looked up last: it may be forgotten while the ticket is made, for which
+-- the collector may have to run.
+local function enter(key)
   serial = serial + 1
   local ticket = setmetatable({
-    host = host, place = core.place(), serial = serial, waits = true, conn = nil,
-    before = host.last, behind = nil,
+    host = nil, place = core.place(), serial = serial, waits = true, conn = nil,
+    before = nil, behind = nil,
   }, ticket_meta)
+  local host = host_of(key)
+  lines[host] = true
+  ticket.host, ticket.before = host, host.last
   if host.last then host.last.behind = ticket else host.first = ticket end
   host.last = ticket
-  lines[host] = true
   return ticket
 end
 
@@ -113,7 +130,7 @@ end
 local function first_line()
   local best
   for host in pairs(lines) do
-    if host.open < limits.per_host
+    if host.first and host.open < limits.per_host
       and (not best or host.first.serial < best.first.serial) then
       best = host
     end
@@ -137,8 +154,9 @@ local function wake(host)
   local idle = host.idle
   for i = #idle, 1, -1 do
     local conn = idle[i]
+    local sound = conn.reader:wake()
     idle[i] = nil
-    if conn.reader:wake() then
+    if sound then
       conn.busy = true
       return conn
     end
@@ -154,17 +172,14 @@ function M.take(key, patience)
     local conn = wake(host)
     if conn then return conn end
   end
-  host = hosts[key]
-  if not host then
-    host = { key = key, open = 0, idle = {}, first = nil, last = nil }
-    hosts[key] = host
-  end
+  host = host_of(key)
   if not host.first and host.open < limits.per_host
     and (total < limits.total or evict()) then
     return make_room(host)
   end
-  local ticket <close> = enter(host)
-  ticket.place:wait(patience)
+  local ticket <close> = enter(key)
+  serve() -- room that became free on the way there, or that nobody had memory to give
+  if ticket.waits then ticket.place:wait(patience) end
   local conn = ticket.conn
   ticket.conn = nil
   if conn then return conn end
@@ -192,17 +207,20 @@ function M.put(conn)
     serve()
     return
   end
-  conn.busy = false
-  put_aside = put_aside + 1
-  conn.since = put_aside
-  if host.first and reader:wake() then
+  if not host.first then
+    host.idle[#host.idle + 1] = conn
+    conn.busy = false
+    put_aside = put_aside + 1
+    conn.since = put_aside
+  elseif reader:wake() then
     -- In another table: whoever had it may still close the old one.
     local mine = setmetatable({}, connection_meta)
     for name, value in pairs(conn) do mine[name] = value end
-    conn.socket, conn.reader, mine.busy = nil, nil, true
+    conn.busy, conn.socket, conn.reader = false, nil, nil
     give(host.first, mine)
   else
-    host.idle[#host.idle + 1] = conn
+    give_room_back(conn)
+    serve()
   end
 end
 

@@ -3,6 +3,7 @@
 local core = require "atoll.core.http"
 local json = require "atoll.json"
 local pool = require "atoll.http.pool"
+local task = require "atoll.core.task"
 
 local M = {}
 
@@ -42,10 +43,10 @@ streamed.values, streamed.json = whole.values, whole.json
 -- The end of reading; the connection is used again if the answer was read to its end.
 local function finish(self, message, code)
   local conn = self.connection
-  self.connection = nil
   self.trailers = conn.reader:trailers()
   self.message, self.code = message, code
   if code then pool.drop(conn) else pool.put(conn) end
+  self.connection = nil
 end
 
 -- At most n bytes; nil at the end of the body; nil, message, code when it broke off.
@@ -89,7 +90,13 @@ function streamed:close()
 end
 
 streamed_meta.__close = streamed.close
-streamed_meta.__gc = streamed.close
+
+-- The collector comes at any time, in the middle of what the pool does, too: so that is
+-- told in a turn of its own, if there is to be one.
+function streamed_meta:__gc()
+  if not self.connection or pcall(task.spawn, streamed.close, self) then return end
+  self:close()
+end
 
 -- Of the values that a reader's head gives.
 function M.new(request, status, reason, version, headers)
@@ -107,10 +114,11 @@ end
 
 -- With the connection that the rest of it comes from.
 function M.streamed(self, conn, request)
-  conn.lent = true
   self.connection, self.pause = conn, request.limits.body
   self.body_max = request.body_max
-  return setmetatable(self, streamed_meta)
+  setmetatable(self, streamed_meta)
+  conn.lent = true
+  return self
 end
 
 return M
