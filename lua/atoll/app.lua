@@ -205,7 +205,8 @@ end
 function methods:handle(req)
   check_self(self, "handle")
   local loan = require "atoll.core.loan"
-  local place = loan.place(req)
+  local place = loan.place(req) or misuse.raise("app:handle() answers a request, "
+    .. "not %s", tostring(req))
   if not self.sites[place] then
     local compile = require("atoll.loader").compile
     self.sites[place] = loan.site(compile(self, misuse.where(), place))

@@ -112,12 +112,12 @@ function M.require(...)
     await(name, active[name])
     if loaded[name] then return loaded[name] end
   end
-  local loader, data = find(name)
   local load <close> = setmetatable({
     name = name, by = coroutine.running(), fiber = this_fiber(),
   }, load_meta)
   active[name] = load
   active_count = active_count + 1
+  local loader, data = find(name) -- which may take a while, and wait
   value = loader(name, data)
   if adapters[name] then require(adapters[name])(value) end
   if value ~= nil then loaded[name] = value end

@@ -64,12 +64,24 @@ end
 
 local function quiet() end
 
+-- When none is left to wait for, who waits is told to look for himself.
+local function tell(self)
+  if self.count == 0 and self.waiting > 0 then
+    pcall(self.idle.try_send, self.idle, false)
+  end
+end
+
+local function lose(self)
+  self.count = self.count - 1
+  tell(self)
+end
+
 -- Who is not wanted after all. Whatever runs out of memory, no worker is to be lost: it
 -- would run for ever.
 local hiring = { __close = function(new)
   if not new.pool then return end
-  new.pool.count = new.pool.count - 1
   if new.worker then new.worker:kill() end
+  lose(new.pool)
 end }
 
 -- Counted first: the slice may be over when it is spawned, and others look then.
@@ -89,20 +101,15 @@ end
 local function give_back(self, worker)
   if pcall(self.idle.try_send, self.idle, worker) then return end
   worker:kill()
-  self.count = self.count - 1
+  lose(self)
 end
 
--- In the place of one that has gone, if somebody waits for it. When there can be none,
--- and none is left to wait for, who waits is told to look for himself.
+-- In the place of one that has gone, if somebody waits for it.
 local function replace(self)
   self.count = self.count - 1
   if self.closed or self.waiting == 0 then return end
   local ok, worker = pcall(hire, self)
-  if ok and worker then
-    give_back(self, worker)
-  elseif self.count == 0 then
-    self.idle:try_send(false)
-  end
+  if ok and worker then give_back(self, worker) else tell(self) end
 end
 
 local leaving = {
@@ -127,8 +134,8 @@ local function pick(self, turn)
 end
 
 local function wait(self, turn, deadline)
-  self.waiting = self.waiting + 1
   local _ <close> = setmetatable({ pool = self }, leaving)
+  self.waiting = self.waiting + 1
   local given, why, kind = self.idle:receive(deadline
     and math.max(deadline - task.now(), 0))
   turn.worker = given or false
@@ -149,9 +156,6 @@ local function find(self, turn, deadline)
   if found then return true end
   local worker, message, code = hire(self)
   turn.worker = worker or false
-  if not worker and self.count == 0 and self.waiting > 0 then
-    self.idle:try_send(false)
-  end
   return worker and true, message, code
 end
 
@@ -177,7 +181,10 @@ local function ask(self, turn, job, deadline)
   local ok, answer, message, code = pcall(worker.call, worker, job,
     deadline and math.max(deadline - task.now(), 0))
   if not ok then
-    if type(answer) ~= "string" then error(answer, 0) end -- cancelled
+    task.check() -- raises if that is why: the worker is still at work
+    if type(answer) ~= "string" or answer == "not enough memory" then
+      error(answer, 0) -- then, too, it may be
+    end
     turn.whole = true -- it was not even sent
     misuse.raise("%s", (answer:gsub("^value%[(%d+)%]", "argument %1")))
   end

@@ -116,6 +116,7 @@ end
 function M.decode(bytes)
   local ok, value, at = pcall(decode, bytes, 1)
   if ok and at == #bytes + 1 then return value end
+  if not ok and value == "not enough memory" then error(value, 0) end
   return nil
 end
 

@@ -63,8 +63,7 @@ end
 -- keeper: load(key) -> bytes or nil, save(key, bytes, ttl), delete(key), and perhaps
 -- replace, as save, but false where there is nothing to replace; each may wait, and
 -- fails with nil, message; a delete may say false when there was nothing. What another
--- request has ended is not kept again:
--- without replace it is looked for first.
+-- request has ended is not kept again: without replace it is looked for first.
 function M.keeper(keeper)
   local store = {}
 

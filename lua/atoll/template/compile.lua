@@ -85,6 +85,7 @@ local function check_expression(code, name, line)
   local ok, message = load("return " .. code, "=e", "t")
   if ok and not code:find("^%s*;") and not code:find(";%s*$") then return end
   local at, why = (message or "e:1: ';' in an expression"):match("^e:(%d+): (.*)$")
+  if not at then error(message, 0) end -- there is no memory to look at it
   fail(name, line + tonumber(at) - 1, "%s", why)
 end
 
