@@ -46,9 +46,10 @@ CFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=$(SAN:fuzzer%=fuzzer-no-link%) 
 LDFLAGS += -fsanitize=$(SAN)
 endif
 Q := $(if $(V),,@)
-# --wrap: host/isolate/concat.h, budget.h
-ATOLL_LINK = -Wl,--wrap=luaT_tryconcatTM -Wl,--wrap=luaD_throw $(LUA_LIBS) \
-    $(LLHTTP_LIBS) -lev -lcares -lwslay -lz -ldl -lm
+# --wrap: host/isolate/concat.h, budget.h, outside.h
+ATOLL_LINK = -Wl,--wrap=luaT_tryconcatTM -Wl,--wrap=luaD_throw \
+    -Wl,--wrap=luaC_fullgc -Wl,--wrap=luaD_pcall \
+    $(LUA_LIBS) $(LLHTTP_LIBS) -lev -lcares -lwslay -lz -ldl -lm
 LINK = $(Q)echo '  ld $@'; $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^)
 
 LUA_FILES := $(sort $(filter-out lua/atoll/types/%,$(shell find lua -name '*.lua')))

@@ -46,7 +46,14 @@ app:get("/co", function()
 end)
 app:group("/session", function(group)
   group:use(require "atoll.session" { secret = ("secret"):rep(6) })
-  group:get("/kept", function(req) req.session.n = 1 return "kept" end)
+  group:get("/kept", function(req)
+    req.session.list = { "one", { "two" } }
+    return "kept"
+  end)
+  group:get("/read", function(req)
+    local list = req.session.list or { "none", {} }
+    return list[1] .. " " .. tostring(list[2][1])
+  end)
 end)
 app:get("/big", function() return ("x"):rep(300000) end)
 app:on("error", function(req, err) return 500, "hooked " .. tostring(err) end)
@@ -62,16 +69,18 @@ local dir, step = arg[1], tonumber(arg[2])
 -- What is not answered for want of memory is not waited for long.
 local function survives(what, f)
   f(10)
-  local n, failed = 1, nil
+  local n, late, again = 1, 0, nil
   repeat
     core.fault(n)
     local ok, err = pcall(f, 0.05)
-    failed = core.fault()
+    local failed = core.fault()
     local text = tostring(err)
-    assert(ok or text:find "not enough memory" or text:find "ENOMEM"
+    again = not failed and text:find "ETIMEDOUT" and late < 100 -- a slow machine
+    late = again and late + 1 or late
+    assert(ok or again or text:find "not enough memory" or text:find "ENOMEM"
       or failed and (text:find "ETIMEDOUT" or text:find "ECLOSED"), text)
-    n = n + step
-  until not failed
+    n = again and n or n + step
+  until not failed and not again
   f(10)
   print(what, n > 5)
 end
@@ -94,6 +103,11 @@ survives("ports and what they carry", function(patience)
   task:cancel()
   if not asked or not answer then error(code or why or answer, 0) end
   assert(answer[1] == 5)
+end)
+
+survives("templates", function()
+  local page = atoll.template.compile("<% if a then %><%= a .. 'b' %><% end %>", "page")
+  assert(page { a = 1 } == "1b")
 end)
 
 survives("topics", function()
@@ -144,12 +158,42 @@ survives("pools", function(patience)
   local pool <close> = atoll.pool { module = "sums", timeout = patience }
   assert(got(pool:call("sum", 1, 2)) == 3)
 end)
-for _ = 1, 500 do -- each of its isolates ends by itself
+local one = atoll.pool { module = "sums", size = 1 }
+survives("calls that wait for one worker", function()
+  local tasks, problem = {}, nil
+  for i = 1, 3 do tasks[i] = atoll.spawn(one.call, one, "sum", i, 1):quiet() end
+  for i, task in ipairs(tasks) do
+    local value, message, code = task:join(10)
+    assert(code ~= "ETIMEDOUT", "it waits in vain")
+    if value then assert(value == i + 1) else problem = message .. " " .. code end
+  end
+  assert(one:status().waiting == 0, "somebody waits")
+  if problem then error(problem, 0) end
+end)
+one:close()
+for _ = 1, 6000 do -- each of its isolates ends by itself
   collectgarbage()
   if threads() <= before then break end
   atoll.sleep(0.01)
 end
 if threads() > before then print("left:", threads() - before) end
+
+-- Room for a connection that is lost would be missed: there is only one.
+local port = atoll.port()
+local server = assert(atoll.isolate.spawn(dir .. "/server.lua", port:sender()))
+local url = "http://" .. port:receive(10)
+atoll.http.limits { per_host = 1, total = 1 }
+survives("requests that wait for a connection", function()
+  local tasks, problem = {}, nil
+  for i = 1, 3 do tasks[i] = atoll.spawn(atoll.http.get, url):quiet() end
+  for _, task in ipairs(tasks) do
+    local answer, message, code = task:join(10)
+    assert(code ~= "ETIMEDOUT", "it waits in vain")
+    if not answer then problem = message .. " " .. code end
+  end
+  if problem then error(problem, 0) end
+end)
+server:kill()
 
 survives("tasks, channels and semaphores", function(patience)
   local channel = atoll.channel(1)
@@ -170,6 +214,18 @@ survives("tasks, channels and semaphores", function(patience)
   ok, why, code = all:join(patience)
   if code then error(code, 0) end
   one:with(function() assert(sum == 6) end)
+end)
+]]
+
+-- That one has all the memory that it wants.
+local SERVER = [[
+local listener = assert(require "atoll.net".listen "127.0.0.1:0")
+local sender = ...
+sender:send(listener:name())
+listener:serve(function(socket)
+  while socket:read_until "\r\n\r\n" do
+    socket:write "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  end
 end)
 ]]
 
@@ -247,15 +303,33 @@ describe("memory that runs out", function()
     end)
   end
 
+  -- What could not be unpacked was taken for no session, and its cookie taken back.
+  it("ends no session", function()
+    local app = assert(core.load(dir))
+    local cookie = app:exchange(REQUESTS["/session/kept"]):match "Set%-Cookie: ([^;]*)"
+    local request = "GET /session/read HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+      .. "Cookie: " .. cookie .. "\r\n\r\n"
+    local whole = app:exchange(request)
+    assert.matches("\r\n\r\none two$", whole)
+    each(function(n)
+      app:fault(n)
+      local answer = app:exchange(request)
+      if answer:find "^HTTP/1.1 200 " then assert.matches("\none two$", answer) end
+      assert.is_nil(answer:find("Set-Cookie", 1, true), answer)
+    end, function() return app:fault() end)
+    app:close()
+  end)
+
   it("in a script is an error there, and nothing else", function()
     command.begin()
     command.write("main.lua", SCRIPT)
     command.write("one.lua", "return ...\n")
+    command.write("server.lua", SERVER)
     command.write("sums.lua", "return { sum = function(a, b) return a + b end }\n")
     local code, out, err = command.atoll(("run DIR/main.lua DIR %d"):format(STEP))
     command.finish()
     assert.equal(0, code, err)
     assert.is_nil(out:find "left")
-    assert.equal(7, select(2, out:gsub("\ttrue\n", "")), out)
+    assert.equal(10, select(2, out:gsub("\ttrue\n", "")), out)
   end)
 end)

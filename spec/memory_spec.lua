@@ -1,6 +1,7 @@
 -- Memory budgets: what happens at the limit, to whom, and to nobody else.
 local atoll = require "atoll"
 local command = require "support.command"
+local events = require "support.events"
 local host = require "support.host"
 local wire = require "support.wire"
 
@@ -351,6 +352,163 @@ describe("native memory", function()
       end
     end
     assert.truthy(used() < before + (1 << 20), used())
+  end)
+
+  -- Whoever sends does not end, and nor does what is waited for.
+  it("of what is read from a socket or a file, and written to one, counts, too",
+    function()
+      command.begin()
+      command.write("flood.lua", [[
+        local atoll = require "atoll"
+        local to = ...
+        local listener = atoll.net.listen "127.0.0.1:0"
+        to:send(listener:name())
+        listener:serve(function(socket)
+          local piece = ("x"):rep(1 << 20)
+          while socket:write(piece) do end
+        end)
+      ]])
+      command.write("main.lua", [[
+        local atoll = require "atoll"
+        local port = atoll.port()
+        local flood = atoll.isolate.spawn("flood.lua", port:sender())
+        local at = port:receive()
+        local name = os.tmpname()
+        local text = ("x"):rep(6 << 20)
+        assert(atoll.fs.write(name, text))
+        assert(atoll.fs.append(name, text))
+        assert(atoll.fs.append(name, text))
+        text = nil
+        collectgarbage()
+        local function with(socket, fn)
+          local _ <close> = socket
+          return fn(socket)
+        end
+        local function plain() return assert(atoll.net.connect(at)) end
+        local function luasocket()
+          local host, number = at:match "^(.*):(%d+)$"
+          return assert(require("socket").connect(host, number))
+        end
+        local function file() return assert(atoll.fs.open(name, "r+")) end
+        local ways = {
+          { "all", plain, function(s) return s:read "all" end },
+          { "bytes", plain, function(s) return s:read(1 << 30) end },
+          { "text", plain, function(s) return s:read_until("y", 1 << 30) end },
+          { "luasocket", luasocket, function(s) return s:receive "*l" end },
+          { "file all", file, function(f) return f:read "all" end },
+          { "file bytes", file, function(f) return f:read(1 << 30) end },
+          { "write", plain, function(s) return s:write(("y"):rep(10 << 20)) end },
+          { "writes", plain, function(s)
+            local text = ("y"):rep(1 << 20)
+            s:settimeout(0)
+            while true do s:write(text) end
+          end },
+          { "some", plain, function(s) return #s:read "some" > 0 end },
+          { "few", plain, function(s) return #s:read(3 << 20) end },
+          { "file few", file, function(f) return #f:read(3 << 20) end },
+          { "file write", file, function(f) return f:write(("y"):rep(3 << 20)) end },
+          { "file large", file, function(f) return f:write(("y"):rep(9 << 20)) end },
+          { "whole", file, function()
+            return atoll.fs.write(name, ("y"):rep(9 << 20))
+          end },
+        }
+        for _ = 1, 2 do
+          for _, way in ipairs(ways) do
+            local socket = way[2]()
+            print(way[1], select(2, pcall(with, socket, way[3])))
+            socket = nil
+            collectgarbage()
+            atoll.sleep(0)
+          end
+        end
+        os.remove(name)
+        local used = atoll.memory()
+        print(used < 3 << 20 or used)
+        os.exit(0)
+      ]])
+      local once = "all M bytes M text M luasocket M file all M file bytes M "
+        .. "write M writes M some true "
+        .. "few 3145728 file few 3145728 file write true file large M whole M "
+      local code, out = command.atoll "run --memory 16M DIR/main.lua"
+      command.finish()
+      out = out:gsub("%s+", " "):gsub("not enough memory", "M")
+      assert.equal(once .. once .. "true ", out)
+      assert.equal(0, code)
+    end)
+
+  it("of what WebSockets have sent, and nobody reads, counts, too", function()
+    local h = host.start { set = { memory = "32M" }, app = [[
+      local text = ("x"):rep(12 << 20)
+      app:websocket("/", function(ws) ws:send(text) end)
+      app:get("/used", function() return { atoll.memory() } end)
+    ]] }
+    local function used()
+      return atoll.json.decode(wire.ask(h, "/used").body)[1]
+    end
+    local before, list = used(), {}
+    for i = 1, 5 do
+      list[i] = wire.connect(h)
+      list[i]:send("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+        .. "Connection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        .. "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+    end
+    h:log_wait "GET /: [^\n]*app.lua:%d+: not enough memory %(limit 32M%)"
+    for i = 1, 5 do list[i]:close() end
+    events.retry("all to be given back", function()
+      return used() < before + (1 << 20)
+    end)
+  end)
+
+  it("of names counts, until their port is closed", function()
+    command.begin()
+    command.write("main.lua", [[
+      local atoll = require "atoll"
+      local function name(port)
+        local to = port:sender()
+        for i = 1, 1000000 do assert(atoll.register(("name"):rep(10) .. i, to)) end
+      end
+      for _ = 1, 2 do
+        local port = atoll.port()
+        print(pcall(name, port))
+        port:close()
+        local other = atoll.port()
+        for i = 1, 200000 do -- what is left goes as others come
+          assert(atoll.register("one", other:sender()))
+          assert(atoll.register("one", nil))
+        end
+        other:close()
+      end
+    ]])
+    local code, out = command.atoll "run --memory 8M DIR/main.lua"
+    command.finish()
+    assert.equal(("false\tnot enough memory\n"):rep(2), out)
+    assert.equal(0, code)
+  end)
+
+  it("of JSON that is made is bounded, too", function()
+    command.begin()
+    command.write("main.lua", [[
+      local atoll = require "atoll"
+      local function peak()
+        local status = atoll.fs.read "/proc/self/status"
+        return tonumber(status:match "VmHWM:%s*(%d+)") // 1024
+      end
+      local text, list = ("x"):rep(1 << 20), {}
+      for i = 1, 1000 do list[i] = text end
+      local before = peak()
+      print(pcall(atoll.json.encode, list))
+      local more = peak() - before
+      print(more < 400 or more)
+      local garbage = {}
+      for i = 1, 40 do garbage[i] = text .. i end
+      garbage = nil
+      print(#atoll.json.encode { table.unpack(list, 1, 20) }) -- there is room again
+    ]])
+    local code, out = command.atoll "run --memory 64M DIR/main.lua"
+    command.finish()
+    local text = 20 * ((1 << 20) + 3) + 1
+    assert.equal(("false\tnot enough memory\ntrue\n%d\n"):format(text), out)
+    assert.equal(0, code)
   end)
 
   it("of unread messages is bounded: who sends more waits", function()

@@ -176,4 +176,33 @@ describe("a fiber that is suspended at each instruction", function()
       assert.is_true(others > 30, others)
     end)
   end
+
+  -- What the library does between two waits is whole for whoever runs next.
+  it("shares the connections of the HTTP client with others that are", function()
+    local limits = require("atoll.http.pool").limits
+    local before = limits.per_host
+    local listener = assert(atoll.net.listen "127.0.0.1:0")
+    local url, server = "http://" .. listener:name(), atoll.spawn(function()
+      atoll.http.serve(listener, function(req) return req.path end)
+    end)
+    limits.per_host = 4
+    local tasks = {}
+    for i = 1, 12 do
+      tasks[i] = atoll.spawn(function()
+        core.suspend_always(true)
+        for j = 1, 10 do
+          local path = ("/%d/%d"):format(i, j)
+          assert.equal(path, assert(atoll.http.get(url .. path)).body)
+        end
+        return "all"
+      end)
+    end
+    for _, task in ipairs(tasks) do
+      assert.same({ "all" }, { task:join() })
+    end
+    core.suspend_always(false)
+    limits.per_host = before
+    listener:close()
+    server:join()
+  end)
 end)

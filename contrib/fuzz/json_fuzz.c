@@ -4,6 +4,7 @@
  * codec/, api/json_read.c and api/json_write.c, with Lua. */
 #include "api/json_read.h"
 #include "api/json_write.h"
+#include "isolate/budget.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -25,6 +26,20 @@ static const char same[] = "local function same(a, b)\n"
                            "  return true\n"
                            "end\n"
                            "return same\n";
+
+/* Instead of a state's account: once garbage was collected there is room for all. */
+static size_t room = SIZE_MAX;
+
+size_t budget_room(lua_State *L) {
+    (void)L;
+    return room;
+}
+
+void budget_want(lua_State *L, size_t n) {
+    (void)L;
+    if (n <= room) abort();
+    room = SIZE_MAX;
+}
 
 struct settings {
     struct json_read_options read;
@@ -65,6 +80,7 @@ static void write_bounded(lua_State *L, struct buf *b, const struct settings *s,
     o.empty_array = byte >> 2 & 1;
     o.point = byte >> 3 & 1;
     buf_consume(b, buf_len(b));
+    room = byte & 128 ? (size_t)byte & 15 : SIZE_MAX;
     int top = lua_gettop(L);
     if (json_write(L, -1, b, &o)) {
         if (buf_len(b) > o.size) abort();
@@ -72,6 +88,7 @@ static void write_bounded(lua_State *L, struct buf *b, const struct settings *s,
         abort();
     }
     lua_settop(L, top);
+    room = SIZE_MAX;
 }
 
 /* With keys and values that no text has, the table on top; metatables let it be. */

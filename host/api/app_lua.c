@@ -252,13 +252,16 @@ static int status_of(const struct fiber *f, int failure) {
 }
 
 /* An answer that has begun may take any time: streams do. While it is the client who
- * keeps the handler waiting, with the request's body, that has limits of its own. */
+ * keeps the handler waiting, with the request's body, that has limits of its own; and
+ * then the handler has its time. */
 static enum late late(struct fiber *f, void *owner) {
-    (void)f;
     const struct exchange *x = owner;
     const struct request *r = x->handle;
     if (x->phase != X_HEAD) return LATE_NEVER;
-    return r && waiter_is_set(&r->body) ? LATE_AGAIN : LATE_END;
+    if (!r) return LATE_END;
+    bool kept = waiter_is_set(&r->body) ||
+                (r->kept && x->front->loop->now - r->kept < f->limited_by);
+    return kept ? LATE_AGAIN : LATE_END;
 }
 
 /* The end of a rescue. */

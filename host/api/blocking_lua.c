@@ -4,6 +4,7 @@
 #include "api/blocking_state.h"
 #include "base/check.h"
 #include "base/err.h"
+#include "isolate/closing.h"
 #include "isolate/errand.h"
 #include "isolate/isolate.h"
 #include "isolate/pack.h"
@@ -177,12 +178,7 @@ static const luaL_Reg functions[] = {
 };
 
 int luaopen_atoll_core_blocking(lua_State *L) {
-    luaL_newmetatable(L, PARCEL);
-    lua_pushcfunction(L, parcel_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, parcel_gc);
-    lua_setfield(L, -2, "__close");
-    lua_pop(L, 1);
+    closing_kind(L, PARCEL, parcel_gc);
     luaL_newlib(L, functions);
     return 1;
 }

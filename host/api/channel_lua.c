@@ -3,6 +3,7 @@
 #include "api/line_lua.h"
 #include "api/timer_lua.h"
 #include "base/err.h"
+#include "isolate/closing.h"
 
 #include <lauxlib.h>
 
@@ -270,8 +271,8 @@ int luaopen_atoll_channel(lua_State *L) {
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
-    line_new_kind(L, SENDER, sender_left);
-    line_new_kind(L, RECEIVER, receiver_left);
+    closing_kind(L, SENDER, sender_left);
+    closing_kind(L, RECEIVER, receiver_left);
     lua_pushcfunction(L, channel);
     return 1;
 }

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "isolate/budget.h"
+#include "isolate/gathering.h"
 
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -59,11 +60,13 @@ static void work_read(struct task *t) {
     struct file *f = t->file;
     size_t take, skip, most = t->goal == READ_LINE ? f->line_max : t->n;
     while (t->err == 0 && !satisfied(f, t->goal, t->n, &t->scanned, &take, &skip)) {
-        size_t before = buf_len(&f->ahead), missing = most - before;
+        size_t before = buf_len(&f->ahead);
         if (before > most) {
             t->err = ERR_TOO_LARGE;
             return;
         }
+        if (before >= t->room) return;
+        size_t missing = (most < t->room ? most : t->room) - before;
         bool large = t->goal == READ_BYTES && missing > AHEAD;
         if (!buf_reserve(&f->ahead, large ? missing : AHEAD)) {
             t->err = ERR_MEMORY;
@@ -96,10 +99,14 @@ static int give(lua_State *L, struct file *f, size_t take, size_t skip) {
 
 static int answer_read(lua_State *L, struct turn *turn, struct task *t) {
     struct file *f = turn->file;
-    size_t take, skip;
-    if (satisfied(f, turn->goal, turn->n, &t->scanned, &take, &skip) || !t->ended)
-        return give(L, f, take, skip);
-    size_t left = buf_len(&f->ahead);
+    size_t take, skip, left = buf_len(&f->ahead);
+    bool whole = satisfied(f, turn->goal, turn->n, &t->scanned, &take, &skip);
+    if (!whole && !t->ended && left >= t->room) {
+        gathering_charge(L, turn->gathered, 2 * left);
+        t->room = 2 * left;
+        return task_go(L, t);
+    }
+    if (whole || !t->ended) return give(L, f, take, skip);
     if (left == 0 && turn->goal != READ_ALL) return 0;
     return give(L, f, left, 0);
 }
@@ -113,6 +120,7 @@ static int step_read(lua_State *L, struct turn *turn) {
     t->goal = turn->goal;
     t->n = turn->n;
     t->scanned = scanned;
+    t->room = turn->gathered ? AHEAD : SIZE_MAX;
     t->work = work_read;
     t->answer = answer_read;
     return task_go(L, t);
@@ -131,7 +139,10 @@ static int read_with(lua_State *L, bool raises) {
         n = fs_opt_bytes(L, 3, goal == READ_ALL ? FS_MAX : AHEAD);
     }
     lua_settop(L, 1);
+    bool much = goal == READ_ALL || (goal == READ_BYTES && n > AHEAD);
+    if (much) gathering_push(L);
     struct turn *turn = turn_push(L, f, step_read);
+    turn->gathered = much ? 2 : 0;
     turn->goal = goal;
     turn->n = n;
     turn->raises = raises;
@@ -166,6 +177,7 @@ static int fill_write(lua_State *L, struct errand *e) {
     struct task *t = LIST_OF(e, struct task, errand);
     const struct turn *turn = turn_below(L);
     int err = 0;
+    if (turn->gathered) gathering_charge(L, turn->gathered, turn->n);
     for (int i = 2; i <= turn->arguments && err == 0; i++) {
         size_t n;
         const char *text = lua_tolstring(L, i, &n);
@@ -195,8 +207,18 @@ static int step_write(lua_State *L, struct turn *turn) {
 
 static int file_write(lua_State *L) {
     struct file *f = check(L);
-    for (int i = 2; i <= lua_gettop(L); i++) luaL_checkstring(L, i);
-    return turn_take(L, turn_push(L, f, step_write));
+    int arguments = lua_gettop(L);
+    size_t n, all = 0;
+    for (int i = 2; i <= arguments; i++) {
+        luaL_checklstring(L, i, &n);
+        all += n;
+    }
+    if (all > AHEAD) gathering_push(L);
+    struct turn *turn = turn_push(L, f, step_write);
+    turn->gathered = all > AHEAD ? arguments + 1 : 0;
+    turn->arguments = arguments;
+    turn->n = all;
+    return turn_take(L, turn);
 }
 
 static void work_sync(struct task *t) {

@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "isolate/closing.h"
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
 
@@ -176,10 +177,5 @@ void file_abandon(struct file *f) {
 }
 
 void turn_open_library(lua_State *L) {
-    luaL_newmetatable(L, NAME);
-    lua_pushcfunction(L, turn_close);
-    lua_setfield(L, -2, "__close");
-    lua_pushcfunction(L, turn_close);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    closing_kind(L, NAME, turn_close);
 }

@@ -39,6 +39,7 @@ struct turn {
     struct waiter waiter;
     struct link link;
     int arguments;
+    int gathered; /* index of what is accounted for, or 0 */
     enum file_goal goal;
     size_t n;    /* of READ_BYTES and READ_SOME; the most of READ_ALL */
     bool raises; /* called by an iterator */
@@ -53,6 +54,7 @@ struct task {
     int (*answer)(lua_State *L, struct turn *turn, struct task *t);
     enum file_goal goal;
     size_t n, scanned;
+    size_t room; /* bytes that may be ahead, before there is more on the account */
     bool ended, detached;
     int64_t offset;
     struct buf data;

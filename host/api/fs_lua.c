@@ -20,6 +20,7 @@ enum {
     MAGIC = 0x66736f70,
     FEW = 64 * 1024, /* bytes of a file that are read before they are accounted for */
     GATHERED = 3,    /* on the stack of a read */
+    COPIED = 4,      /* and of a write */
 };
 
 /* One call; the handle is above its arguments. */
@@ -170,7 +171,7 @@ static void run(struct errand *e, struct pool_place *place) {
     c->work(c);
 }
 
-/* The handle is on top now. Both paths may be NULL. */
+/* The handle is on top now. other may be NULL. */
 static struct call *begin(lua_State *L, const char *path, const char *other) {
     struct errand **handle = errand_push(L);
     struct call *c = calloc(1, sizeof *c);
@@ -180,9 +181,9 @@ static struct call *begin(lua_State *L, const char *path, const char *other) {
     c->errand.run = run;
     c->errand.drop = drop;
     *handle = &c->errand;
-    c->path = path ? strdup(path) : NULL;
+    c->path = strdup(path);
     c->other = other ? strdup(other) : NULL;
-    if ((path && !c->path) || (other && !c->other)) budget_raise(L);
+    if (!c->path || (other && !c->other)) budget_raise(L);
     return c;
 }
 
@@ -264,6 +265,7 @@ static void work_write(struct call *c) {
 static int fill_data(lua_State *L, struct errand *e) {
     size_t n;
     const char *data = lua_tolstring(L, 2, &n);
+    gathering_charge(L, COPIED, n);
     return buf_append(&LIST_OF(e, struct call, errand)->data, data, n);
 }
 
@@ -280,6 +282,8 @@ static int write_with(lua_State *L, bool append) {
                            .atomic = fs_option(L, 3, "atomic")};
     luaL_argcheck(L, !(how.append && how.atomic), 3,
                   "what is appended cannot be atomic");
+    lua_settop(L, COPIED - 1);
+    gathering_push(L);
     struct call *c = begin(L, path, NULL);
     c->how = how;
     c->errand.fill = fill_data;

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "codec/cookies.h"
 #include "codec/target.h"
+#include "isolate/closing.h"
 #include "isolate/isolate.h"
 #include "isolate/slice.h"
 
@@ -74,14 +75,7 @@ static int list(lua_State *L) {
     const char *path = luaL_checkstring(L, 1);
     struct listing *l = lua_newuserdatauv(L, sizeof *l, 0);
     *l = (struct listing){0};
-    if (luaL_newmetatable(L, "atoll.listing")) {
-        lua_pushcfunction(L, listing_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushcfunction(L, listing_gc);
-        lua_setfield(L, -2, "__close");
-    }
-    lua_setmetatable(L, -2);
-    lua_toclose(L, -1);
+    closing_mark(L, "atoll.listing", listing_gc);
     int count = scandir(path, &l->entries, NULL, alphasort);
     if (count < 0) return failure(L, -errno, path);
     l->count = count;

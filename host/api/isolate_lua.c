@@ -442,7 +442,8 @@ static int spawn(lua_State *L) {
     lua_settop(L, at - 1);
     struct span called = span_str(name);
     if (g->plan->commons && called.len && called.len <= NAMES_LEN_MAX)
-        names_put(g->plan->commons->names, called, h->child->inbox); /* unless taken */
+        /* unless it is taken */
+        names_put(g->plan->commons->names, called, h->child->inbox, NULL);
     sender_fill(sender, h->child->inbox);
     return 1;
 }

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "codec/decimal.h"
 #include "codec/json_out.h"
+#include "isolate/budget.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -401,9 +402,19 @@ static void explain(struct writer *w) {
         fail(w, "a string is not UTF-8 at its byte %zu", w->out.bad);
 }
 
+/* The state has no room for a text that was longer than this, and so none for the
+ * buffer: raises, unless collecting garbage makes some. */
+static void want_room(lua_State *L, struct writer *w, int bottom, size_t room) {
+    json_out_undo(&w->out);
+    if (buf_len(w->out.buf) == 0) buf_reset(w->out.buf);
+    lua_settop(L, bottom);
+    budget_want(L, room + 1);
+}
+
 bool json_write(lua_State *L, int index, struct buf *out,
                 const struct json_write_options *options) {
     int bottom = lua_gettop(L);
+    size_t room = budget_room(L);
     struct writer w;
     w.o = options;
     w.depth = 0;
@@ -411,12 +422,16 @@ bool json_write(lua_State *L, int index, struct buf *out,
     w.array = w.metatables = false;
     luaL_checkstack(L, 3 * SLOTS, "no room to encode");
     lua_pushvalue(L, index);
-    if (json_out_start(&w.out, out, options->size, options->escape_slash) &&
-        write_all(L, &w)) {
+    size_t size = options->size < room ? options->size : room;
+    if (json_out_start(&w.out, out, size, options->escape_slash) && write_all(L, &w)) {
         lua_settop(L, bottom);
         w.out.at--; /* the last comma */
         if (json_out_finish(&w.out)) return true;
         w.depth = 0;
+    }
+    if (w.out.fault == ERR_TOO_LARGE && size == room) {
+        want_room(L, &w, bottom, room);
+        return json_write(L, index, out, options);
     }
     json_out_undo(&w.out);
     explain(&w);

@@ -3,7 +3,8 @@
  * it. Strings are UTF-8 or refused. A table is an array when its keys are 1..n (holes
  * become null within the limits of sparse_*) or its metatable is json_array_mt, else an
  * object with its keys in the order of `next`. No metamethod is called and no Lua code
- * runs, so the caller's buffer is safe from everybody while it is written.
+ * runs (but finalizers, where memory is short; then out is as it was), so the caller's
+ * buffer is safe from everybody while it is written.
  *
  * It walks with the Lua stack, not the C stack, three slots for each level. Called on
  * the thread that runs L. */
@@ -40,8 +41,9 @@ void json_push_empty_array_mt(lua_State *L);
 void *json_empty_array(void);
 
 /* True and the text is behind what out held; false, out is as it was and a message is
- * pushed, which names the place in the value. Raises only when Lua has no memory for
- * that message. out is not to be what Lua code can reach. */
+ * pushed, which names the place in the value. Raises only when there is no memory, also
+ * for the text itself; first garbage is collected for it. out is not to be what Lua
+ * code can reach. */
 bool json_write(lua_State *L, int index, struct buf *out,
                 const struct json_write_options *options);
 

@@ -2,10 +2,19 @@
 
 #include <lauxlib.h>
 
+static int nothing(lua_State *L) {
+    (void)L;
+    return 0;
+}
+
 struct place *line_enter(lua_State *L, struct link *line, const char *kind,
                          int object) {
     object = lua_absindex(L, object);
     sched_check_waitable(L);
+    /* Makes room for the call that will close the place: when there is no memory for
+       that, what was handed over would be lost. */
+    lua_pushcfunction(L, nothing);
+    lua_call(L, 0, 0);
     struct place *p = lua_newuserdatauv(L, sizeof *p, 1);
     *p = (struct place){0};
     list_init(&p->link);
@@ -46,15 +55,4 @@ bool line_leave(struct place *p) {
     list_unlink(&p->link);
     p->handed = false;
     return handed;
-}
-
-/* __gc too: a coroutine that has died of an error closes nothing before somebody closes
- * it. */
-void line_new_kind(lua_State *L, const char *kind, lua_CFunction left) {
-    luaL_newmetatable(L, kind);
-    lua_pushcfunction(L, left);
-    lua_setfield(L, -2, "__close");
-    lua_pushcfunction(L, left);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
 }

@@ -19,8 +19,9 @@ struct place {
 };
 
 /* Pushes a place at the end of the line, marked to be closed. kind is the name that
- * line_new_kind was given; object is the index of what the line belongs to, which the
- * place keeps alive. Raises where a wait is impossible. */
+ * closing_kind was given, with what is called when a place is left in whatever way;
+ * object is the index of what the line belongs to: the place's user value 1, and so
+ * kept alive. Raises where a wait is impossible. */
 struct place *line_enter(lua_State *L, struct link *line, const char *kind, int object);
 
 /* The first of the line whose fiber still waits, or NULL; those before it are out. */
@@ -35,9 +36,5 @@ void line_clear(struct link *line);
 /* Takes p out of its line. Whether it has in hand what its fiber has not taken; from
  * now on it has not. */
 bool line_leave(struct place *p);
-
-/* A metatable for places. left(L) is called when a place is left in whatever way, once
- * or twice, with the place at 1; the object is its user value 1. */
-void line_new_kind(lua_State *L, const char *kind, lua_CFunction left);
 
 #endif

@@ -169,11 +169,11 @@ static int accepting(lua_State *L, int status, lua_KContext deadline) {
         int fd = take_one(l);
         if (fd >= 0)
             return push_socket(L, l, fd) == 0 ? 1 : socket_failure(L, ERR_MEMORY);
-        bool pause = has_run_out(l, fd);
-        if (fd != -EAGAIN && !pause) return socket_failure(L, fd);
+        bool block = fd_wait_must_block(L);
+        if (fd != -EAGAIN && (block || !has_run_out(l, fd)))
+            return socket_failure(L, fd);
         if (late) return socket_timed_out(L);
-        if (!fd_wait_must_block(L)) return wait_for(L, l, fd, deadline, accepting);
-        if (pause) return socket_failure(L, fd);
+        if (!block) return wait_for(L, l, fd, deadline, accepting);
         late = !fd_wait_block(L, &l->wait, EV_READ, deadline);
     }
 }

@@ -332,8 +332,10 @@ static int site_gc(lua_State *L) {
     return 0;
 }
 
-/* place(req): "/shop", under which the request's app lies in the host, or "". */
+/* place(req): "/shop", under which the request's app lies in the host, or ""; nothing
+ * when it is no request. */
 static int place(lua_State *L) {
+    if (!request_is(L, 1)) return 0;
     const struct exchange *x = request_check(L, 1, true)->x;
     lua_pushlstring(L, x->place ? x->target.path.at : "", x->place);
     return 1;

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,11 +76,14 @@ static int outcome(const struct lsock *s) {
     socklen_t size = sizeof error;
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
+    struct pollfd p = {.fd = s->wait.fd, .events = POLLOUT};
     if (s->wait.fd < 0) return ERR_CLOSED;
+    bool decided = poll(&p, 1, 0) > 0;
     if (getsockopt(s->wait.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return -errno;
     if (error) return -error;
     if (getpeername(s->wait.fd, (struct sockaddr *)&peer, &len) == 0) return 0;
-    return errno == ENOTCONN ? -EINPROGRESS : -errno;
+    /* Its error may have been told to another who asked, but once only. */
+    return errno == ENOTCONN && !decided ? -EINPROGRESS : -errno;
 }
 
 static int dial(lua_State *L, int status, lua_KContext start) {

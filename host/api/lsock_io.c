@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "isolate/budget.h"
+#include "isolate/gathering.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -10,10 +11,14 @@ enum {
     AHEAD = 8192,       /* bytes that are read before anybody asks for them */
     PIECE = 256 * 1024, /* the most in one system call */
     TURN = 4 * PIECE,   /* the most before others have their turn */
+    ONCE = 16 * TURN,   /* and where nobody may wait: more than kernels keep */
+    FEW = 64 * 1024,    /* bytes that are not accounted for */
     BACKLOG = 32
 };
 
-/* Receiving. The stack: the socket, the pattern, the prefix. */
+/* Receiving. The stack: the socket, the pattern, the prefix, and once much has come
+ * what is gathered of it. */
+enum { GATHERED = 4 };
 
 enum pattern { LINE, ALL, COUNT };
 
@@ -57,7 +62,7 @@ static bool is_there(struct lsock *s, struct wanted *w) {
 
 /* Reads until what is wanted is there: 0, or why it is not. */
 static int gather(struct lsock *s, struct wanted *w) {
-    size_t left = lsock_may_wait(s) ? TURN : SIZE_MAX;
+    size_t left = lsock_may_wait(s) ? TURN : ONCE;
     while (!is_there(s, w)) {
         if (s->wait.fd < 0) return ERR_CLOSED;
         if (left == 0) return -EAGAIN;
@@ -141,6 +146,10 @@ static int receive(lua_State *L, int status, lua_KContext start) {
     for (;;) {
         int err = gather(s, &w);
         if (err != -EAGAIN) return received(L, s, &w, err);
+        if (s->in.capacity > FEW) {
+            if (lua_gettop(L) < GATHERED) gathering_push(L);
+            gathering_charge(L, GATHERED, s->in.capacity);
+        }
         if (late || !lsock_wait(L, s, EV_READ, start, receive))
             return received(L, s, &w, -ETIMEDOUT);
     }

@@ -2,6 +2,7 @@
 
 #include "api/timer_lua.h"
 #include "base/check.h"
+#include "isolate/closing.h"
 #include "isolate/fd_wait.h"
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
@@ -72,14 +73,7 @@ static struct set *push_set(lua_State *L, size_t room) {
     *set = (struct set){.magic = MAGIC};
     set->watches = (struct watch *)(set + 1);
     set->polls = (struct pollfd *)(set->watches + room);
-    if (luaL_newmetatable(L, SET)) {
-        lua_pushcfunction(L, collect);
-        lua_setfield(L, -2, "__close");
-        lua_pushcfunction(L, collect);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
-    lua_toclose(L, -1);
+    closing_mark(L, SET, collect);
     return set;
 }
 

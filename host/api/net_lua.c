@@ -8,6 +8,7 @@
 #include "api/tls_lua.h"
 #include "base/check.h"
 #include "base/fd.h"
+#include "isolate/closing.h"
 #include "isolate/fd_wait.h"
 #include "isolate/isolate.h"
 #include "net/dial.h"
@@ -229,12 +230,7 @@ int luaopen_atoll_net(lua_State *L) {
     luaopen_atoll_socket(L);
     luaopen_atoll_listener(L);
     luaopen_atoll_dgram(L);
-    luaL_newmetatable(L, CONNECTING);
-    lua_pushcfunction(L, connecting_close);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, connecting_close);
-    lua_setfield(L, -2, "__close");
-    lua_pop(L, 1);
+    closing_kind(L, CONNECTING, connecting_close);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -228,11 +228,12 @@ static int register_name(lua_State *L) {
     struct span name = check_name(L);
     struct names *all = generation_of(L)->plan->commons->names;
     lua_settop(L, 2);
+    struct port *p = lua_isnil(L, 2) ? NULL : sender_check_either(L, 2);
     int err = 0;
-    if (lua_isnil(L, 2))
-        names_drop(all, name);
+    if (p)
+        err = names_put(all, name, p, budget_charge_tally(L, NAMES_COST + name.len));
     else
-        err = names_put(all, name, sender_check_either(L, 2));
+        names_drop(all, name);
     if (err == ERR_MEMORY) return budget_raise(L);
     if (err == -EEXIST) {
         luaL_pushfail(L);

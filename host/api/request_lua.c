@@ -94,6 +94,10 @@ struct request *request_push(lua_State *L, struct exchange *x, struct fiber *f) 
     return r;
 }
 
+bool request_is(lua_State *L, int index) {
+    return luaL_testudata(L, index, NAME) != NULL;
+}
+
 struct request *request_check(lua_State *L, int index, bool alive) {
     struct request *r = luaL_checkudata(L, index, NAME);
     return alive ? request_alive(L, index) : r;
@@ -151,7 +155,9 @@ void request_over(struct request *r) {
 
 void request_woken_body(struct exchange *x) {
     struct request *r = x->handle;
-    if (r) sched_wake(&r->body, WAKE_EVENT);
+    if (!r) return;
+    if (waiter_is_set(&r->body)) r->kept = x->front->loop->now;
+    sched_wake(&r->body, WAKE_EVENT);
 }
 
 void request_woken_output(struct exchange *x) {

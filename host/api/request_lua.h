@@ -27,6 +27,7 @@ struct request {
     struct litter *litter;   /* files to remove */
     struct vigil *vigil;     /* the same */
     struct waiter body, output;
+    int64_t kept; /* until when the client kept it waiting for the body; 0: never */
     struct buf scratch;   /* an encoded body on its way */
     size_t sent;          /* of the piece being sent */
     int status;           /* res.status; 0 when not set */
@@ -40,6 +41,8 @@ struct request {
 
 /* Pushes a new one for x, whose handle it becomes; f answers. */
 struct request *request_push(lua_State *L, struct exchange *x, struct fiber *f);
+
+bool request_is(lua_State *L, int index);
 
 /* The request at index; raises when it is none or, with alive, over. */
 struct request *request_check(lua_State *L, int index, bool alive);

@@ -3,6 +3,7 @@
 #include "api/line_lua.h"
 #include "api/timer_lua.h"
 #include "base/err.h"
+#include "isolate/closing.h"
 #include "isolate/generation.h"
 
 #include <lauxlib.h>
@@ -141,7 +142,7 @@ int luaopen_atoll_semaphore(lua_State *L) {
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
-    line_new_kind(L, PLACE, left);
+    closing_kind(L, PLACE, left);
     generation_lets_through(generation_of(L), with);
     lua_pushcfunction(L, semaphore);
     return 1;

@@ -11,6 +11,7 @@ enum {
     MAGIC = 0x736f636b,
     FILL_MAX = 256 * 1024, /* at most so much is read at once */
     LOADING = 16 * 1024,   /* room for reading without a loop */
+    FEW = 64 * 1024,       /* bytes that are not accounted for */
 };
 
 static const int64_t LINGER = 30 * CLOCK_SECOND;
@@ -65,6 +66,21 @@ static void bury(struct sock *s) {
         free_one(&s->grave);
 }
 
+static size_t held(const struct sock *s) {
+    size_t n = s->in.capacity + stream_held(&s->stream);
+    return n > FEW ? n : 0;
+}
+
+struct sock *sock_account(lua_State *L, struct sock **box, size_t more) {
+    struct sock *s = *box;
+    if (!s) return NULL;
+    size_t n = held(s) + more;
+    budget_lower_to(&s->share, n);
+    budget_raise_to(L, &s->share, n);
+    if (*box != s) budget_lower_to(&s->share, 0);
+    return *box;
+}
+
 static void owe(struct sock *s) {
     struct loop *l = s->stream.loop;
     if (l && list_empty(&s->debt.link)) list_append(&l->debts, &s->debt.link);
@@ -82,6 +98,7 @@ static enum io settled(struct sock *s) {
 static void drained(struct stream *stream) {
     struct sock *s = LIST_OF(stream, struct sock, stream);
     bool over = stream->broken || stream_unsent(stream) == 0;
+    budget_lower_to(&s->share, held(s));
     if (over) over = settled(s) == IO_OK;
     if (over && !s->handle)
         bury(s);
@@ -129,6 +146,7 @@ void sock_close(struct sock *s) {
     MAGIC_CHECK(s, MAGIC);
     if (s->handle) *s->handle = NULL;
     s->handle = NULL;
+    budget_lower_to(&s->share, 0);
     sched_wake(&s->reader, WAKE_EVENT);
     wake_writers(s, true);
     buf_reset(&s->in);
@@ -182,7 +200,9 @@ bool sock_keep(struct sock *s, struct span fresh) {
 
 void sock_consume(struct sock *s, size_t n) {
     buf_consume(&s->in, n);
-    if (buf_len(&s->in) == 0) buf_reset(&s->in);
+    if (buf_len(&s->in)) return;
+    buf_reset(&s->in);
+    budget_lower_to(&s->share, held(s));
 }
 
 enum io sock_flush(struct sock *s) {
@@ -249,6 +269,7 @@ void sock_leave(struct sock *s) {
     list_unlink(&s->debt.link);
     stream_want_read(&s->stream, false);
     stream_detach(&s->stream);
+    budget_lower_to(&s->share, 0);
     *s->handle = NULL;
     s->handle = NULL;
 }

@@ -13,6 +13,7 @@
 #define API_SOCK_H
 
 #include "base/span.h"
+#include "isolate/budget.h"
 #include "isolate/sched.h"
 #include "net/stream.h"
 
@@ -34,10 +35,11 @@ struct sock {
     struct debt debt;
     struct timer linger;
     struct grave grave;
-    struct sock **handle; /* NULL when it is closed, or on its way */
-    char *peer;           /* the name that it was connected to, or NULL */
-    int64_t timeout;      /* of each operation, ns; SOCK_FOREVER */
-    int error;            /* of reading, negative: every later read fails with it */
+    struct sock **handle;      /* NULL when it is closed, or on its way */
+    char *peer;                /* the name that it was connected to, or NULL */
+    int64_t timeout;           /* of each operation, ns; SOCK_FOREVER */
+    struct budget_share share; /* in, and the stream's queue */
+    int error; /* of reading, negative: every later read fails with it */
     bool eof;
     bool eager;   /* the last read has filled its room: more is there */
     bool half;    /* no more is written; the peer is told when all is sent */
@@ -69,6 +71,11 @@ bool sock_keep(struct sock *s, struct span fresh);
 
 /* Takes n bytes from the front of in. */
 void sock_consume(struct sock *s, size_t n);
+
+/* Has what the socket in the box holds on the account of its state (budget.h), if that
+ * is much, and `more` bytes that are to come. Raises when there is no room. The socket,
+ * or NULL: collecting garbage for that may have closed it. */
+struct sock *sock_account(lua_State *L, struct sock **box, size_t more);
 
 /* Queues or sends; IO_FAIL when the stream is broken. */
 enum io sock_write(struct sock *s, const struct iovec *pieces, int count, size_t total);

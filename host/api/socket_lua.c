@@ -252,12 +252,23 @@ static int written(lua_State *L, int status, lua_KContext context) {
     return 1;
 }
 
+/* Numbers become texts. */
+static size_t check_pieces(lua_State *L, int top) {
+    size_t all = 0;
+    for (int i = 2; i <= top; i++) all += buffer_check_bytes(L, i).len;
+    return all;
+}
+
 static int socket_write(lua_State *L) {
-    struct sock *s = socket_check(L, 1);
+    struct sock **box = lua_touserdata(L, 1), *s = socket_check(L, 1);
     int top = lua_gettop(L);
-    for (int i = 2; i <= top; i++) buffer_check_bytes(L, i); /* numbers become texts */
+    size_t all = check_pieces(L, top);
+    /* Behind so much nothing is sent at once. */
+    if (s && stream_unsent(&s->stream) >= STREAM_HIGH) s = sock_account(L, box, all);
     if (!s || s->half) return socket_failure(L, ERR_CLOSED);
     if (write_all(L, s, top) == IO_FAIL) return socket_broken(L, s, -s->stream.error);
+    s = sock_account(L, box, 0);
+    if (!s) return socket_gone(L, 1);
     if (stream_unsent(&s->stream) >= STREAM_HIGH || !s->stream.loop)
         return wait_sent(L, s->stream.loop ? STREAM_LOW : 0,
                          socket_deadline(L, s, top + 1));

@@ -122,7 +122,7 @@ static int reading(lua_State *L, int status, lua_KContext deadline) {
     bool last = false; /* there is no time for more than what has come */
     struct want w = want_of(L);
     for (;;) {
-        struct sock *s = *(struct sock **)lua_touserdata(L, SOCKET);
+        struct sock *s = sock_account(L, lua_touserdata(L, SOCKET), 0);
         struct cut c = {0, 0};
         if (!s) return socket_gone(L, SOCKET);
         bool block = fd_wait_must_block(L);

@@ -135,7 +135,8 @@ static int finish(lua_State *L, int status, lua_KContext context) {
         lua_rawseti(L, -2, 2);
     }
     t->code = status == LUA_ERRMEM ? ERR_MEMORY : ERR_LUA;
-    if (!t->quiet && !is_awaited(t)) log_failure(L);
+    bool tells = status != LUA_ERRMEM || budget_tells(generation_of(L));
+    if (tells && !t->quiet && !is_awaited(t)) log_failure(L);
     lua_setiuservalue(L, 1, OUTCOME);
     ended(t, FAILED);
     return 0;
@@ -150,10 +151,12 @@ static int run(lua_State *L) {
 /* Only when it was killed, or when memory ran out beyond what run could do. */
 static void fiber_ended(struct fiber *f, void *owner, int status, lua_State *co,
                         int count) {
-    (void)f, (void)co, (void)count;
+    (void)co, (void)count;
     struct task *t = owner;
     if (t->state != RUNNING) return;
-    if (status != ERR_CANCELLED) log_error("a task failed: %s", err_text(status));
+    bool tells = status != ERR_MEMORY || budget_tells(f->generation);
+    if (tells && status != ERR_CANCELLED)
+        log_error("a task failed: %s", err_text(status));
     ended(t, status == ERR_CANCELLED ? CANCELLED : FAILED);
 }
 

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "http/front.h"
 #include "http/h1.h"
+#include "isolate/closing.h"
 #include "isolate/isolate.h"
 
 #include <lauxlib.h>
@@ -294,6 +295,14 @@ static int suspend_always(lua_State *L) {
     return 0;
 }
 
+/* suspend_never(on): who does not wait is not suspended, however long it takes; for
+ * specs of who runs when. */
+static int suspend_never(lua_State *L) {
+    struct sched *s = sched_of(L);
+    if (s) s->whole = lua_toboolean(L, 1);
+    return 0;
+}
+
 /* fault(n): the n-th allocation of this state from now on fails, as Lua sees it; or, as
  * a method, of the app's. fault() ends that: whether it has failed. */
 static int fault_of(lua_State *L, struct generation *g, int index) {
@@ -315,6 +324,7 @@ static int harness_fault(lua_State *L) {
 static const luaL_Reg functions[] = {{"load", load},
                                      {"fibers", fibers},
                                      {"suspend_always", suspend_always},
+                                     {"suspend_never", suspend_never},
                                      {"fault", fault},
                                      {NULL, NULL}};
 static const luaL_Reg methods[] = {{"exchange", exchange},
@@ -323,17 +333,13 @@ static const luaL_Reg methods[] = {{"exchange", exchange},
                                    {NULL, NULL}};
 
 int luaopen_atoll_core_testing(lua_State *L) {
-    luaL_newmetatable(L, PIPE_NAME);
-    lua_pushcfunction(L, pipe_close);
-    lua_setfield(L, -2, "__close");
-    lua_pushcfunction(L, pipe_close);
-    lua_setfield(L, -2, "__gc");
+    closing_kind(L, PIPE_NAME, pipe_close);
     luaL_newmetatable(L, HARNESS_NAME);
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, harness_gc);
     lua_setfield(L, -2, "__gc");
-    lua_pop(L, 2);
+    lua_pop(L, 1);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "isolate/generation.h"
 #include "isolate/isolate.h"
+#include "isolate/scope.h"
 
 #include <lauxlib.h>
 
@@ -59,7 +60,16 @@ static int now(lua_State *L) {
     return 1;
 }
 
+/* check(): raises what ends the fiber, if its time is over: whoever has caught an error
+ * knows then whether that was it. */
+static int check(lua_State *L) {
+    struct fiber *f = fiber_of(L);
+    if (f) scope_check(L, f);
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
+    {"check", check},
     {"now", now},
     {"sleep", sleep_for},
     {NULL, NULL},

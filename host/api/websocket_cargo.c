@@ -25,6 +25,7 @@ static void *take(void *userdata) {
     h->front = w->front;
     h->w = NULL;
     h->away = true;
+    budget_lower_to(&h->share, 0);
     list_unlink(&h->member);
     websocket_leave(w);
     return w;

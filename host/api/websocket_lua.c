@@ -98,8 +98,16 @@ static void arrived(struct websocket *w) {
     sched_wake(&h->reader, WAKE_EVENT);
 }
 
+/* Little is not accounted for. */
+static size_t held(const struct websocket *w) {
+    size_t n = stream_held(&w->stream);
+    return n > STREAM_HIGH ? n : 0;
+}
+
 static void drained(struct websocket *w) {
-    wake_writers(w->user);
+    struct websocket_handle *h = w->user;
+    budget_lower_to(&h->share, held(w));
+    wake_writers(h);
 }
 
 const struct websocket_user websocket_ops = {opened, arrived, drained};
@@ -107,6 +115,7 @@ const struct websocket_user websocket_ops = {opened, arrived, drained};
 void websocket_let_go(struct websocket_handle *h, unsigned code) {
     struct websocket *w = h->w;
     list_unlink(&h->member);
+    budget_lower_to(&h->share, 0);
     if (!w) return;
     websocket_close(w, code, SPAN(""), false);
     h->w = NULL;
@@ -218,11 +227,22 @@ static int writer_gc(lua_State *L) {
     return 0;
 }
 
+/* What is held and `more` bytes. To collect garbage for that may have ended it. */
+static void account(lua_State *L, struct websocket_handle *h, size_t more) {
+    size_t n = held(h->w) + more;
+    budget_lower_to(&h->share, n);
+    budget_raise_to(L, &h->share, n);
+    if (!h->w) budget_lower_to(&h->share, 0);
+}
+
 static int send_out(lua_State *L, struct websocket_handle *h, enum ws_kind kind,
                     struct span bytes) {
+    /* Behind so much nothing is sent at once. */
+    if (h->w && websocket_is_full(h->w)) account(L, h, bytes.len);
     if (!h->w) return socket_failure(L, ERR_CLOSED);
     int err = websocket_send(h->w, kind, bytes);
     if (err) return socket_failure(L, err);
+    account(L, h, 0);
     lua_settop(L, 1);
     if (sched_overstays(L)) return sched_park(L, NULL, 1, sent, 0);
     return sent(L, LUA_OK, 0);

@@ -10,22 +10,24 @@
 
 #include "api/request_lua.h"
 #include "http/websocket.h"
+#include "isolate/budget.h"
 #include "isolate/cargo.h"
 
 struct websocket_handle {
     uint32_t magic;
-    struct websocket *w; /* NULL: over for this handle */
-    bool away;           /* transferred, or not yet filled */
-    bool resumed;        /* came from an older generation */
-    uint16_t code;       /* of its end, once w is NULL */
-    char *reason;        /* the same */
-    struct front *front; /* that it was of before it was transferred */
-    struct fiber *fiber; /* the handler's, or NULL */
-    int arguments;       /* with which that is to be begun; 0 once it was */
-    bool served;         /* a handler was begun for it, perhaps it has ended */
-    bool asked;          /* new code is there: its function is to be called */
-    bool moved;          /* away, to new code */
-    struct link member;  /* of the app's sockets that want to know of new code */
+    struct websocket *w;       /* NULL: over for this handle */
+    bool away;                 /* transferred, or not yet filled */
+    bool resumed;              /* came from an older generation */
+    uint16_t code;             /* of its end, once w is NULL */
+    char *reason;              /* the same */
+    struct front *front;       /* that it was of before it was transferred */
+    struct fiber *fiber;       /* the handler's, or NULL */
+    int arguments;             /* with which that is to be begun; 0 once it was */
+    bool served;               /* a handler was begun for it, perhaps it has ended */
+    bool asked;                /* new code is there: its function is to be called */
+    bool moved;                /* away, to new code */
+    struct budget_share share; /* what it has sent, and the peer has not taken */
+    struct link member;        /* of the app's sockets that want to know of new code */
     struct waiter reader;
     struct link writers; /* struct writer */
 };

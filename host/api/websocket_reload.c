@@ -124,6 +124,7 @@ static bool hand_on(struct websocket_handle *h, struct generation *to,
     buf_init(state);
     h->w = NULL;
     h->away = h->moved = true;
+    budget_lower_to(&h->share, 0);
     lua_pushcfunction(f->co, arrive);
     lua_pushlightuserdata(f->co, a);
     fiber_queue(f, 1);

@@ -33,16 +33,14 @@ static int close_checked(int fd) {
 
 /* ---- reading ---- */
 
-int disk_fill(int fd, int64_t offset, size_t n, struct buf *out,
-              const atomic_bool *stop) {
+int disk_fill(int fd, size_t n, struct buf *out, const atomic_bool *stop) {
     for (size_t done = 0; done < n;) {
         if (stopped(stop)) return -ECANCELED;
         size_t room = n - done < PIECE ? n - done : PIECE, free = buf_room(out);
         if (free > 0 && free < room) room = free; /* what was reserved suffices */
         char *to = buf_reserve(out, room);
         if (!to) return ERR_MEMORY;
-        ssize_t got = offset < 0 ? read(fd, to, room)
-                                 : pread(fd, to, room, (off_t)(offset + (int64_t)done));
+        ssize_t got = read(fd, to, room);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return -errno;
         if (got == 0) return 0;
@@ -70,7 +68,7 @@ int disk_read(struct disk_reading *r, const char *path, struct buf *out,
     size_t more = r->size >= before ? (size_t)r->size - before + 1 : 0;
     if (more > room - before) more = room - before;
     if (err == 0 && r->size && more && !buf_reserve(out, more)) err = ERR_MEMORY;
-    if (err == 0) err = disk_fill(r->fd, -1, room - before, out, stop);
+    if (err == 0) err = disk_fill(r->fd, room - before, out, stop);
     if (err == 0 && buf_len(out) > r->max) err = ERR_TOO_LARGE;
     r->wants = 0;
     if (err == 0 && buf_len(out) == room)
@@ -248,7 +246,7 @@ int disk_copy(const char *from, const char *to, const atomic_bool *stop) {
     err = fresh_begin(&f, to, st.st_mode & 0777);
     for (bool more = err == 0; more && err == 0;) {
         size_t written;
-        err = disk_fill(in, -1, PIECE, &piece, stop);
+        err = disk_fill(in, PIECE, &piece, stop);
         more = buf_len(&piece) == PIECE;
         if (err == 0) err = disk_put(f.fd, -1, buf_span(&piece), &written, stop);
         buf_consume(&piece, buf_len(&piece));

@@ -18,9 +18,8 @@ int disk_open(const char *path, int flags, mode_t mode, const atomic_bool *stop)
 
 /* Appends what can be read from fd, up to its end or until *out has grown by n bytes.
  * 0, with *out grown by less at the end of the file only; what came before an error is
- * in *out. offset is where to begin, or -1 to read on. */
-int disk_fill(int fd, int64_t offset, size_t n, struct buf *out,
-              const atomic_bool *stop);
+ * in *out. */
+int disk_fill(int fd, size_t n, struct buf *out, const atomic_bool *stop);
 
 /* Writes all of it, at offset or with -1 where the descriptor stands; *written says how
  * much was, in the case of an error, too. */

@@ -18,7 +18,9 @@ enum {
 };
 
 int beneath_open_any(const char *path) {
-    int fd = open(path, READ);
+    int fd;
+    do fd = open(path, READ);
+    while (fd < 0 && errno == EINTR);
     return fd < 0 ? -errno : fd;
 }
 

@@ -336,8 +336,10 @@ static void settle(struct h1 *c) {
         /* Whole answers may be in front of the one that is cut. Where framing tells
            that it was, a reset would only endanger them. */
         stream_flush(&c->stream);
-        if (c->x && c->x->framing == HTTP1_UNTIL_CLOSE) reset(c);
-        close_now(c);
+        if (c->aborted == H1_RESET)
+            reset(c);
+        else
+            close_now(c);
         return;
     }
     if (c->eof && !c->closing) {

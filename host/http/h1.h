@@ -24,6 +24,11 @@ enum h1_phase {
     H1_CLOSED,
 };
 
+enum h1_abort {
+    H1_CUT = 1,
+    H1_RESET, /* so that the end is not taken for that of the answer */
+};
+
 struct h1 {
     uint32_t magic;
     uint8_t phase;
@@ -32,7 +37,7 @@ struct h1 {
     bool eof;        /* the client has said its last */
     bool deaf;       /* its framing is in doubt: what still comes is thrown away */
     bool closing;    /* no further request is read; close once all is sent */
-    bool aborted;    /* close at once */
+    uint8_t aborted; /* close at once: enum h1_abort */
     bool continued;  /* 100 Continue was sent, or is not waited for */
     uint32_t requests;
     struct front *front;

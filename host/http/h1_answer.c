@@ -119,9 +119,13 @@ static enum io send_file(struct exchange *x, int file, uint64_t at, size_t n,
     return stream_sendfile(&c->stream, file, at, n, taken);
 }
 
+static void abort_with(struct h1 *c, const struct exchange *x) {
+    c->aborted = x && x->framing == HTTP1_UNTIL_CLOSE ? H1_RESET : H1_CUT;
+}
+
 /* There is no memory for what it has to keep. */
 void h1_starve(struct h1 *c) {
-    c->aborted = true;
+    abort_with(c, c->x);
     front_starved(c->front);
 }
 
@@ -138,7 +142,7 @@ static void send_end(struct exchange *x) {
 
 static void send_abort(struct exchange *x) {
     struct h1 *c = x->conn;
-    c->aborted = true;
+    abort_with(c, x);
     touch(c);
 }
 

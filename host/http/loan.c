@@ -109,7 +109,7 @@ static void settle_in(struct h1 *c, struct front *f) {
         stream_attach(&c->stream, f->loop);
     list_append(&f->conns, &c->member);
     c->since = f->loop->now;
-    if (f->over) c->aborted = true;
+    if (f->over) c->aborted = H1_CUT;
 }
 
 void loan_leave(struct exchange *x) {

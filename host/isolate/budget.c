@@ -30,6 +30,47 @@ static void note_place(struct budget *b, lua_State *L) {
     }
 }
 
+/* ---- collections that yield nothing ---- */
+
+/* What those may take in one go; and from then on this share of all time. A state that
+ * is full of what is in use would do nothing but look for garbage, in each request for
+ * memory, and nobody else would have his turn. */
+#define VAIN_MAX (CLOCK_SECOND / 2)
+enum { VAIN_SHARE = 4, VAIN_YIELD = 16 };
+
+static bool may_collect(struct budget *b) {
+    int64_t now = clock_ns();
+    b->vain -= (now - b->vain_seen) / VAIN_SHARE;
+    if (b->vain < 0) b->vain = 0;
+    b->vain_seen = now;
+    return b->vain < VAIN_MAX;
+}
+
+static void collected(struct generation *g) {
+    struct budget *b = &g->budget;
+    int64_t took = clock_ns() - b->vain_seen;
+    size_t limit = g->alloc.limit;
+    b->vain_seen += took;
+    b->vain = g->alloc.used < limit - limit / VAIN_YIELD ? 0 : b->vain + took;
+}
+
+__attribute__((used)) void __wrap_luaC_fullgc(lua_State *L, int emergency) {
+    void *data;
+    struct generation *g = NULL;
+    if (emergency && lua_getallocf(L, &data) == alloc_lua)
+        g = LIST_OF(data, struct generation, alloc);
+    if (g && !may_collect(&g->budget)) return;
+    __real_luaC_fullgc(L, emergency);
+    if (g) collected(g);
+}
+
+static void collect(lua_State *L) {
+    struct generation *g = generation_of(L);
+    if (!may_collect(&g->budget)) return;
+    lua_gc(L, LUA_GCCOLLECT);
+    collected(g);
+}
+
 /* ---- at the end of the turn ---- */
 
 /* Half of what was free at first has to be free again. Where there is no limit, it is
@@ -100,6 +141,13 @@ __attribute__((used)) void __wrap_luaD_throw(lua_State *L, int status) {
     __real_luaD_throw(L, status);
 }
 
+bool budget_tells(struct generation *g) {
+    int64_t now = clock_ns();
+    if (g->budget.heard && now - g->budget.heard < REST) return false;
+    g->budget.heard = now;
+    return true;
+}
+
 /* ---- native memory ---- */
 
 int budget_raise(lua_State *L) {
@@ -122,8 +170,18 @@ void budget_charge(lua_State *L, size_t n) {
     struct alloc *a = &generation_of(L)->alloc;
     budget_tell(L, n);
     if (alloc_charge(a, n)) return;
-    lua_gc(L, LUA_GCCOLLECT);
+    collect(L);
     if (!alloc_charge(a, n)) budget_raise(L);
+}
+
+size_t budget_room(lua_State *L) {
+    const struct alloc *a = &generation_of(L)->alloc;
+    return a->used < a->limit ? a->limit - a->used : 0;
+}
+
+void budget_want(lua_State *L, size_t n) {
+    budget_charge(L, n);
+    budget_discharge(generation_of(L), n);
 }
 
 void budget_adjust(lua_State *L, size_t *charged, size_t n) {
@@ -134,12 +192,26 @@ void budget_adjust(lua_State *L, size_t *charged, size_t n) {
     *charged = n;
 }
 
+void budget_raise_to(lua_State *L, struct budget_share *s, size_t n) {
+    if (n <= s->bytes) return;
+    size_t rest = n - s->bytes;
+    budget_charge(L, rest);
+    s->of = generation_of(L);
+    s->bytes += rest;
+}
+
+void budget_lower_to(struct budget_share *s, size_t n) {
+    if (s->bytes <= n) return;
+    budget_discharge(s->of, s->bytes - n);
+    s->bytes = n;
+}
+
 struct alloc_tally *budget_charge_tally(lua_State *L, size_t n) {
     struct alloc *a = &generation_of(L)->alloc;
     budget_tell(L, n);
     struct alloc_tally *t = alloc_charge_tally(a, n);
     if (t) return t;
-    lua_gc(L, LUA_GCCOLLECT);
+    collect(L);
     t = alloc_charge_tally(a, n);
     if (!t) budget_raise(L);
     return t;

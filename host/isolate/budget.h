@@ -7,6 +7,8 @@
  *
  * The program is linked with --wrap=luaD_throw: so memory that has run out is seen
  * where that is raised, whoever catches it, and in whatever fiber, hook or finalizer.
+ * And with --wrap=luaC_fullgc: what collects in vain, again and again, is not let do
+ * only that.
  * The thread that the state is on. */
 #ifndef ISOLATE_BUDGET_H
 #define ISOLATE_BUDGET_H
@@ -31,6 +33,9 @@ struct budget {
     bool spent;          /* the reserve is open */
     bool told;           /* its owner knows */
     int64_t looked;      /* monotonic ns */
+    int64_t vain;        /* ns that collections took lately and that yielded nothing */
+    int64_t vain_seen;   /* monotonic ns */
+    int64_t heard;       /* monotonic ns, when the log heard of a task */
     struct deferred look;
     char place[LUA_IDSIZE + 16]; /* "app.lua:7: ", where memory ran out, or "" */
 };
@@ -46,8 +51,26 @@ void budget_close(struct generation *g);
 void budget_charge(lua_State *L, size_t n);
 void budget_discharge(struct generation *g, size_t n);
 
+/* For so many bytes there is room now; and for n more, or it raises: garbage is
+ * collected for them. */
+size_t budget_room(lua_State *L);
+void budget_want(lua_State *L, size_t n);
+
 /* Of what grows and shrinks: *charged was counted, and n is now. */
 void budget_adjust(lua_State *L, size_t *charged, size_t n);
+
+/* What one that outlives a call has on an account. */
+struct budget_share {
+    struct generation *of; /* while it is not 0 */
+    size_t bytes;
+};
+
+/* Not fewer than n bytes. Raises when there is no room; to collect garbage for that may
+ * end whoever has the share, which is then to be lowered again. */
+void budget_raise_to(lua_State *L, struct budget_share *s, size_t n);
+
+/* No more than n bytes. Also outside Lua. */
+void budget_lower_to(struct budget_share *s, size_t n);
 
 /* As budget_charge, for memory that other states may come to hold, too: its maker pays.
  * Whoever lets go of it last calls alloc_tally_discharge, on any thread. */
@@ -64,6 +87,9 @@ int budget_raise(lua_State *L);
  * the state has not been looked at since, that is done at the end of this turn. */
 void budget_look(struct generation *g);
 
+/* Tasks fail for want of memory by the thousand: one a second is told. */
+bool budget_tells(struct generation *g);
+
 /* Who has caught a memory error says so, for the few places that are not seen. */
 void budget_noticed(lua_State *L);
 
@@ -77,5 +103,7 @@ char *budget_size(size_t bytes, char out[16]);
 /* Inside Lua. Weak: there is no such name without the option. */
 __attribute__((weak, noreturn)) void __real_luaD_throw(lua_State *L, int status);
 __attribute__((noreturn)) void __wrap_luaD_throw(lua_State *L, int status);
+__attribute__((weak)) void __real_luaC_fullgc(lua_State *L, int emergency);
+void __wrap_luaC_fullgc(lua_State *L, int emergency);
 
 #endif

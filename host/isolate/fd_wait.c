@@ -61,9 +61,8 @@ bool fd_wait_must_block(lua_State *L) {
     return !sched_of(L) && generation_of(L)->state != GEN_CLOSING;
 }
 
-static int left_ms(int64_t deadline) {
-    if (!deadline) return -1;
-    int64_t left = (deadline - clock_ns() + 999999) / 1000000;
+static int left_ms(int64_t until) {
+    int64_t left = (until - clock_ns() + 999999) / 1000000;
     return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
@@ -80,10 +79,12 @@ bool fd_wait_block(lua_State *L, const struct fd_wait *w, int events,
                    int64_t deadline) {
     fd_wait_say_blocks(L);
     struct pollfd p = {w->fd, events == EV_READ ? POLLIN : POLLOUT, 0};
+    int64_t until = deadline ? deadline : INT64_MAX;
     for (;;) {
         if (generation_of(L)->halt) return luaL_error(L, "cancelled");
-        int n = poll(&p, 1, left_ms(deadline));
-        if (n > 0 || (n < 0 && errno != EINTR)) return true; /* the next step tells */
-        if (n == 0 && deadline && clock_ns() >= deadline) return false;
+        int n = poll(&p, 1, left_ms(until));
+        bool late = clock_ns() >= until, told = n < 0 && errno != EINTR;
+        if (n > 0 || (told && !late)) return true; /* the next step tells */
+        if (late) return false;
     }
 }

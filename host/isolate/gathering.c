@@ -1,6 +1,7 @@
 #include "isolate/gathering.h"
 
 #include "isolate/budget.h"
+#include "isolate/closing.h"
 
 #include <lauxlib.h>
 
@@ -18,14 +19,7 @@ static int end(lua_State *L) {
 void gathering_push(lua_State *L) {
     struct gathering *g = lua_newuserdatauv(L, sizeof *g, 0);
     g->charged = 0;
-    if (luaL_newmetatable(L, NAME)) {
-        lua_pushcfunction(L, end);
-        lua_setfield(L, -2, "__close");
-        lua_pushcfunction(L, end);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
-    lua_toclose(L, -1);
+    closing_mark(L, NAME, end);
 }
 
 void gathering_charge(lua_State *L, int index, size_t bytes) {

@@ -118,6 +118,7 @@ struct generation *generation_new(const struct generation_plan *plan, uint64_t n
     struct generation *g = malloc(sizeof *g);
     if (!g) goto fail;
     *g = (struct generation){.magic = MAGIC, .number = number, .plan = plan};
+    g->outside.limited = plan->stuck_timeout != 0;
     CHECK(((uintptr_t)g & CORO_MARKS) == 0);
     alloc_init(&g->alloc);
     budget_open(g, plan->memory);
@@ -187,7 +188,7 @@ void generation_free(struct generation *g) {
         list_unlink(first);
         fiber_discard(LIST_OF(first, struct fiber, member));
     }
-    lua_close(g->L);
+    outside_close(g);
     budget_close(g);
     alloc_done(&g->alloc);
     list_unlink(&g->member);

@@ -13,6 +13,7 @@
 #include "isolate/alloc.h"
 #include "isolate/budget.h"
 #include "isolate/coro.h"
+#include "isolate/outside.h"
 #include "isolate/sched.h"
 #include "net/dns.h"
 
@@ -86,6 +87,7 @@ struct generation {
     struct timer drain;
     struct grave grave;
     struct link member; /* of the isolate's generations */
+    struct outside outside;
     void *app;
     void (*app_free)(struct generation *g);
     /* Another one is current now, and this one drains; outside Lua. */

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/siphash.h"
 #include "base/table.h"
+#include "isolate/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@ struct names {
 
 struct entry {
     struct table_node node;
-    struct port *port; /* a reference */
+    struct port *port;         /* a reference */
+    struct alloc_tally *tally; /* NULL: nobody pays */
     size_t len;
     char name[];
 };
@@ -34,8 +36,13 @@ struct names *names_new(void) {
     return NULL;
 }
 
+static void refund(struct alloc_tally *tally, size_t len) {
+    if (tally) alloc_tally_discharge(tally, NAMES_COST + len);
+}
+
 static void entry_free(struct entry *e) {
     port_unref(e->port);
+    refund(e->tally, e->len);
     free(e);
 }
 
@@ -105,11 +112,16 @@ static void bury(struct table_node *dead) {
     }
 }
 
-int names_put(struct names *all, struct span name, struct port *p) {
+int names_put(struct names *all, struct span name, struct port *p,
+              struct alloc_tally *tally) {
     struct table_node *dead = NULL;
     struct entry *e = malloc(sizeof *e + name.len);
-    if (!e) return ERR_MEMORY;
-    *e = (struct entry){.node.hash = siphash(&all->seed, name), .len = name.len};
+    if (!e) {
+        refund(tally, name.len);
+        return ERR_MEMORY;
+    }
+    *e = (struct entry){
+        .node.hash = siphash(&all->seed, name), .len = name.len, .tally = tally};
     memcpy(e->name, name.at, name.len);
     e->port = port_ref(p);
     int err = port_is_closed(p) ? ERR_CLOSED : 0;

@@ -9,16 +9,23 @@
 #include "base/span.h"
 #include "isolate/port.h"
 
-enum { NAMES_LEN_MAX = 255 };
+enum {
+    NAMES_LEN_MAX = 255,
+    NAMES_COST = 64, /* of one, about, beside its bytes */
+};
 
 struct names;
+struct alloc_tally;
 
 /* NULL without memory. */
 struct names *names_new(void);
 void names_free(struct names *all); /* all ports are closed; NULL is none */
 
-/* 0; -EEXIST when another open port has it, ERR_CLOSED when p is closed, ERR_MEMORY. */
-int names_put(struct names *all, struct span name, struct port *p);
+/* 0; -EEXIST when another open port has it, ERR_CLOSED when p is closed, ERR_MEMORY.
+ * On the tally, unless it is NULL, are NAMES_COST bytes and those of the name, which
+ * are given back with the name, or at once. */
+int names_put(struct names *all, struct span name, struct port *p,
+              struct alloc_tally *tally);
 
 /* A reference to the port of that name, or NULL. */
 struct port *names_find(struct names *all, struct span name);

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <lauxlib.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Instructions between two tries, at most. */
 enum { PATIENCE_MAX = 256 };
@@ -21,6 +22,12 @@ enum { PATIENCE_MAX = 256 };
  * Half of it must have been computed: a process that was stopped for so long, or had no
  * CPU, has not overrun. */
 #define UNMASK_AFTER (500 * CLOCK_MS)
+
+/* For so long, of the CPU, the program's own Lua code is let go on since it was first
+ * met: what it does between two waits is whole for whoever runs next. A step of the
+ * collector in it, which may be any length, counts as one of at most OWN_STEP. */
+#define OWN_GRACE (2 * CLOCK_MS)
+#define OWN_STEP (OWN_GRACE / 4)
 
 /* How lua_State begins in all of 5.4 (its lstate.h). */
 struct state {
@@ -56,7 +63,12 @@ static void set(struct preempt *p, lua_State *L) {
 static void arm(struct preempt *p, lua_State *L) {
     lua_Hook theirs = lua_gethook(L);
     bool inherited = theirs == hook;
-    *p = (struct preempt){.unmasked = p->unmasked, .slice = p->slice, .cpu = p->cpu};
+    *p = (struct preempt){.unmasked = p->unmasked,
+                          .told = p->told,
+                          .slice = p->slice,
+                          .cpu = p->cpu,
+                          .own = p->own,
+                          .own_used = p->own_used};
     if (theirs && !inherited) {
         p->theirs = theirs;
         p->mask = lua_gethookmask(L);
@@ -96,8 +108,30 @@ static int64_t computed(struct sched *s) {
     if (p->slice != slice) {
         p->slice = slice;
         p->cpu = now;
+        p->own = -1;
     }
     return now - p->cpu;
+}
+
+/* So many times slice_warn in one call of C are told while it still lasts. */
+enum { STUCK_TIMES = 20 };
+
+/* Our hook has not been called since it was armed. Allocates nothing. */
+static void note_stuck(struct sched *s, lua_State *L) {
+    struct preempt_stuck *stuck = &s->stuck;
+    int64_t warn = s->watchdog ? s->watchdog->warn : 0;
+    int64_t since = atomic_load_explicit(&s->slice_since, memory_order_relaxed);
+    if (s->preempt.called || !warn || since == stuck->noted) return;
+    if (elapsed(s, clock_ns()) < STUCK_TIMES * warn) return;
+    if (atomic_load_explicit(&stuck->since, memory_order_acquire)) return;
+    lua_Debug ar;
+    stuck->noted = since;
+    stuck->place[0] = 0;
+    for (int level = 0; !stuck->place[0] && lua_getstack(L, level, &ar); level++)
+        if (lua_getinfo(L, "Sl", &ar) && ar.currentline > 0)
+            snprintf(stuck->place, sizeof stuck->place, "%s:%d", ar.short_src,
+                     ar.currentline);
+    atomic_store_explicit(&stuck->since, since, memory_order_release);
 }
 
 void preempt_arm(struct sched *s) {
@@ -109,7 +143,10 @@ void preempt_arm(struct sched *s) {
         preempt_unmask(L);
         p->unmasked = true;
     }
-    if (p->armed == L) return;
+    if (p->armed == L) {
+        note_stuck(s, L);
+        return;
+    }
     /* A memory error may have left it so: nothing is busy for two signals. */
     if (p->busy && p->put_off++ < 2) return;
     p->busy = false;
@@ -130,24 +167,44 @@ static void tell(lua_State *L, lua_Debug *ar, int64_t ran) {
     long long ms = ran / CLOCK_MS;
     if (!lua_getinfo(L, "Sln", ar)) return;
     note(L, ar, ran, true);
+    const char *who = sched_of(L)->current ? "a handler" : "what is in no handler";
     if (ar->name)
-        log_warn("a handler has run for %lld ms without waiting: %s:%d (in %s '%s')",
-                 ms, ar->short_src, ar->currentline,
+        log_warn("%s has run for %lld ms without waiting: %s:%d (in %s '%s')", who, ms,
+                 ar->short_src, ar->currentline,
                  *ar->namewhat ? ar->namewhat : "function", ar->name);
     else
-        log_warn("a handler has run for %lld ms without waiting: %s:%d "
+        log_warn("%s has run for %lld ms without waiting: %s:%d "
                  "(in function <%s:%d>)",
-                 ms, ar->short_src, ar->currentline, ar->short_src, ar->linedefined);
+                 who, ms, ar->short_src, ar->currentline, ar->short_src,
+                 ar->linedefined);
 }
 
 static bool can_suspend(struct sched *s, lua_State *L) {
     return s->current && s->watchdog->slice && s->running == L && !s->barrier &&
-           !s->closing && lua_isyieldable(L);
+           !s->closing && !s->whole && lua_isyieldable(L);
+}
+
+static bool is_own(lua_State *L, lua_Debug *ar) {
+    static const char own[] = "@lua/atoll/";
+    return lua_getinfo(L, "S", ar) && strncmp(ar->source, own, sizeof own - 1) == 0;
+}
+
+/* Not from the signal on: that may have come in the middle of a long call of C, or of
+ * the collector, behind which there would be no grace left. */
+static bool is_let_go_on(struct sched *s, lua_State *L, lua_Debug *ar) {
+    struct preempt *p = &s->preempt;
+    if (!is_own(L, ar)) return false;
+    int64_t now = computed(s);
+    int64_t step = p->own < 0 ? 0 : now - p->own;
+    if (p->own < 0) p->own_used = 0;
+    p->own_used += step < OWN_STEP ? step : OWN_STEP;
+    p->own = now;
+    return p->own_used < OWN_GRACE;
 }
 
 /* What could not be suspended may have been left. */
 static void returned(struct preempt *p, lua_State *L, lua_Debug *ar) {
-    if (p->patience == 1 || !lua_getinfo(L, "S", ar) || *ar->what != 'C') return;
+    if (p->patience == 1 || (!is_own(L, ar) && *ar->what != 'C')) return;
     p->patience = 1;
     set(p, L);
 }
@@ -197,17 +254,28 @@ static void end_if_over(struct sched *s, lua_State *L, int64_t now, int64_t ran)
     }
 }
 
+static void end_outside(struct sched *s, lua_State *L, lua_Debug *ar, int64_t now,
+                        int64_t ran) {
+    struct outside *o = &generation_of(L)->outside;
+    if (!outside_is_over(L, ran)) return;
+    outside_push(L, ar);
+    if (insists(&s->preempt, L, &o->ending, now)) throw(L);
+    lua_pop(L, 1);
+}
+
 static void overrun(struct sched *s, lua_State *L, lua_Debug *ar) {
     struct preempt *p = &s->preempt;
     struct fiber *f = s->current;
     int64_t now = clock_ns(), run = elapsed(s, now), all = run + (f ? f->computed : 0);
     int64_t warn = s->watchdog ? s->watchdog->warn : 0;
-    if (warn && all >= warn && !(f && f->told)) {
-        if (f) f->told = true;
+    if (warn && all >= warn && !(f ? f->told : p->told)) {
+        *(f ? &f->told : &p->told) = true;
         tell(L, ar, all);
     }
-    if (f) end_if_over(s, L, now, run);
-    if (p->armed == L && can_suspend(s, L)) {
+    bool later = is_let_go_on(s, L, ar);
+    if (f && !later) end_if_over(s, L, now, run);
+    if (!f) end_outside(s, L, ar, now, run);
+    if (!later && p->armed == L && can_suspend(s, L)) {
         if (f->told && lua_getinfo(L, "Sl", ar)) note(L, ar, all, false);
         disarm(p);
         f->computed = all;
@@ -264,7 +332,7 @@ void preempt_move(struct sched *s, lua_State *L) {
         p->busy = false;
         return;
     }
-    p->unmasked = false;
+    p->unmasked = p->told = false;
     int64_t warn = s->watchdog ? s->watchdog->warn : 0, ran = elapsed(s, clock_ns());
     if (!called && warn && ran >= warn)
         log_warn("a handler has run for %lld ms without waiting, inside a C function",
@@ -274,11 +342,10 @@ void preempt_move(struct sched *s, lua_State *L) {
 /* ---- for specs ---- */
 
 static void always(lua_State *L, lua_Debug *ar) {
-    (void)ar;
     struct sched *s = sched_of(L);
     if (s->end != always)
         lua_sethook(L, NULL, 0, 0);
-    else if (can_suspend(s, L))
+    else if (can_suspend(s, L) && !is_own(L, ar))
         sched_suspend(L);
 }
 

@@ -244,7 +244,10 @@ static void go_on(struct sched *s, struct fiber *f, int arguments) {
     s->running = NULL;
     count_switch(s);
     s->current = NULL;
-    if (__builtin_expect(s->preempt.armed != NULL, 0)) preempt_move(s, NULL);
+    if (__builtin_expect(s->preempt.armed != NULL, 0)) {
+        s->overrun = s->loop->now; /* in C, too: events have waited */
+        preempt_move(s, NULL);
+    }
     if (__builtin_expect(status == LUA_OK, 1)) {
         if (__builtin_expect(f->scopes != NULL, 0)) scope_drop(f, NULL);
         if (f->owner_ops) f->owner_ops->ended(f, f->owner, 0, co, results);
@@ -281,6 +284,18 @@ void fiber_queue(struct fiber *f, int arguments) {
     MAGIC_CHECK(f, MAGIC);
     f->arguments = arguments;
     enqueue(sched_for(f), f);
+}
+
+void sched_enter(struct sched *s, lua_State *L) {
+    if (s->watchdog) slices_rouse(s->watchdog);
+    count_switch(s);
+    sched_runs(s, L);
+}
+
+void sched_leave(struct sched *s) {
+    s->running = NULL;
+    count_switch(s);
+    if (__builtin_expect(s->preempt.armed != NULL, 0)) preempt_move(s, NULL);
 }
 
 static void run_next(struct sched *s, struct link *queue) {
@@ -330,7 +345,7 @@ bool sched_overstays(lua_State *L) {
     static const int64_t LONG = 1000000; /* ns */
     struct sched *s = sched_of(L);
     /* The clock costs more than what is asked for. */
-    if (!s || !s->current || ++s->lucky % 16) return false;
+    if (!s || !s->current || s->whole || ++s->lucky % 16) return false;
     return clock_ns() - s->loop->now > LONG && s->running == L && !s->barrier &&
            lua_isyieldable(L);
 }

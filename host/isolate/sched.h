@@ -109,10 +109,12 @@ struct sched {
     /* Its innermost coroutine, or NULL; read by a signal handler on this thread. */
     lua_State *volatile running;
     struct preempt preempt;
+    struct preempt_stuck stuck;
     volatile lua_Hook end; /* a hook on whatever runs next, or NULL; see sched_runs */
     lua_State *barrier;    /* has resumed a coroutine of the program where it could
                               not be suspended itself: parks must fail beyond it */
     bool paused;           /* the run queue is left as it is */
+    bool whole;            /* for specs: who does not wait is not suspended */
     unsigned lucky;        /* waits of current's that were none, since it went on */
     bool parking;          /* the yield on its way up is a park, or is forced */
     bool closing;          /* what is to be closed in a fiber that was killed */
@@ -201,6 +203,10 @@ void sched_suspend(lua_State *L);
 static inline bool sched_overran(const struct sched *s) {
     return s->overrun == s->loop->now;
 }
+
+/* Used by outside.h: L, which no fiber has resumed, is about to run, and has run. */
+void sched_enter(struct sched *s, lua_State *L);
+void sched_leave(struct sched *s);
 
 /* Used by generation.h, coro.h and scope.h. */
 

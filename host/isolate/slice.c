@@ -1,6 +1,7 @@
 #include "isolate/slice.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -75,6 +76,17 @@ static void look_at_lag(struct slice_watch *w, int64_t now) {
     if (since && now - since > w->lag) w->lag = now - since;
 }
 
+static void tell_stuck(struct slice_watch *w, int64_t now) {
+    struct preempt_stuck *stuck = &w->isolate->sched.stuck;
+    int64_t since = atomic_load_explicit(&stuck->since, memory_order_acquire);
+    if (!since) return;
+    if (since == w->since)
+        log_warn("%s has been inside a C function for %lld ms, and nobody else has his "
+                 "turn: %s",
+                 w->isolate->name, (long long)((now - since) / CLOCK_MS), stuck->place);
+    atomic_store_explicit(&stuck->since, 0, memory_order_release);
+}
+
 /* Whether the isolate is in a fiber or has been since the last sample. */
 static bool sample(struct slices *s, struct slice_watch *w, int64_t now) {
     struct sched *sched = &w->isolate->sched;
@@ -92,6 +104,7 @@ static bool sample(struct slices *s, struct slice_watch *w, int64_t now) {
     }
     if (switches % 2 == 0) return false;
     if (now - w->since < limit || now < w->again) return true;
+    tell_stuck(w, now);
     w->again = now + w->pause;
     if (w->pause < AGAIN_MAX) w->pause *= 2;
     s->alert = now + ALERT;

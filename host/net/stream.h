@@ -107,6 +107,11 @@ static inline size_t stream_unsent(const struct stream *s) {
     return buf_len(&s->out);
 }
 
+/* Bytes of memory for that. */
+static inline size_t stream_held(const struct stream *s) {
+    return s->out.capacity;
+}
+
 /* The peer has yet to take something: what is queued, or of a file. */
 static inline bool stream_waits(const struct stream *s) {
     return buf_len(&s->out) || s->above;

@@ -1,4 +1,5 @@
 /* isolate/names: what closed ports leave behind. */
+#include "isolate/alloc.c"
 #include "isolate/names.c"
 #include "isolate/port.c"
 
@@ -8,11 +9,11 @@
 
 enum { LIVE = 10, BRIEF = 20000, LEFT_MOST = 100 };
 
-static struct port *put(struct names *all, const char *what, int i) {
+static struct port *put_name(struct names *all, const char *what, int i) {
     char name[32];
     struct port *p = port_new((struct loop *)1, 1, NULL, NULL); /* nothing is sent */
     size_t len = (size_t)snprintf(name, sizeof name, "%s %d", what, i);
-    EXPECT(p && names_put(all, span_of(name, len), p) == 0);
+    EXPECT(p && names_put(all, span_of(name, len), p, NULL) == 0);
     return p;
 }
 
@@ -26,9 +27,9 @@ TEST(few_closed_ports_are_kept_by_their_names) {
     struct port *live[LIVE];
     struct names *all = names_new();
     REQUIRE(all);
-    for (int i = 0; i < LIVE; i++) live[i] = put(all, "live", i);
+    for (int i = 0; i < LIVE; i++) live[i] = put_name(all, "live", i);
     for (int i = 0; i < BRIEF; i++) {
-        brief[i] = put(all, "brief", i);
+        brief[i] = put_name(all, "brief", i);
         port_close(brief[i]);
     }
     int left = 0;
