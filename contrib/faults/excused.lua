@@ -18,15 +18,8 @@ excuse("taking something out of an epoll needs nothing", {
 excuse("inlined many times: the same code fails elsewhere", {
   "arena.c arena_alloc: malloc", "buf.c buf_grow: malloc",
 })
-excuse("only without openat2, as spec/files_faults_spec has it", {
-  "beneath.c beneath_open_any: open", "beneath.c resolve: open",
-  "beneath.c resolve: realpath", "beneath.c walk: openat",
-})
 excuse("only in a process that ends for a broken invariant", {
   "check.c check_failed: write",
-})
-excuse("only in a program that is started without standard files", {
-  "main.c hold_standard_files: open",
 })
 excuse("Lua's own, for chunks that are compiled, which nothing loads", {
   "?? luaL_loadfilex: freopen64",
@@ -42,9 +35,6 @@ excuse("only at the very moment in which an isolate or a state ends", {
 })
 excuse("only while a terminal or a pipe accepts nothing for a while", {
   "fd.c fd_write_all: poll",
-})
-excuse("only after a ping that was not answered for half a minute", {
-  "websocket.c late: strdup",
 })
 
 return M

@@ -540,9 +540,9 @@ ssize_t writev(int fd, const struct iovec *pieces, int count) {
     return writev_from(HERE, fd, pieces, count);
 }
 
-/* Taking away needs nothing. */
+/* Only what is added needs memory. */
 int epoll_ctl(int fd, int what, int other, struct epoll_event *event) {
-    int error = what == EPOLL_CTL_DEL ? 0 : fault(FN_epoll_ctl, HERE, -1);
+    int error = what == EPOLL_CTL_ADD ? fault(FN_epoll_ctl, HERE, -1) : 0;
     if (error <= 0) return real_epoll_ctl(fd, what, other, event);
     errno = error;
     return -1;

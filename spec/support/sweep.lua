@@ -108,8 +108,17 @@ local function describe(scenario, fault)
   return scenario.name .. ": " .. table.concat(parts, ", then ")
 end
 
--- What has come of a fault.
-local function report(o, result, scenario, r)
+-- What no machine is to blame for. What is left over has had all the patience.
+local function is_grave(r)
+  for _, problem in ipairs(r.problems) do
+    if problem:find "^left over" then return true end
+  end
+  return r.log:find "Sanitizer" or r.log:find "runtime error:"
+    or r.log:find "was killed by SIG[SABIF]"
+end
+
+-- What has come of a fault; whether that is right, or wrong for the last time.
+local function report(o, result, scenario, r, final)
   local last = r.fault[#r.fault]
   r.what = describe(scenario, r.fault)
   if r.met then
@@ -125,17 +134,24 @@ local function report(o, result, scenario, r)
   end
   r:judge_words(scenario)
   if o.each and r.met then o.each(r) end
-  if #r.problems == 0 then return end
+  if #r.problems == 0 then return true end
+  if not final and not is_grave(r) then return false end
   result.problems[#result.problems + 1] = r
   if o.problem then o.problem(r) end
+  return true
 end
 
 -- Sweeps through a scenario until all is done or it is too late.
 local function sweep(scenario, o, result)
-  local ok, faults = pcall(function()
-    scenario:begin()
-    return plan(scenario, o, result)
-  end)
+  local tries, ok, faults = o.tries or 1, nil, nil
+  for try = 1, tries do
+    ok, faults = pcall(function()
+      scenario:begin()
+      return plan(scenario, o, result)
+    end)
+    if ok then break end
+    if try < tries then serving.give_up() end
+  end
   if not ok then -- without any fault
     local r = { what = scenario.name, fault = {}, problems = { faults }, log = "" }
     result.problems[#result.problems + 1] = r
@@ -148,9 +164,12 @@ local function sweep(scenario, o, result)
   local stride = o.stride or 1
   local i = 1 + (o.seed or 0) % stride
   while i <= #faults and not (late and events.now() > late) do
-    local r = scenario:once(faults[i])
-    report(o, result, scenario, r)
-    scenario:after(r)
+    for try = 1, tries do
+      local r = scenario:once(faults[i])
+      local over = report(o, result, scenario, r, try == tries)
+      scenario:after(r)
+      if over then break end
+    end
     follow(faults[i], o, result, known, faults)
     i = i + (#faults[i] > 1 and 1 or stride)
   end
@@ -159,6 +178,7 @@ end
 -- Sweeps. o: only(name), which of them; calls, how many of a site's calls fail, one
 -- after the other, and row, so many of them in a row; all: also all at once;
 -- filter(site); stride and seed: each so many of the faults; seconds for each scenario;
+-- tries: what is wrong less often in a row is the machine's;
 -- each(run), problem(run) and scenario(name, result) hear of it. Gives what came of it:
 -- faults, problems, sites and failed (by key), outcomes.
 function M.run(o)
@@ -188,6 +208,16 @@ function M.run(o)
   dns.finish()
   if not ok then error(why, 0) end
   return result
+end
+
+-- The problems of what run gave, for people.
+function M.text(result)
+  local list = {}
+  for _, r in ipairs(result.problems) do
+    list[#list + 1] = ("%s\n%s\n%s"):format(r.what, table.concat(r.problems, "\n"),
+      r.log:sub(-2000))
+  end
+  return table.concat(list, "\n")
 end
 
 return M

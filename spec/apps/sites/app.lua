@@ -43,6 +43,7 @@ local function taker()
 end
 
 app:on("start", function() taker() end)
+app:every(3600, function() end, { once = "host" })
 
 app:get("/", function() return "hello" end)
 app:get("/gc", function()
@@ -190,6 +191,8 @@ app:get("/give", function()
   local c <close> = got(net.connect(got(l:name()), { timeout = 1 }))
   local s <close> = got(l:accept(1))
   got(s:transfer(taker(), 1))
+  local other <close> = got(net.listener(got(l:reference())))
+  assert(other:name() == l:name())
   c:settimeout(1)
   got(c:write "hello\n")
   if got(c:read "line") ~= "hello" then error("failed: cut off (ECONNRESET)", 0) end
@@ -201,6 +204,7 @@ end)
 local inner = atoll.app()
 inner:get("/", function() return "hello" end)
 inner:post("/echo", function(req) return req:text() end)
+inner:get("/file", function() return atoll.file "public/long.txt" end)
 inner:get("/stream", function()
   return atoll.stream(function(write)
     for _ = 1, 3 do write(text) end
@@ -208,7 +212,7 @@ inner:get("/stream", function()
 end)
 inner:websocket("/ws", function(ws)
   for message in ws:messages() do got(ws:send(message)) end
-end)
+end, { protocols = { "echo" } })
 
 local function serve(tls, ask)
   local l <close> = got(net.listen("127.0.0.1:0", { tls = tls }))
@@ -229,6 +233,13 @@ local function ask_all(url, tls)
   end
   local res = got(http.post(url .. "/echo", text, { timeout = 1, tls = tls }))
   if res.body ~= text then error("status " .. res.status) end
+  res = got(http.get(url .. "/file",
+    { timeout = 1, tls = tls, headers = { ["Accept-Encoding"] = "identity" } }))
+  if res.status ~= 200 then
+    error(("failed: status %d (%s)"):format(res.status,
+      res.status == 403 and "EACCES" or "EAGAIN"))
+  end
+  if not res.body:find "^line 1 .*line 1500 " then error "not the file" end
   local stream <close> = got(http.get(url .. "/stream",
     { timeout = 1, tls = tls, stream = true, headers = { Connection = "close" } }))
   local size = 0
@@ -249,7 +260,8 @@ end)
 app:get("/wsclient", function()
   serve(nil, function(address)
     local url = "ws://" .. address .. "/ws"
-    local ws <close> = got(atoll.websocket.connect(url, { timeout = 1 }))
+    local ws <close> = got(atoll.websocket.connect(url,
+      { timeout = 1, protocols = "echo" }))
     got(ws:send(text))
     if got(ws:receive(1), ws.reason) ~= text then error "not what was sent" end
   end)
@@ -272,10 +284,12 @@ app:get("/ports", function()
   return "ok"
 end)
 app:get("/topics", function(req)
-  local topic = atoll.topic("t" .. req.query.n, { history = 3 })
+  local name = "t" .. req.query.n
+  local topic = atoll.topic(name, { history = 3 })
   local s <close> = topic:subscribe(10, "")
   topic:publish { "news" }
   got(s:receive(1))
+  atoll.topic(name, { history = 10 })
   return "ok"
 end)
 app:get("/shared", function(req)
@@ -285,6 +299,8 @@ app:get("/shared", function(req)
   got(d:rpush("l", text))
   got(d:lpop "l")
   assert(d:get("a" .. req.query.n))
+  for i = 1, 800 do got(d:set(i, i)) end -- more than it has buckets
+  for i = 1, 800 do d:delete(i) end
   return "ok"
 end)
 app:get("/pool", function()

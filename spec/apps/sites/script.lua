@@ -7,8 +7,8 @@ local function got(value, message, code)
   error(("failed: %s (%s)"):format(message or "the end", code or "EOF"), 2)
 end
 
-local signals = atoll.signals { "USR1" }
-atoll.spawn(function() got(os.execute "kill -USR1 $PPID") end)
+local signals = atoll.signals { "WINCH" } -- which may come when all is over
+atoll.spawn(function() got(os.execute "kill -WINCH $PPID") end)
 got(signals:wait(2))
 signals:close()
 
@@ -25,4 +25,7 @@ local temporary = got(io.tmpfile())
 got(temporary:write "text")
 got(temporary:close())
 got(atoll.fs.list ".")
+for _, known in ipairs { "here.test", "there.test" } do -- in the system's hosts file
+  got(atoll.net.resolve(known))
+end
 io.stdout:write "done\n"

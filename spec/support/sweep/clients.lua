@@ -4,6 +4,7 @@ local events = require "support.events"
 local frames = require "support.frames"
 local introduce = require "support.introduce"
 local run = require "support.sweep.run"
+local uv = require "luv"
 local wire = require "support.wire"
 
 local M = { PATIENCE = require "support.host".SLOW and 20 or 8 }
@@ -180,16 +181,17 @@ local function websocket_moves(r)
   end)
 end
 
--- Whether it is the log that fails.
+-- Whether it is the log that fails, or something for ever.
 local function may_lose_words(r)
-  local call = r.fault and r.fault[#r.fault].site.call
-  return call == "send" or call == "write"
+  local last = r.fault and r.fault[#r.fault]
+  return last and (last.step or last.site.call == "send" or last.site.call == "write")
 end
 
 local function reload(r)
   r:websocket("/wskeep", "", function(c)
     c:send(frames.text "a")
     message(c)
+    r:ask("GET", "/ballast")
     r.h:hup()
     local waiting = true
     -- Requests all the while.
@@ -204,6 +206,55 @@ local function reload(r)
     c:send(frames.text "b")
     message(c)
   end)
+end
+
+-- ---- clients who do not do what is expected ----
+
+-- One that does not read its answer, and one whose answer fails in its middle when
+-- nothing but the end of the connection could tell.
+local function deaf(r)
+  local c = wire.connect_deaf(r.h)
+  c:send(request("GET", "/flood", "Connection: close\r\n"))
+  pcall(events.retry, "a cut", function()
+    local ok, ended = pcall(M.ask, r.h, "/flooded")
+    return ok and ended == "true"
+  end, 1)
+  c:resume()
+  local ok, why = pcall(c.wait_end, c, PATIENCE)
+  c:close()
+  if not ok then error("never cut: " .. why:sub(1, 100), 0) end
+end
+
+local function broken(r)
+  local c = wire.connect(r.h)
+  c:send "GET /broken HTTP/1.0\r\n\r\n"
+  local ok, why = pcall(c.wait_end, c, PATIENCE)
+  c:close()
+  if not ok then error(why:sub(1, 200), 0) end
+end
+
+-- One that answers no ping.
+local function unanswered(r)
+  r:websocket("/ws", "", function(c) c:wait_end(PATIENCE) end)
+end
+
+-- One who leaves while nobody reads what it sends.
+local function unheard(r)
+  local function count(n)
+    return function()
+      local ok, now = pcall(M.ask, r.h, "/unheard")
+      return ok and tonumber(now) == n
+    end
+  end
+  local c = wire.connect(r.h)
+  c:send "POST /unheard HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n"
+  c:send(text) -- more than it reads, and less than the kernel keeps besides
+  local came = pcall(events.retry, "a handler", count(1), 1)
+  c:close()
+  if came and not pcall(events.retry, "its end", count(0), 3) then
+    r:enough()
+    events.retry("its end", count(0), PATIENCE)
+  end
 end
 
 -- ---- hosts of other kinds ----
@@ -227,6 +278,10 @@ M.houses = {
   end,
   two = function(o) o.isolates = 2 end,
   small = function(o) o.set.memory = "24M" end,
+  impatient = function(o)
+    o.set.write_timeout = 0.1
+    o.set.websocket_ping, o.set.websocket_timeout = 0.05, 0.1
+  end,
 }
 
 -- So many connections, with which fn does something.
@@ -273,6 +328,7 @@ local function at_most(r)
     end
     error(why, 0)
   end)
+  r:enough()
   events.retry("room for others", function()
     return (pcall(M.ask, r.h, "/"))
   end, PATIENCE)
@@ -309,21 +365,45 @@ local function many(r)
   end)
 end
 
-local function isolates(r)
-  r.h:signal "sigttin"
-  local ok, why = pcall(events.wait, "one more", function()
-    return r.h.log:find "2 isolates" or r.h.log:find "one isolate more failed"
-      or r.h.log:find "cannot start an isolate"
-  end, may_lose_words(r) and 0.5 or PATIENCE)
-  if not ok and not may_lose_words(r) then error(why, 0) end
-  many(r)
-  if r.h.log:find "2 isolates" then
-    r.h:signal "sigttou"
-    ok, why = pcall(events.wait, "one less", function()
-      return r.h.log:find " 1 isolates"
-    end, may_lose_words(r) and 0.5 or PATIENCE)
-    if not ok and not may_lose_words(r) then error(why, 0) end
+-- How many there are, whatever the log may say.
+local function count_isolates(h)
+  local dir, n = ("/proc/%d/task/"):format(h:serving_pid()), 0
+  local entries = uv.fs_scandir(dir)
+  for name in function() return entries and uv.fs_scandir_next(entries) end do
+    local f = io.open(dir .. name .. "/comm")
+    local comm = f and f:read "l" or "" -- of one that has just ended nothing is read
+    if comm:find "^isolate" then n = n + 1 end
+    if f then f:close() end
   end
+  return n
+end
+
+local function isolates(r)
+  local h = r.h
+  local mute = may_lose_words(r)
+  local function said(what, ...)
+    local patterns = { ... }
+    local ok, why = pcall(events.wait, what, function()
+      for _, pattern in ipairs(patterns) do
+        if h.log:find(pattern) then return true end
+      end
+    end, mute and 0.5 or PATIENCE)
+    if not ok and not mute then error(why, 0) end
+  end
+  h:signal "sigttin"
+  said("one more", "2 isolates", "one isolate more failed", "cannot start an isolate")
+  many(r)
+  if h.log:find "2 isolates" then
+    h:signal "sigttou"
+    said("one less", " 1 isolates")
+  end
+  r:enough()
+  for _ = 1, 3 do -- who has not heard is told again
+    local function one() return count_isolates(h) == 1 end
+    if pcall(events.poll, "one isolate", one, 1) then return end
+    h:signal "sigttou"
+  end
+  error("it has not become one isolate again", 0)
 end
 
 local function refused_body(r)
@@ -401,6 +481,7 @@ M.scenarios = {
   { "files", function(r)
     r:ask("GET", "/long.txt")
     r:ask("GET", "/long.txt", { fields = "Range: bytes=5-50000\r\n", status = 206 })
+    r:ask("GET", "/short.txt")
     r:ask("GET", "/none.txt", { status = 404 })
   end },
   { "compression", function(r)
@@ -425,7 +506,7 @@ M.scenarios = {
   end, words = 1 },
   { "tcp", get "/tcp", words = 1 },
   { "unix", fresh "/unix", words = 1 },
-  { "tls", get "/tls" },
+  { "tls", get "/tls", words = 1 },
   { "udp", get "/udp" },
   { "names", fresh "/names" },
   { "sockets given away", get "/give", words = 1 },
@@ -441,7 +522,7 @@ M.scenarios = {
   { "password", get "/password" },
   { "fs", fresh "/fs" },
   { "fs, more of it", fresh "/fs2" },
-  { "luasocket", fresh "/deed/luasocket" },
+  { "luasocket", fresh "/deed/luasocket", words = 1 },
   { "luasocket select", fresh "/deed/select" },
   { "luasocket datagrams", fresh "/deed/datagrams" },
   { "luasocket others", fresh "/luasocket" },
@@ -452,10 +533,16 @@ M.scenarios = {
   { "topics with cargo", fresh "/cargo" },
   { "seldom", fresh "/seldom", words = 1 },
   { "tls of the system", get "/tlstrust" },
+  { "tls, left at once", get "/leave", words = 1 },
+  { "luasec", get "/luasec", rest = true },
   { "popen", get "/popen" },
   { "tasks", get "/tasks", words = 1 },
   { "reload", reload },
   { "logs", rotated },
+  { "broken", broken, words = 1, noisy = true, alone = true },
+  { "deaf", deaf, house = "impatient", rest = true },
+  { "unanswered", unanswered, house = "impatient", rest = true, words = 1 },
+  { "unheard", unheard, alone = true, rest = true },
   { "crowd", at_most, house = "crowded", words = 2, noisy = true },
   { "proxied", proxied, house = "proxied" },
   { "proxied by a stranger", not_trusted, house = "proxied", words = 1, noisy = true },

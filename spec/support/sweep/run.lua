@@ -151,14 +151,16 @@ end
 -- there without a fault, too; quiet: no word is missed.
 function methods:judge_words(options)
   local list, last = M.words(self.log), self.fault[#self.fault]
-  local most = #self.fault + (options.words or 0)
+  -- Two in a row may be of two states.
+  local most = #self.fault + (options.words or 0) + (last.row and last.row - 1 or 0)
+  local said = limited(self, list)
   self.words = list
   if last.step or not self.met then return end
   if #list > most then self:note("%d words instead of %d", #list, most) end
-  local said = limited(self, list)
   local quiet = said or self.outcome == "well" or options.quiet
     or self.outcome == "told 403" -- which is all that there is to say
-    or #self.fault > 1 and last.site.call == "write" -- of the word itself
+    or #self.fault > 1 and (last.site.call == "write" or last.site.call == "send")
+    -- of the word itself
     or self.outcome == "cut off" and gone[last.code]
   if #list == 0 and not quiet then
     self:note("not a word of it: %s", self.why or self.outcome)

@@ -22,7 +22,10 @@ local world
 function M.directory()
   local long = {}
   for i = 1, 1500 do long[i] = ("line %d of a page that is long enough"):format(i) end
-  local dir = host.directory { ["public/long.txt"] = table.concat(long, "\n") }
+  local dir = host.directory {
+    ["public/long.txt"] = table.concat(long, "\n"), ["public/short.txt"] = "short\n",
+    hosts = "127.0.0.1 here.test\n127.0.0.2 there.test\n",
+  }
   assert(os.execute(("cp -r spec/apps/sites/. %s && mkdir -p %s/lib && "
     .. "cp spec/apps/faults/deeds.lua %s/lib"):format(dir, dir, dir)))
   return dir
@@ -76,8 +79,9 @@ end
 
 -- ---- what it has ----
 
--- Threads of pools, of which there are as many as there was work at once.
-local pooled = { files = true, blocking = true }
+-- Threads of pools, of which there are as many as there was work at once, and one that
+-- ends by itself.
+local passing = { files = true, blocking = true, trim = true }
 
 -- How many of them it has, and a list of what they are.
 local function count(h, what)
@@ -89,7 +93,7 @@ local function count(h, what)
     local f = what == "task" and io.open(dir .. name .. "/comm")
     local is = f and f:read "l" or uv.fs_readlink(dir .. name) or "gone"
     if f then f:close() end
-    if not pooled[is] then
+    if not passing[is] then
       n = n + 1
       list[n] = is
     end
@@ -123,7 +127,7 @@ end
 local marks = 0
 
 -- All that the log says until now is there then.
-local function mark(h)
+local function mark(h, patience)
   marks = marks + 1
   local text = ("mark %d\n"):format(marks)
   -- Who comes while there are no descriptors is turned away.
@@ -134,14 +138,16 @@ local function mark(h)
   end
   events.wait(function() return "the word of a mark in:\n" .. h.log end, function()
     return h.log:find(text, 1, true)
-  end, PATIENCE)
+  end, patience)
 end
 
 local function settle(r)
   local h = r.h
-  local ok, why = pcall(mark, h)
+  local ok, why = pcall(mark, h, PATIENCE / 4)
   -- The log may have failed only when it had something to say.
-  if not ok and tostring(why):find "word of a mark" then ok, why = pcall(mark, h) end
+  if not ok and tostring(why):find "word of a mark" then
+    ok, why = pcall(mark, h, PATIENCE)
+  end
   if not ok then r:note("the next request: %s", tostring(why):sub(1, 300)) end
   if h:serving_pid() ~= h.serving then
     r:note "the process that serves has gone"

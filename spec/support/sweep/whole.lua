@@ -4,10 +4,12 @@
 -- with an exit code of its own; nothing is left of it.
 local clients = require "support.sweep.clients"
 local events = require "support.events"
+local file = require "support.file"
 local host = require "support.host"
 local net = require "atoll.net"
 local run = require "support.sweep.run"
 local serving = require "support.sweep.serving"
+local sites = require "support.sites"
 local uv = require "luv"
 
 local M = { scenarios = {} }
@@ -20,12 +22,6 @@ local world
 function M.enter(given) world = given end
 
 -- ---- hosts ----
-
-local function write(path, text)
-  local f = assert(io.open(path, "w"))
-  f:write(text)
-  f:close()
-end
 
 -- A socket that nobody listens at any more.
 local function stale(path)
@@ -50,7 +46,7 @@ local houses = {
   official = function(o, dir)
     without_leaks(o)
     o.config = "atoll.lua"
-    write(dir .. "/atoll.lua", ([[return {
+    file.write(dir .. "/atoll.lua", ([[return {
       apps = { { host = "A", dir = "." }, { path = "/b", dir = "." } },
       processes = 2, user = "nobody", group = "nogroup", sandbox = true,
       pid_file = "%s/pid", log = "%s/log", compression = true,
@@ -77,11 +73,12 @@ local houses = {
     o.env.JOURNAL_STREAM = "8:123"
   end,
 
-  -- With sockets of another's.
+  -- With sockets of another's, which block as those of systemd do.
   passed = function(o)
     local socket = uv.new_tcp()
     assert(socket:bind("127.0.0.1", 0))
     assert(socket:listen(16, function() end))
+    assert(socket:set_blocking(true))
     o.passed = { socket }
     o.shell = "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http"
     o.cleanup = function() socket:close() end
@@ -139,6 +136,13 @@ end
 local CRASHES = { "crash", "aborting", "broken invariant", "Sanitizer",
   "runtime error:", "was killed by", "does not end" }
 
+local function note_crashes(r, scenario, where)
+  for _, pattern in ipairs(CRASHES) do
+    local meant = scenario.crashes and pattern == "was killed by"
+    if not meant and r.log:find(pattern) then r:note("%s has: %s", where, pattern) end
+  end
+end
+
 -- A host that starts while a call fails either serves or says why not, and ends.
 local function live(scenario, fault)
   local o = serving.options "plain"
@@ -180,9 +184,7 @@ local function live(scenario, fault)
   nothing_left(r, o, pids)
   r:enough()
   r.log = log_of(h)
-  for _, pattern in ipairs(CRASHES) do
-    if r.log:find(pattern) then r:note("the log has: %s", pattern) end
-  end
+  note_crashes(r, scenario, "the log")
   os.execute("rm -rf " .. o.dir)
   if o.finish then o.finish() end
   return r
@@ -202,15 +204,51 @@ local function upgrade(r)
   if not h.code then r:ask("GET", "/") end
 end
 
+-- A host that crashes tells of it, and another one serves.
+local function crash(r)
+  local last = r.fault and r.fault[#r.fault]
+  local old = r.h:serving_pid()
+  uv.kill(old, "sigsegv")
+  events.wait(function() return "another host:\n" .. log_of(r.h) end, function()
+    return r.h.code or log_of(r.h):find "host restarted"
+  end, PATIENCE)
+  local told = r.h.log:find "SIGSEGV by process %d+ in the main thread; build %x+\n"
+  if not told and (not last or sites.harmless[last.code]) then
+    r:note("does not tell of the crash: %s", r.h.log)
+  end
+  if not r.h.code then r:ask("GET", "/") end
+end
+
 -- ---- the other verbs ----
 
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
-local function read(path)
-  local f = assert(io.open(path))
-  local text = f:read "a"
-  f:close()
-  return text
+-- Runs a line in the shell to its end, with files for what it says; its code. When it
+-- has sockets, it reads and writes one as its standard files, and is sent a line.
+local function through_shell(dir, line, sockets)
+  local text = ("cd %s; export LC_ALL=C; exec 2>%s/stderr; %s"):format(dir, dir, line)
+  if not sockets then
+    local pipe = assert(io.popen(("%s >%s/stdout; echo $?"):format(text, dir)))
+    local code = tonumber(pipe:read "l")
+    pipe:close()
+    return code
+  end
+  local near, out = uv.new_pipe(false), uv.new_pipe(false)
+  local said, code, ended = {}, nil, nil
+  local process <const> = assert(uv.spawn("/bin/sh", {
+    args = { "-c", text }, stdio = { near, out },
+  }, events.guard(function(status) code = status end)))
+  near:write "hello\n"
+  out:read_start(events.guard(function(_, data)
+    said[#said + 1] = data
+    ended = not data
+  end))
+  events.wait("the end of a script", function() return code and ended end, 25)
+  process:close()
+  near:close()
+  out:close()
+  file.write(dir .. "/stdout", table.concat(said))
+  return code
 end
 
 -- Runs the program to its end. The line is for the shell, in which $ATOLL is it.
@@ -221,26 +259,22 @@ local function command(scenario, fault)
     words[#words + 1] = ("%s=%s"):format(name, quoted(value))
   end
   local line = scenario.line:gsub("ATOLL", function()
-    return ("timeout 20 env %s %s"):format(table.concat(words, " "), quoted(PROGRAM))
+    return ("timeout 20 env CARES_HOSTS=hosts %s %s"):format(table.concat(words, " "),
+      quoted(PROGRAM))
   end)
   local r = run.new { fault = fault, began = events.now() }
   r:begin(world.board)
-  local pipe = assert(io.popen(("cd %s; export LC_ALL=C; exec 2>%s/stderr; "
-    .. "(%s) >%s/stdout; echo $?"):format(dir, dir, line, dir)))
-  local code = tonumber(pipe:read "l")
-  pipe:close()
+  local code = through_shell(dir, ("(%s)"):format(line), scenario.sockets)
   r:enough()
-  local out = read(dir .. "/stdout")
-  r.log = read(dir .. "/stderr")
+  local out = file.read(dir .. "/stdout")
+  r.log = file.read(dir .. "/stderr")
   if code ~= 0 then
     r.outcome, r.why = "ends", ("exit code %d"):format(code)
     if code > 100 then r:note("ends with code %d: %s", code, out) end
   elseif not out:find(scenario.says) then
     r:note("says: %s", out)
   end
-  for _, pattern in ipairs(CRASHES) do
-    if r.log:find(pattern) then r:note("stderr has: %s", pattern) end
-  end
+  note_crashes(r, scenario, "stderr")
   os.execute("rm -rf " .. dir)
   return r
 end
@@ -265,9 +299,15 @@ local list = {
   { "upgrade with everything", live, "official", upgrade, words = 1, later = true,
     rest = true },
   { "first requests", live, "plain", all, rest = true, words = 8 },
+  { "crash", live, "plain", crash, rest = true, words = 2, later = true, noisy = true,
+    crashes = true },
   { "check", command, line = "ATOLL check .", says = "no problem found" },
   { "check of several", command, says = "no problem found",
     line = [[echo 'return { apps = { { dir = "." } } }' >atoll.lua; ATOLL check]] },
+  { "check without input", command, line = "ATOLL check . <&-",
+    says = "no problem found" },
+  { "check of one that talks", command, line = "ATOLL check early",
+    says = "no problem found", words = 1, noisy = true },
   { "routes", command, line = "ATOLL routes .", says = "GET" },
   { "a word that is no verb", command, line = "! ATOLL .", says = "", words = 1,
     noisy = true },
@@ -276,6 +316,8 @@ local list = {
   },
   { "run with files", command, words = 1, says = "hello\n.*done",
     line = "echo hello >in; ATOLL run script.lua <in" },
+  { "run with sockets", command, words = 1, says = "hello\n.*done", sockets = true,
+    line = "ATOLL run script.lua" },
   { "test", command, line = "ATOLL run tests.lua", says = "done", words = 1 },
 }
 
@@ -286,7 +328,10 @@ function methods.after() end
 for _, scenario in ipairs(list) do
   scenario.name, scenario.once, scenario.house = scenario[1], scenario[2], scenario[3]
   scenario.run, scenario.whole, scenario.tells = scenario[4], true, true
-  M.scenarios[#M.scenarios + 1] = setmetatable(scenario, { __index = methods })
+  local sanitizers = scenario.crashes and host.SLOW -- it is for them to tell
+  if not sanitizers then
+    M.scenarios[#M.scenarios + 1] = setmetatable(scenario, { __index = methods })
+  end
 end
 
 return M

@@ -28,6 +28,11 @@ local function luasocket(dir, got)
   tcp:settimeout(0.01)
   tcp:accept()
   tcp:close()
+  local another <const> = got(socket.tcp())
+  local ok, why = another:bind("127.0.0.1", 0)
+  if ok then ok, why = another:listen(-1) end -- of as many as it likes
+  another:close()
+  got(ok, why)
   socket.dns.getnameinfo("127.0.0.1")
   local udp = got(socket.udp())
   got(udp:setpeername("127.0.0.1", 9))
@@ -44,10 +49,44 @@ local function luasocket(dir, got)
   six:close()
 end
 
+-- LuaSec's, one end of which does not read any more.
+local function luasec(got)
+  local ssl = require "ssl"
+  local l <const> = got(socket.bind("127.0.0.1", 0))
+  local _, port = l:getsockname()
+  local function wrap(c, mode)
+    local conn = got(ssl.wrap(c, { mode = mode, protocol = "any", verify = "none",
+      key = certs .. "/key", certificate = certs .. "/server" }))
+    conn:settimeout(1)
+    local ok, why = conn:dohandshake()
+    if not ok then conn:close() end
+    return got(ok and conn or nil, why)
+  end
+  local far
+  local task = atoll.spawn(function()
+    l:settimeout(1)
+    far = wrap(got(l:accept()), "server")
+  end)
+  task:quiet()
+  local ok, why = pcall(function()
+    local near <const> = wrap(got(socket.connect("127.0.0.1", port)), "client")
+    near:settimeout(0.01)
+    local sent
+    repeat sent = near:send(text) until not sent
+    near:close()
+  end)
+  task:join(ok and 1 or 0.05)
+  task:cancel()
+  if far then far:close() end
+  l:close()
+  if not ok then error(why, 0) end
+end
+
 local function files(dir, got)
   local base = dir .. "/tree"
   local _, message, code = fs.remove(base, { recursive = true })
   if code ~= "ENOENT" then got(not code or nil, message, code) end
+  got(fs.mkdir(base .. "/a/b", { parents = true }))
   got(fs.mkdir(base .. "/a/b", { parents = true }))
   got(fs.mkdir(base .. "/c"))
   for _, how in ipairs { { exclusive = true }, { atomic = true }, { sync = true },
@@ -94,6 +133,10 @@ return function(app, got, between)
     files(req.query.dir, got)
     return "ok"
   end)
+  app:get("/luasec", function()
+    luasec(got)
+    return "ok"
+  end)
   app:get("/bind", function()
     local l <close> = got(net.listen("127.0.0.1:0", { reuseport = true }))
     local c <close> = got(net.connect(got(l:name()),
@@ -128,6 +171,56 @@ return function(app, got, between)
       end)
     end
     return "ok"
+  end)
+  -- A client that leaves without having heard anything.
+  app:get("/leave", function()
+    local l <close> = got(net.listen("127.0.0.1:0",
+      { tls = { cert = certs .. "/server", key = certs .. "/key" } }))
+    between(function()
+      local s <close> = got(l:accept(1))
+      s:settimeout(1)
+      s:read "all"
+    end, function()
+      got(net.connect(got(l:name()),
+        { timeout = 1, tls = { ca = certs .. "/ca", name = "server.test" } })):close()
+    end)
+    return "ok"
+  end)
+  -- An answer that fails in its middle.
+  app:get("/broken", function()
+    return atoll.stream(function(write)
+      write(text)
+      error "broken as it is to be"
+    end)
+  end)
+  -- More than a client takes that does not read; whether it has ended.
+  local flooded = true
+  app:get("/flood", function()
+    flooded = false
+    return atoll.stream(function(write)
+      local _ <close> = setmetatable({}, { __close = function() flooded = true end })
+      for _ = 1, 300 do
+        if not write(text) then break end
+      end
+    end)
+  end)
+  app:get("/flooded", function() return tostring(flooded) end)
+  -- A body that is not read, of a client that leaves; how many there are.
+  local unheard = 0
+  app:post("/unheard", function(req)
+    unheard = unheard + 1
+    local _ <close> = setmetatable({}, { __close = function()
+      unheard = unheard - 1
+    end })
+    req:on_abort()
+    atoll.sleep(10)
+  end)
+  app:get("/unheard", function() return tostring(unheard) end)
+  -- What is freed with the code.
+  local ballast
+  app:get("/ballast", function()
+    ballast = text:rep(100)
+    return tostring(#ballast)
   end)
   -- Whom the system trusts.
   app:get("/tlstrust", function()
