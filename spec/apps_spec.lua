@@ -34,6 +34,11 @@ local function app(name)
       while held do atoll.sleep(0.001) end
       return name .. " held"
     end)
+    app:get("/wait", function(req)
+      held = 1
+      while not atoll.fs.exists(req.query.file) do atoll.sleep(0.002) end
+      return name .. " waited"
+    end)
     app:get("/held", function() return tostring(held) end)
     app:get("/open", function() held = nil return name .. " opens" end)
     app:get("/big", function() return ("0123456789abcdef"):rep(512 * 1024) end)
@@ -440,9 +445,10 @@ describe("several apps", function()
     end)
 
     it("while requests of all are under way", function()
-      local h = start { isolates = 2 }
+      local h = start { isolates = 2, set = { drain_timeout = 60 } }
       local c, other = wire.connect(h), wire.connect(h)
-      c:send(get "/shop/hold" .. get "/shop")
+      local gate = h.dir .. "/gate"
+      c:send(get("/shop/wait?file=" .. gate) .. get "/shop")
       held(other, "/shop/held")
       local site = load.start(h, { path = "/",
         check = function(r) return r.body ~= "site / /" and r.body end })
@@ -453,7 +459,9 @@ describe("several apps", function()
       end
       site:stop()
       assert.equal(0, c.size)
-      c:close()
+      h:write("gate", "")
+      assert.equal("shop waited", c:receive().body)
+      assert.equal("shop /shop /shop", c:receive().body)
     end)
 
     it("with their settings", function()

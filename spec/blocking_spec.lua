@@ -2,10 +2,12 @@
 local atoll = require "atoll"
 local command = require "support.command"
 local events = require "support.events"
+local file = require "support.file"
 local host = require "support.host"
 local json = require "atoll.json"
 local testing = require "atoll.testing"
 local tempapp = require "tempapp"
+local whole = require "support.whole"
 local wire = require "support.wire"
 
 local blocking = atoll.blocking
@@ -16,12 +18,23 @@ after_each(function()
   tempapp.clean()
 end)
 
--- A pipe that a command waits for: `hold` is the command, each line that is written to
--- `gate` lets one of them go on.
+local gate_meta = { __close = function(gate)
+  assert(os.remove(gate.path)) -- who is not there yet finds none
+  gate:open(64)
+  gate.file:close()
+end }
+gate_meta.__index = {
+  open = function(gate, count) assert(gate.file:write(("\n"):rep(count or 1))) end,
+}
+
+-- A pipe that a command waits for: `hold` is the command, gate:open(n) lets one or n of
+-- them go on. At its end all do, whatever has failed: nothing can stop them.
 local function pipe()
   local path = host.directory() .. "/gate"
   assert(os.execute("mkfifo '" .. path .. "'"))
-  return "read line <'" .. path .. "'", assert(io.open(path, "r+"))
+  return "read line <'" .. path .. "'", setmetatable({
+    path = path, file = assert(atoll.fs.open(path, "r+")),
+  }, gate_meta)
 end
 
 describe("blocking", function()
@@ -82,7 +95,7 @@ describe("blocking", function()
   end)
 
   it("names what cannot go", function()
-    local file = io.stdout
+    local out = io.stdout
     local tables = { a = { b = print } }
     local co = coroutine.create(print)
     local function refused(what, ...)
@@ -91,7 +104,7 @@ describe("blocking", function()
       assert.matches("^spec/blocking_spec.lua:%d+: atoll%.blocking%(%): ", message)
       assert.is_truthy(message:find(what, 1, true), message)
     end
-    refused("the local 'file': a userdata cannot be sent", function() return file end)
+    refused("the local 'out': a userdata cannot be sent", function() return out end)
     refused("the local 'tables'.a.b: a function cannot be sent",
       function() return tables end)
     refused("the local 'co': a thread cannot be sent", function() return co end)
@@ -136,8 +149,7 @@ describe("blocking", function()
         atoll.sleep(0.001)
         turns = turns + 1
       end
-      gate:write "\n"
-      gate:flush()
+      gate:open()
     end)
     assert(blocking(os.execute, hold)) -- would wait for ever
     task:join()
@@ -146,13 +158,34 @@ describe("blocking", function()
 
   it("runs as many as there are threads, the rest in their order", function()
     local hold, gate <close> = pipe()
-    local tasks = {}
-    for i = 1, 12 do
-      tasks[i] = atoll.spawn(blocking, function() os.execute(hold) return i end)
+    local log = host.directory() .. "/log"
+    local tasks, begun = {}, {}
+    local function wait_for(count)
+      events.poll(("%d to begin"):format(count), function()
+        begun = {}
+        for line in io.lines(log) do begun[#begun + 1] = tonumber(line) end
+        return #begun >= count
+      end)
     end
-    atoll.sleep(0)
-    gate:write(("\n"):rep(12))
-    gate:flush()
+    file.write(log, "")
+    whole.begin() -- who is suspended on the way comes later
+    for i = 1, 12 do
+      tasks[i] = atoll.spawn(blocking, function()
+        os.execute(("echo %d >>'%s'; %s"):format(i, log, hold))
+        return i
+      end)
+    end
+    atoll.sleep(0) -- now all are under way
+    whole.over()
+    wait_for(4)
+    table.sort(begun) -- these at once
+    for i = 5, 12 do
+      assert.equal(i - 1, #begun)
+      gate:open()
+      wait_for(i)
+      assert.equal(i, begun[i])
+    end
+    gate:open(4)
     for i = 1, 12 do assert.equal(i, tasks[i]:join()) end
   end)
 
@@ -164,8 +197,7 @@ describe("blocking", function()
     assert.matches("^Name", atoll.fs.read "/proc/self/status")
     assert.equal("waiting", tasks[1]:status())
     for i = 1, 8 do tasks[i]:cancel() end
-    gate:write(("\n"):rep(8))
-    gate:flush()
+    gate:open(8)
     for i = 1, 8 do tasks[i]:join() end
   end)
 
@@ -178,11 +210,11 @@ describe("blocking", function()
     end))
     assert.equal("x", blocking(function()
       local fs = require("atoll").fs
-      local file <close> = assert(fs.tempfile())
-      assert(fs.remove(file:path()))
-      file:write "x"
-      file:seek "set"
-      return file:read()
+      local temporary <close> = assert(fs.tempfile())
+      assert(fs.remove(temporary:path()))
+      temporary:write "x"
+      temporary:seek "set"
+      return temporary:read()
     end))
     assert.equal("inner", blocking(function()
       return require("atoll").blocking(function() return "inner" end)
@@ -351,12 +383,11 @@ describe("blocking and the host", function()
       h:hup()
       h:log_wait("generation " .. n .. " serves")
       assert.matches("^" .. n .. " %d$", wire.ask(h, "/").body)
-      gate:write "\n"
-      gate:flush()
+      gate:open()
       assert.equal("slow " .. n - 1, slow:receive().body)
       slow:close()
       before = before or threads()
-      assert.is_true(threads() <= before + 1)
+      events.poll("threads to end", function() return threads() <= before + 1 end)
     end
     events.poll("the old generations to go", function()
       return h:count "generation %d+ closed" == 11 * 2

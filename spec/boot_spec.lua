@@ -110,6 +110,31 @@ describe("require", function()
     assert.same(0, loading.count())
   end)
 
+  -- Who came while it was looked for loaded it a second time.
+  it("waits for a module that another fiber still looks for", function()
+    local times = 0
+    local function searcher(name)
+      if name ~= "spec.far" then return nil end
+      atoll.sleep(0)
+      return function()
+        times = times + 1
+        return { whole = true }
+      end
+    end
+    table.insert(package.searchers, 1, searcher)
+    local tasks, first = {}, nil
+    for i = 1, 3 do tasks[i] = atoll.spawn(load_module, "spec.far") end
+    for _, t in ipairs(tasks) do
+      local value = assert(t:join())
+      first = first or value
+      assert.equal(first, value)
+    end
+    table.remove(package.searchers, 1)
+    package.loaded["spec.far"] = nil
+    assert.equal(1, times)
+    assert.same(0, loading.count())
+  end)
+
   describe("while a module waits", function()
     local sleep = task.sleep
 

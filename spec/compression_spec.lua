@@ -1,5 +1,6 @@
 -- Answers that are compressed on their way: when, for whom, and piece by piece.
 local events = require "support.events"
+local file = require "support.file"
 local host = require "support.host"
 local uv = require "luv"
 local wire = require "support.wire"
@@ -28,9 +29,7 @@ end
 
 local function unbrotli(bytes)
   local name = os.tmpname()
-  local f = assert(io.open(name, "wb"))
-  f:write(bytes)
-  f:close()
+  file.write(name, bytes)
   local pipe = io.popen("brotli -dc <" .. name)
   local text = pipe:read "a"
   pipe:close()

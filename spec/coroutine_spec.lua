@@ -1,11 +1,15 @@
 -- The program's own coroutines, in which the host's waits are not seen.
 local atoll = require "atoll"
+local whole = require "support.whole"
 
 local function wait() atoll.sleep(0) end
 
 local function closer(fn)
   return setmetatable({}, { __close = fn })
 end
+
+setup(whole.begin)
+teardown(whole.over)
 
 describe("a coroutine", function()
   it("passes values both ways with waits in between", function()

@@ -47,10 +47,20 @@ local function upstream()
   return listener:name():match "%d+$", listener
 end
 
+-- What else the process does meanwhile (its watchdog, a timer) only ever adds: of three
+-- counts the first that is small enough decides.
+local function counted(count, row)
+  for _ = 1, 2 do
+    local n, calls = count(row)
+    if n <= row.most then return n, calls end
+  end
+  return count(row)
+end
+
 local function holds(count, rows)
   local dear = {}
   for _, row in ipairs(rows) do
-    local n, calls = count(row)
+    local n, calls = counted(count, row)
     if n > row.most then
       local line = ("%s: %.2f, at most %.2f"):format(row.title, n, row.most)
       for name, of in pairs(calls or {}) do line = line .. "; " .. of .. " " .. name end

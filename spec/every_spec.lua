@@ -5,7 +5,7 @@ local events = require "support.events"
 local host = require "support.host"
 
 local function until_true(fn)
-  local stop = atoll.now() + 10
+  local stop = atoll.now() + 60
   while not fn() do
     assert(atoll.now() < stop, "waited in vain")
     atoll.sleep(0.001)
@@ -17,18 +17,27 @@ describe("every", function()
   after_each(command.finish)
 
   it("calls until it is cancelled, and does not drift", function()
-    local times, began = {}, atoll.now()
-    local timer = atoll.every(0.02, function() times[#times + 1] = atoll.now() end)
-    until_true(function() return #times == 10 end)
-    assert.is_true(timer:cancel())
-    assert.is_false(timer:cancel())
-    for i, at in ipairs(times) do -- lateness does not add up
-      assert.is_true(at - began >= i * 0.02)
-      assert.is_true((at - began) % 0.02 < 0.018)
+    local function prompt()
+      local times, began = {}, atoll.now()
+      local timer = atoll.every(0.02, function()
+        times[#times + 1] = atoll.now()
+        atoll.sleep(0.007) -- lateness does not add up
+      end)
+      until_true(function() return #times >= 10 end)
+      assert.is_true(timer:cancel())
+      assert.is_false(timer:cancel())
+      local calls, count = #times, 0
+      for i, at in ipairs(times) do
+        assert.is_true(at - began >= i * 0.02)
+        if (at - began) % 0.02 < 0.006 then count = count + 1 end
+      end
+      atoll.sleep(0.05)
+      assert.equal(calls, #times)
+      assert.matches("timer %(0.02 s, over%)", tostring(timer))
+      -- One that drifts is so in three of ten, and a busy machine is late, too.
+      return count > calls * 0.6
     end
-    atoll.sleep(0.05)
-    assert.equal(10, #times)
-    assert.matches("timer %(0.02 s, over%)", tostring(timer))
+    until_true(prompt)
   end)
 
   it("never runs twice at once", function()
@@ -40,7 +49,7 @@ describe("every", function()
       calls = calls + 1
       inside = inside - 1
     end)
-    until_true(function() return calls == 5 end)
+    until_true(function() return calls >= 5 end)
     timer:cancel()
     assert.equal(1, most)
     until_true(function() return inside == 0 end)
@@ -158,11 +167,14 @@ describe("app:every", function()
     h:signal "sigttin"
     h:log_wait "2 isolates"
     wait_for(15, "tick")
-    local seen = {}
-    for _, line in ipairs(lines "tick") do
-      local at = line:match "(%d+)$"
-      assert.is_nil(seen[at], "twice at " .. at)
-      seen[at] = true
+    -- One that is late falls into the next span, in which there are two then; but there
+    -- are never more calls than spans since one of the first that was not late.
+    local spans, first = {}, math.huge
+    for i, line in ipairs(lines "tick") do spans[i] = tonumber(line:match "(%d+)$") end
+    table.sort(spans)
+    for i = 1, 5 do first = math.min(first, spans[i] - i) end
+    for i, span in ipairs(spans) do
+      assert(span - i >= first, "twice: " .. table.concat(spans, " "))
     end
   end)
 
@@ -171,8 +183,9 @@ describe("app:every", function()
     wait_for(2, "tick one")
     h:write_app(with_log(app "two"))
     h:reload()
+    wait_for(1, "tick two") -- what was begun before has ended
     local before = #lines "tick one"
-    wait_for(3, "tick two")
+    wait_for(4, "tick two")
     assert.equal(before, #lines "tick one")
   end)
 

@@ -11,7 +11,7 @@ end
 
 local function connect(address)
   local socket = assert(net.connect(address))
-  socket:settimeout(10)
+  socket:settimeout(60)
   return socket
 end
 
@@ -45,11 +45,15 @@ describe("the example", function()
   end)
 
   it("sleepers wake when they should", function()
-    local s = start("sleepers", "20", "0.2")
-    assert.equal(0, s:ended())
-    local median = tonumber(s.out:match "late by (%d+) µs in the median")
-    assert(median and median < 100000, s.out)
-    assert.equal(20, select(2, s.out:gsub(" s and ", "")))
+    local s, median
+    for _ = 1, 10 do
+      s = start("sleepers", "20", "0.2")
+      assert.equal(0, s:ended())
+      median = assert(tonumber(s.out:match "late by (%d+) µs in the median"))
+      assert.equal(20, select(2, s.out:gsub(" s and ", "")))
+      if median < 100000 then return end -- the machine may have stood still
+    end
+    error(s.out)
   end)
 
   it("proxy passes on both directions, and their ends", function()

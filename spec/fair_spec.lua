@@ -127,7 +127,7 @@ describe("a neighbour goes on while a fiber", function()
     assert.is_true(rounds >= 3, rounds)
     assert.is_true(#socket:read(100000, 30) == 100000)
     socket:close()
-    isolate:join(30)
+    isolate:join(60)
   end)
 
   -- A whole answer was gone through in one turn, whatever it cost, and past its time.
@@ -138,9 +138,9 @@ describe("a neighbour goes on while a fiber", function()
     local rounds, answer, _, code = beside(atoll.http.get, "http://" .. address,
       { timeout = 0.3, body_max = 1 << 29 })
     assert.same({ nil, "ETIMEDOUT" }, { answer, code })
-    assert.is_true(atoll.now() - start < 3)
+    assert.is_true(atoll.now() - start < 10)
     assert.is_true(rounds >= 3, rounds)
-    isolate:join(30)
+    isolate:join(60)
   end)
 
   it("gives no turns where it cannot be suspended", function()

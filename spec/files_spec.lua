@@ -1,5 +1,6 @@
 -- Files over the wire: conditions, ranges, twins, links, and what changes meanwhile.
 local events = require "support.events"
+local file = require "support.file"
 local host = require "support.host"
 local uv = require "luv"
 local wire = require "support.wire"
@@ -441,9 +442,7 @@ describe("a file", function()
       for i = 1, 20 do
         h:write("data/changing.txt", "replaced " .. i)
         assert.same("replaced " .. i, get("/s/changing.txt").body)
-        local f = assert(io.open(h.dir .. "/data/changing.txt", "w"))
-        f:write("written " .. i)
-        f:close()
+        file.write(h.dir .. "/data/changing.txt", "written " .. i)
         assert.same("written " .. i, get("/s/changing.txt").body)
       end
       assert(os.remove(h.dir .. "/data/changing.txt"))

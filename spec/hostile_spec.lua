@@ -25,7 +25,7 @@ app:post("/both", function(req)
   end)
 end)
 app:post("/late", function(req)
-  atoll.sleep(1)
+  atoll.sleep(3) -- longer than its body_timeout
   return tostring(#req:text())
 end)
 app:post("/form", function(req)
@@ -228,8 +228,10 @@ describe("a client that reads nothing", function()
   local h, own
 
   setup(function()
-    h = host.start { files = files(), set = { write_timeout = 0.5, slice_warn = 0 } }
-    wire.ask(h, "/files/f") -- from now on it is kept open
+    h = host.start { files = files(),
+      set = { write_timeout = 0.5, slice_warn = 0, log_level = "debug" } }
+    -- From now on it is kept open. Of all of it this client could be slow to read.
+    wire.ask(h, "GET /files/f HTTP/1.1\r\nHost: a\r\nRange: bytes=0-7\r\n\r\n")
     own = h:held()
   end)
   teardown(host.finish)
@@ -244,7 +246,8 @@ describe("a client that reads nothing", function()
       local function idle() return h:descriptors() <= own end
       events.retry("silence", idle)
       wire.connect_deaf(h):send(request)
-      events.retry("it to be asked for", function() return not idle() end)
+      h:log_wait(name:find "WebSocket" and "cut off\n"
+        or "a client has not read its answer for 0.5 s: cut")
       events.retry("its end", idle)
     end)
   end
@@ -280,19 +283,30 @@ describe("a body that trickles in", function()
   it("may do so behind the beginning of its answer", function()
     local h = host.start { files = files(),
       set = { body_timeout = 2, body_rate = 1000000 } }
-    local c = wire.connect(h):send("POST /both HTTP/1.1\r\n" .. CHUNKED)
-    for i = 1, 6 do
-      c:send "1\r\ny\r\n"
-      c:read_until(i == 1 and "\r\n\r\n1\r\ny\r\n" or "1\r\ny\r\n")
-      atoll.sleep(0.5)
+    local function drip()
+      local c = wire.connect(h):send("POST /both HTTP/1.1\r\n" .. CHUNKED)
+      local longest, before = 0, events.now()
+      local ok, why = pcall(function()
+        for i = 1, 6 do
+          c:send "1\r\ny\r\n"
+          longest, before = math.max(longest, events.now() - before), events.now()
+          c:read_until(i == 1 and "\r\n\r\n1\r\ny\r\n" or "1\r\ny\r\n")
+          atoll.sleep(0.5)
+        end
+        c:send "0\r\n\r\n"
+        longest = math.max(longest, events.now() - before)
+        c:read_until "0\r\n\r\n"
+      end)
+      -- Where the machine has stood still it was too late indeed.
+      assert(ok or longest > 1.5, why)
+      return ok
     end
-    c:send "0\r\n\r\n"
-    c:read_until "0\r\n\r\n"
+    events.retry("a machine that goes on", drip, 120)
   end)
 
   it("has its time again when it was the handler that did not read", function()
     local h = host.start { files = files(),
-      set = { body_timeout = 0.4, body_rate = 1000 } }
+      set = { body_timeout = 2, body_rate = 1000 } }
     local c = wire.connect(h)
     c:send(post("/late", ("x"):rep(3000000)))
     assert.equal("3000000", c:receive().body)
@@ -318,6 +332,17 @@ describe("what is costly to read", function()
     return took
   end
 
+  -- The least of up to four times, of which one is below the limit: what the machine
+  -- does beside it only ever adds.
+  local function below(limit, ...)
+    local least = math.huge
+    for _ = 1, 4 do
+      least = math.min(least, seconds(...))
+      if least < limit then return end
+    end
+    error(("it takes %.3f s, at most %.3f"):format(least, limit), 2)
+  end
+
   -- Twice two bytes that have the same effect on the hash of a string in Lua for one
   -- state of it in seven, so one in seven in front of any further ones, too.
   local PAIRS = { "!#", '"D' }
@@ -339,8 +364,7 @@ describe("what is costly to read", function()
     made = post("/json", "{" .. table.concat(made, ",") .. "}")
     seconds(plain, tostring(n))
     local usual = seconds(plain, tostring(n))
-    local took = seconds(made, tostring(n))
-    assert.is_true(took < 1 + 10 * usual, ("%.3f s, usually %.3f"):format(took, usual))
+    below(1 + 10 * usual, made, tostring(n))
   end)
 
   it("is no nesting, no heap of cookies, ranges or parameters", function()
@@ -349,13 +373,12 @@ describe("what is costly to read", function()
     local cookies = {}
     for i = 0, 2500 do cookies[i + 1] = "a" .. i .. "=" .. i end
     cookies = "Cookie: " .. table.concat(cookies, "; ") .. "\r\n"
-    assert.is_true(seconds(get("/cookies", cookies), "0") < 5)
-    assert.is_true(seconds(get("/files/f", "Range: bytes="
-      .. ("0-,"):rep(4000) .. "0-\r\n")) < 5)
+    below(5, get("/cookies", cookies), "0")
+    below(5, get("/files/f", "Range: bytes=" .. ("0-,"):rep(4000) .. "0-\r\n"))
     local fields = {}
     for i = 1, 100000 do fields[i] = "a" .. i .. "=1" end
-    assert.is_true(seconds(post("/form", table.concat(fields, "&"),
-      "Content-Type: application/x-www-form-urlencoded\r\n"), nil, 413) < 5)
+    below(5, post("/form", table.concat(fields, "&"),
+      "Content-Type: application/x-www-form-urlencoded\r\n"), nil, 413)
   end)
 
   it("is no boundary that begins again and again", function()
@@ -366,9 +389,9 @@ describe("what is costly to read", function()
         .. "%s\r\n--%s--\r\n"):format(boundary, filler, boundary)
     end
     local most = 1500000
-    assert.is_true(seconds(post("/form", parts(("\r\n--" .. ("-"):rep(69))
-      :rep(most // 73)), form), "1") < 10)
-    assert.is_true(seconds(post("/form", parts(("-"):rep(most)), form), "1") < 10)
-    assert.is_true(seconds(post("/form", parts(("\r"):rep(most)), form), "1") < 10)
+    below(10, post("/form", parts(("\r\n--" .. ("-"):rep(69)):rep(most // 73)), form),
+      "1")
+    below(10, post("/form", parts(("-"):rep(most)), form), "1")
+    below(10, post("/form", parts(("\r"):rep(most)), form), "1")
   end)
 end)

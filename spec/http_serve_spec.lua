@@ -2,6 +2,7 @@
 local atoll = require "atoll"
 local command = require "support.command"
 local http = require "atoll.http"
+local whole = require "support.whole"
 
 local function listen(address)
   local listener = assert(atoll.net.listen(address or "127.0.0.1:0"))
@@ -20,6 +21,9 @@ local function serve(app)
     end,
   }
 end
+
+setup(whole.begin)
+teardown(whole.over)
 
 describe("http.serve", function()
   it("serves an app, with its hooks and its errors", function()

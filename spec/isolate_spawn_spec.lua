@@ -1,7 +1,9 @@
 -- Isolates that programs spawn: what they are given and give back, how they end, and
 -- messages from thread to thread.
 local atoll = require "atoll"
+local file = require "support.file"
 local host = require "support.host"
+local process = require "support.script"
 local wire = require "support.wire"
 
 local directory
@@ -10,9 +12,8 @@ local directory
 local function script(text)
   directory = directory or host.directory()
   local path = os.tmpname()
-  local f = assert(io.open(path, "w"))
-  f:write('local atoll = require "atoll" local isolate = atoll.isolate ', text, "\n")
-  f:close()
+  file.write(path, 'local atoll = require "atoll" local isolate = atoll.isolate ',
+    text, "\n")
   return path
 end
 
@@ -32,7 +33,7 @@ describe("a spawned isolate", function()
 
   it("gets its argument and gives back what its chunk returns", function()
     local h = spawn("return (...).n + 1, nil, 'x', { ... }", { n = 41 })
-    assert.same({ 42, nil, "x", { { n = 41 } } }, { h:join(10) })
+    assert.same({ 42, nil, "x", { { n = 41 } } }, { h:join(60) })
     assert.equal("done", h:status())
     assert.equal(42, (h:join()))
   end)
@@ -57,12 +58,12 @@ describe("a spawned isolate", function()
     rawset(_G, "spawned_marker", 1)
     local h = spawn "return rawget(_G, 'spawned_marker')"
     rawset(_G, "spawned_marker", nil)
-    assert.same({ nil }, { h:join(10) })
+    assert.same({ nil }, { h:join(60) })
   end)
 
   it("that fails ends alone; join gives the error with its traceback", function()
     local h = spawn "local function deep() error 'on purpose' end deep()"
-    local value, message, code = h:join(10)
+    local value, message, code = h:join(60)
     assert.is_nil(value)
     assert.truthy(message:find "on purpose")
     assert.truthy(message:find "stack traceback")
@@ -71,14 +72,12 @@ describe("a spawned isolate", function()
   end)
 
   it("that fails is in the log, if nobody waits for it", function()
-    local path = script "error 'nobody hears this'"
-    paths[#paths + 1] = path
-    local command = ("%s run %s"):format(os.getenv "ATOLL", script(([[
-      isolate.spawn(%q)
-      atoll.sleep(0.2)
-    ]]):format(path)))
-    local out = assert(io.popen(command .. " 2>&1")):read "a"
-    assert.truthy(out:find "error isolate 1: child 1 failed: .*nobody hears this", out)
+    local child = script "error 'nobody hears this'"
+    local parent = script(("isolate.spawn(%q) atoll.sleep(1000)"):format(child))
+    paths[#paths + 1], paths[#paths + 2] = child, parent
+    local s = process.start(parent)
+    s:says "error isolate 1: child 1 failed: .*nobody hears this"
+    s:stop()
   end)
 
   it("is killed although what it closes never ends", function()
@@ -89,9 +88,9 @@ describe("a spawned isolate", function()
       out:send "here"
       atoll.sleep(1000)
     ]], port:sender())
-    assert.equal("here", (port:receive(10)))
+    assert.equal("here", (port:receive(60)))
     assert.is_true(h:kill())
-    assert.same({ nil, "killed", "ELUA" }, { h:join(10) })
+    assert.same({ nil, "killed", "ELUA" }, { h:join(60) })
   end)
 
   it("is killed although it never waits, whatever it catches", function()
@@ -105,7 +104,7 @@ describe("a spawned isolate", function()
       while not begun:get "it" do atoll.sleep(0.001) end
       begun:delete "it"
       h:kill()
-      local _, message, code = h:join(10)
+      local _, message, code = h:join(60)
       assert.equal("ELUA", code)
       -- Who is suspended just then is nowhere.
       assert.truthy(message == "killed"
@@ -115,17 +114,17 @@ describe("a spawned isolate", function()
 
   it("is a script beside the app, or where the program was started", function()
     local h = assert(atoll.isolate.spawn("spec/support/answer.lua", 41))
-    assert.equal(42, (h:join(10)))
+    assert.equal(42, (h:join(60)))
   end)
 
   it("is a module found as require finds it", function()
     local h = atoll.isolate.spawn "no.such.module"
-    local _, message = h:join(10)
+    local _, message = h:join(60)
     assert.truthy(message:find("module 'no.such.module' not found", 1, true))
   end)
 
   it("says where a chunk is malformed", function()
-    local _, message = spawn("return return"):join(10)
+    local _, message = spawn("return return"):join(60)
     assert.truthy(message:find ":1:")
   end)
 
@@ -148,10 +147,10 @@ describe("a spawned isolate", function()
       out:send "ready"
       atoll.sleep(1000)
     ]], port:sender())
-    assert.equal("ready", (port:receive(10)))
+    assert.equal("ready", (port:receive(60)))
     assert.is_true(h:kill())
-    assert.same({ nil, "killed", "ELUA" }, { h:join(10) })
-    assert.equal("closed", (port:receive(10)))
+    assert.same({ nil, "killed", "ELUA" }, { h:join(60) })
+    assert.equal("closed", (port:receive(60)))
     assert.is_false(h:kill())
   end)
 
@@ -160,16 +159,16 @@ describe("a spawned isolate", function()
     local to = port:sender()
     local h = spawn "return 1, 2"
     h:on_exit(function(ok, ...) to:send { ok, ... } end)
-    assert.same({ true, 1, 2 }, (port:receive(10)))
+    assert.same({ true, 1, 2 }, (port:receive(60)))
     h:on_exit(function(ok, ...) to:send { ok, ... } end)
-    assert.same({ true, 1, 2 }, (port:receive(10)))
+    assert.same({ true, 1, 2 }, (port:receive(60)))
     spawn("error 'x'"):on_exit(function(ok, text) to:send { ok, type(text) } end)
-    assert.same({ false, "string" }, (port:receive(10)))
+    assert.same({ false, "string" }, (port:receive(60)))
   end)
 
   it("may end itself with os.exit", function()
-    assert.equal(0, select("#", spawn("os.exit(0)"):join(10)))
-    assert.same({ nil, "exited with code 3", "ELUA" }, { spawn("os.exit(3)"):join(10) })
+    assert.equal(0, select("#", spawn("os.exit(0)"):join(60)))
+    assert.same({ nil, "exited with code 3", "ELUA" }, { spawn("os.exit(3)"):join(60) })
   end)
 
   local ECHO = [[
@@ -181,11 +180,11 @@ describe("a spawned isolate", function()
 
   it("is sent messages and answers calls", function()
     local h = spawn(ECHO, nil, { name = "echo" })
-    for i = 1, 200 do assert.equal(i, (h:call(i, 10))) end
+    for i = 1, 200 do assert.equal(i, (h:call(i, 60))) end
     local t = { list = { 1, 2 }, s = ("x"):rep(100000) }
-    assert.same(t, (h:call(t, 10)))
+    assert.same(t, (h:call(t, 60)))
     assert.is_true(h:send "stop")
-    assert.equal("stopped", (h:join(10)))
+    assert.equal("stopped", (h:join(60)))
     assert.same({ nil, "closed", "ECLOSED" }, { h:send "late" })
     assert.truthy(tostring(h):find "echo")
   end)
@@ -194,11 +193,11 @@ describe("a spawned isolate", function()
     local h = spawn([[
       atoll.register("spec.other", isolate.port:sender())
       ]] .. ECHO, nil, { name = "spec.echo" })
-    assert.equal(1, (h:call(1, 10)))
+    assert.equal(1, (h:call(1, 60)))
     assert.equal(h:sender(), atoll.lookup "spec.echo")
-    assert.equal(2, (atoll.lookup("spec.other"):call(2, 10)))
+    assert.equal(2, (atoll.lookup("spec.other"):call(2, 60)))
     h:kill()
-    h:join(10)
+    h:join(60)
     assert.is_nil((atoll.lookup "spec.echo"))
     assert.is_nil((atoll.lookup "spec.other"))
   end)
@@ -215,7 +214,7 @@ describe("a spawned isolate", function()
     assert.is_false(ok)
     assert.matches("isolate_spawn_spec.lua:%d+: value%[1%]: a function", message)
     h:kill()
-    h:join(10)
+    h:join(60)
   end)
 
   it("keeps the order of each sender, with bounded queues both ways", function()
@@ -236,18 +235,18 @@ describe("a spawned isolate", function()
     end
     local last = { 0, 0, 0, 0 }
     for _ = 1, 1000 do
-      local v = assert(results:receive(10))
+      local v = assert(results:receive(60))
       assert.equal(last[v[1]] + 1, v[2])
       last[v[1]] = v[2]
     end
     for _, task in ipairs(writers) do task:join() end
     h:send "stop"
-    h:join(10)
+    h:join(60)
   end)
 
   it("that ends tells who waits for it to answer, or for room", function()
     local h = spawn("isolate.port:receive() atoll.sleep(1000)", nil, { inbox = 1 })
-    local asked = atoll.spawn(function() return h:call(1, 10) end)
+    local asked = atoll.spawn(function() return h:call(1, 60) end)
     atoll.sleep(0)
     h:send(2, 10)
     local waits = atoll.spawn(function() return h:send(3, 10) end)
@@ -259,16 +258,16 @@ describe("a spawned isolate", function()
 
   it("stands still while it is paused", function()
     local h = spawn(ECHO)
-    assert.equal(1, (h:call(1, 10)))
+    assert.equal(1, (h:call(1, 60)))
     h:pause()
     -- What it was just doing it may finish: a turn of its loop.
     local answered = 0
     while answered < 10000 and h:call(2, 0.05) do answered = answered + 1 end
     assert.is_true(answered < 10000)
     h:resume()
-    assert.equal(3, (h:call(3, 10)))
+    assert.equal(3, (h:call(3, 60)))
     h:kill()
-    h:join(10)
+    h:join(60)
   end)
 
   it("may spawn isolates, which end with it", function()
@@ -284,12 +283,12 @@ describe("a spawned isolate", function()
       out:send(isolate.port:sender())
       atoll.sleep(1000)
     ]] })
-    local a, b = assert(port:receive(10)), assert(port:receive(10))
+    local a, b = assert(port:receive(60)), assert(port:receive(60))
     assert.is_false(a:closed())
     h:kill()
-    h:join(10)
-    assert.same({ nil, "closed", "ECLOSED" }, { a:call(1, 10) })
-    assert.same({ nil, "closed", "ECLOSED" }, { b:call(1, 10) })
+    h:join(60)
+    assert.same({ nil, "closed", "ECLOSED" }, { a:call(1, 60) })
+    assert.same({ nil, "closed", "ECLOSED" }, { b:call(1, 60) })
   end)
 
   it("in great number leaves nothing behind", function()

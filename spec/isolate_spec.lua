@@ -1,5 +1,6 @@
 -- What a Lua state of the host is like for the program in it.
 local atoll = require "atoll"
+local file = require "support.file"
 
 describe("a state", function()
   it("loads text and no bytecode", function()
@@ -13,9 +14,7 @@ describe("a state", function()
     local pieces = { bytes }
     assert.same(refused, table.pack(load(function() return table.remove(pieces) end)))
     local name = os.tmpname()
-    local file = assert(io.open(name, "wb"))
-    file:write(bytes)
-    file:close()
+    file.write(name, bytes)
     finally(function() os.remove(name) end)
     assert.same(refused, table.pack(loadfile(name)))
     assert.error_matches(function() dofile(name) end, "bytecode is not loaded")
@@ -29,9 +28,7 @@ describe("a state", function()
     local name = os.tmpname()
     finally(function() os.remove(name) end)
     local function write(bytes)
-      local file = assert(io.open(name, "wb"))
-      file:write(bytes)
-      file:close()
+      file.write(name, bytes)
     end
     local path = package.path
     package.path = name

@@ -96,15 +96,8 @@ describe("a time limit", function()
 
   local function start(set) return host.start { dir = "spec/apps/wire", set = set } end
 
-  -- Waits for the end, and says how long it took.
-  local function span(c)
-    local began = events.now()
-    local rest = c:wait_end()
-    return events.now() - began, rest
-  end
-
   it("ends a head that does not come", function()
-    local h = start { head_timeout = 0.2, idle_timeout = 30 }
+    local h = start { head_timeout = 2, idle_timeout = 30 }
     local silent, begun = wire.connect(h), wire.connect(h)
     begun:send "GET / HTTP/1.1\r\nHo"
     local answer = begun:receive()
@@ -122,13 +115,11 @@ describe("a time limit", function()
   it("ends a head that trickles in", function()
     local h = start { head_timeout = 0.3 }
     local c = wire.connect(h):send "GET / HTTP/1.1\r\nHost: a\r\nX: "
-    local began = events.now()
     events.poll("the end of its patience", function()
-      c:send "y"
+      c:send "y" -- the limit on its bytes would take a minute
       return c.size > 0
     end)
     assert.equal(408, c:receive().status)
-    assert.is_true(events.now() - began < 2)
   end)
 
   it("ends a body that does not come", function()
@@ -146,25 +137,41 @@ describe("a time limit", function()
   end)
 
   it("does not run while the handler is the one that waits", function()
-    local h = start { body_timeout = 0.1, head_timeout = 0.1, idle_timeout = 0.1 }
-    local c = wire.connect(h):send "GET /hold/x HTTP/1.1\r\nHost: a\r\n\r\n"
-    local idle = wire.connect(h)
-    idle:ask "/probe"
-    assert.equal("", (idle:wait_end())) -- so that the time has passed
-    idle = wire.connect(h)
-    idle:ask "/probe"
-    assert.equal("", (idle:wait_end()))
-    wire.ask(h, "/open/x")
-    assert.equal("held x", c:receive().body)
+    local h = start { body_timeout = 0.2, head_timeout = 0.2, idle_timeout = 0.2 }
+    -- Asks until it is answered, however late this process is.
+    local function insist(path)
+      return events.retry("an answer", function()
+        local c = wire.connect(h)
+        local ok, answer = pcall(c.ask, c, path)
+        assert(ok or c.eof, answer)
+        return ok and answer.status == 200 and { c, answer.body }
+      end)
+    end
+    local list = {}
+    events.retry("one to be held", function()
+      list[#list + 1] = wire.connect(h):send "GET /hold/x HTTP/1.1\r\nHost: a\r\n\r\n"
+      return tonumber(insist "/seen/x"[2]) > 0
+    end)
+    for _ = 1, 2 do -- so that the time has passed
+      assert.equal("", (insist "/probe"[1]:wait_end()))
+    end
+    insist "/open/x"
+    events.wait("what was held", function()
+      for _, c in ipairs(list) do
+        local answer = not c.eof and c:take()
+        if answer then return answer.body == "held x" end
+      end
+    end)
   end)
 
   it("ends an idle connection", function()
-    local h = start { idle_timeout = 0.2, head_timeout = 30 }
+    local h = start { idle_timeout = 0.2, head_timeout = 60 }
     local c = wire.connect(h)
+    local began = events.now()
     c:ask "/probe"
-    local seconds, rest = span(c)
-    assert.equal("", rest)
-    assert.is_true(seconds > 0.1 and seconds < 2, seconds)
+    assert.equal("", (c:wait_end()))
+    local seconds = events.now() - began
+    assert.is_true(seconds > 0.1 and seconds < 20, seconds)
     assert.is_nil(c.reset)
   end)
 
@@ -257,7 +264,8 @@ describe("descriptors", function()
 
   it("that run out cost only the newcomers", function()
     local h = host.start { dir = "spec/apps/wire", shell = "ulimit -n 40" }
-    local list = {}
+    local list, began = {}, events.now()
+    local function often() return 1 + (events.now() - began) // 10 end
     for i = 1, 40 do
       list[i] = wire.connect(h):send "GET /probe HTTP/1.1\r\nHost: a\r\n\r\n"
     end
@@ -278,7 +286,7 @@ describe("descriptors", function()
     for _, c in ipairs(list) do c:close() end
     h:log_wait "accepting connections again"
     for _ = 1, 20 do assert.equal("probe", wire.ask(h, "/probe").body) end
-    assert.equal(1, h:count "cannot accept connections")
+    assert.is_true(h:count "cannot accept connections" <= often())
     -- Nor do they fill the log: it is said again after ten seconds.
     for _ = 1, 3 do
       for i = 1, 40 do
@@ -292,6 +300,6 @@ describe("descriptors", function()
       for _, c in ipairs(list) do c:close() end
       assert.equal("probe", wire.ask(h, "/probe").body)
     end
-    assert.is_true(h:count "cannot accept connections" <= 2)
+    assert.is_true(h:count "cannot accept connections" <= often() + 1)
   end)
 end)

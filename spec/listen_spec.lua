@@ -7,9 +7,10 @@ local APP = [[
   local host = require "atoll.core.host"
   app:get("/", function() return "isolate " .. host.isolate() end)
   app:get("/remote", function(req) return req.remote end)
-  app:get("/busy", function()
-    local over = atoll.now() + 1
-    while atoll.now() < over do end
+  app:get("/busy", function(req)
+    local over
+    repeat over = io.open(req.query.till) until over
+    over:close()
     return "was busy"
   end)]]
 
@@ -85,7 +86,7 @@ describe("listener", function()
   -- use go on to where there are fewer.
   local function becomes_even(list, isolates)
     local most, least
-    local give_up = events.now() + 10
+    local give_up = events.now() + 60
     repeat
       most, least = 0, #list
       for _, n in pairs(count(list, isolates)) do
@@ -134,20 +135,22 @@ describe("listener", function()
   it("does not leave newcomers behind a busy isolate", function()
     local h = host.start { app = APP, isolates = 2 }
     wire.ask(h, "/")
-    local busy = wire.connect(h):send "GET /busy HTTP/1.1\r\nHost: a\r\n\r\n"
-    local began, worst = events.now(), 0
-    local n = 0
-    while events.now() - began < 0.5 do
+    local busy = wire.connect(h):send(("GET /busy?till=%s/over HTTP/1.1\r\n"
+      .. "Host: a\r\n\r\n"):format(h.dir))
+    h:log_wait "a handler has run for"
+    local took = {}
+    for i = 1, 100 do
       local asked = events.now()
       local c = wire.connect(h)
       assert.truthy(c:ask("/").body:find "^isolate")
       c:close()
-      worst = math.max(worst, events.now() - asked)
-      n = n + 1
+      took[i] = events.now() - asked
     end
     assert.equal(0, busy.size)
-    assert.is_true(n > 50, n .. " were served")
-    assert.is_true(worst < 0.2, worst .. " s")
+    -- The machine stands still now and then, and not for most of them.
+    table.sort(took)
+    assert.is_true(took[50] < (host.SLOW and 2 or 0.2), took[50] .. " s")
+    h:write("over", "")
     assert.equal("was busy", busy:receive().body)
   end)
 

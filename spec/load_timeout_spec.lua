@@ -10,6 +10,16 @@ describe("load_timeout", function()
     host.finish()
   end)
 
+  local QUICK, PATIENT = "return { load_timeout = 0.2 }", "return {}"
+
+  -- One whose next reload has 0.2 s; what is to load has as long as it takes.
+  local function start()
+    local h = host.start { isolates = 2, files = { ["app.lua"] = host.app(APP),
+      ["atoll.lua"] = PATIENT } }
+    h:write("atoll.lua", QUICK)
+    return h
+  end
+
   local function here(h)
     return wire.ask(h, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").body == "here"
   end
@@ -22,12 +32,13 @@ describe("load_timeout", function()
     ["one in a comparator"] = "table.sort({ 1, 2 }, function() while true do end end)",
   } do
     it("ends the loading of " .. what, function()
-      local h = host.start { app = APP, isolates = 2, set = { load_timeout = 0.2 } }
+      local h = start()
       h:write_app(app)
       h:hup()
       h:log_wait "reload failed[^\n]*running code goes on"
       h:log_wait "app.lua:1: load_timeout: it has been loading for 0.2 s"
       assert.is_true(here(h))
+      h:write("atoll.lua", PATIENT)
       h:write_app(APP)
       h:hup()
       h:log_wait "generation 3 serves"
@@ -37,7 +48,7 @@ describe("load_timeout", function()
   end
 
   it("ends the hooks of an app that starts", function()
-    local h = host.start { app = APP, set = { load_timeout = 0.2 } }
+    local h = start()
     h:write_app [[app:on("start", function()
       while true do pcall(function() while true do end end) end
     end)]]

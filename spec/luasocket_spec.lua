@@ -4,6 +4,7 @@ local atoll = require "atoll"
 local host = require "support.host"
 local socket = require "socket"
 local unix = require "socket.unix"
+local whole = require "support.whole"
 
 -- What is to be closed after a spec.
 local open = {}
@@ -42,6 +43,9 @@ local function finish()
   open = {}
   for i = #list, 1, -1 do list[i]:close() end
 end
+
+setup(whole.begin)
+teardown(whole.over)
 
 describe("luasocket", function()
   after_each(finish)
@@ -272,7 +276,7 @@ describe("luasocket", function()
           end
         end)
       end
-      c:settimeout(2)
+      c:settimeout(20)
       local task = drip(4)
       assert.equal("xxxx", c:receive(4))
       task:join()

@@ -23,16 +23,23 @@ describe("a password", function()
   end)
 
   it("takes time and memory by default, and holds nobody up", function()
-    local turns, over = 0, false
-    local task = atoll.spawn(function()
-      while not over do
-        turns = turns + 1
-        atoll.sleep(0)
-      end
-    end)
-    local hash = password.hash "x"
-    over = true
-    task:join()
+    local turns, hash
+    local function once()
+      local over = false
+      turns = 0
+      local task = atoll.spawn(function()
+        while not over do
+          turns = turns + 1
+          atoll.sleep(0)
+        end
+      end)
+      hash = password.hash "x"
+      over = true
+      task:join()
+      return turns > 10
+    end
+    -- On a busy machine it may be the other thread that has the CPU.
+    for _ = 1, 10 do if once() then break end end
     assert.truthy(hash:find "^%$scrypt%$ln=15,r=8,p=3%$")
     assert.is_true(turns > 10, tostring(turns))
     assert.is_false(password.needs_rehash(hash))

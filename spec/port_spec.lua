@@ -1,10 +1,14 @@
 -- Ports in one isolate: order, bounds, calls, and what a message can hold. Between
 -- isolates: isolate_spawn_spec.
 local atoll = require "atoll"
+local whole = require "support.whole"
 
 local function spawn(fn, ...)
   return atoll.spawn(fn, ...):quiet()
 end
+
+setup(whole.begin)
+teardown(whole.over)
 
 describe("port", function()
   it("gives messages in the order in which they were sent", function()
@@ -205,7 +209,7 @@ describe("call", function()
   it("gives up after a time; the late answer goes nowhere", function()
     local late
     local sender = serve(function(_, m) late = m end)
-    assert.same({ nil, "timed out", "ETIMEDOUT" }, { sender:call(1, 0.01) })
+    assert.same({ nil, "timed out", "ETIMEDOUT" }, { sender:call(1, 0.1) })
     assert.is_true(late:wanted())
     late:reply(1)
     local other = serve(function(v, m) m:reply(v) end)

@@ -3,6 +3,7 @@ local atoll = require "atoll"
 local certs = require "support.certs"
 local command = require "support.command"
 local events = require "support.events"
+local file = require "support.file"
 local frames = require "support.frames"
 local host = require "support.host"
 local http = require "atoll.http"
@@ -30,13 +31,6 @@ local APP = [[
   end)]]
 
 local WHO = "GET /who HTTP/1.1\r\nHost: a\r\n\r\n"
-
-local function slurp(path)
-  local f = assert(io.open(path))
-  local text = f:read "a"
-  f:close()
-  return text
-end
 
 local function start(options)
   options = options or {}
@@ -450,8 +444,7 @@ describe("a listener for proxies", function()
   it("hears from HAProxy who has TLS with it", function()
     local h, c = start(), certs.make()
     finally(certs.finish)
-    local dir = host.directory { ["pem"] = slurp(c.server)
-      .. slurp(c.key) }
+    local dir = host.directory { ["pem"] = file.read(c.server) .. file.read(c.key) }
     local proxy = servers.haproxy(([[
       listen web
         mode tcp

@@ -60,24 +60,28 @@ describe("reload", function()
   end)
 
   it("lets requests in flight end with the code that began them", function()
+    local gate = host.directory() .. "/gate"
     local body = [[
-      local open = false
+      local began = false
       app:get("/", function() return "v%d" end)
       app:get("/hold", function()
-        while not open do atoll.sleep(0.001) end
+        began = true
+        while not atoll.fs.exists(%q) do atoll.sleep(0.002) end
         return "held v%d"
       end)
-      app:get("/open", function() open = true return "v%d" end)
-      app:get("/sleep", function() atoll.sleep(0.3) return "slept v%d" end)]]
-    local h = host.start { app = body:format(1, 1, 1, 1) }
+      app:get("/began", function() return tostring(began) end)]]
+    local h = host.start { app = body:format(1, gate, 1), set = { drain_timeout = 60 } }
     local c, other = wire.connect(h), wire.connect(h)
-    c:send "GET /sleep HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"
-    assert.equal("v1", other:ask("/").body)
-    h:write_app(body:format(2, 2, 2, 2))
+    c:send "GET /hold HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    events.retry("its beginning", function()
+      return other:ask("/began").body == "true"
+    end)
+    h:write_app(body:format(2, gate, 2))
     succeeds(h)
     assert.equal("v2", other:ask("/").body)
     assert.equal(0, c.size)
-    assert.equal("slept v1", c:receive().body)
+    assert(io.open(gate, "w")):close()
+    assert.equal("held v1", c:receive().body)
     -- What was pipelined behind it begins after the reload.
     assert.equal("v2", c:receive().body)
     h:log_wait "generation 1 closed after [%d.]+ s, %d+ KiB freed"

@@ -365,6 +365,9 @@ describe("the standard files of a script", function()
     for part in function() return atoll.stdin:read "some" end do n = n + #part end
     print(n)]]
 
+  -- What a script says on its stderr, for who waits for it.
+  local TOLD = "rm -f DIR/told; mkfifo DIR/told; "
+
   before_each(begin)
   after_each(finish)
 
@@ -424,18 +427,23 @@ describe("the standard files of a script", function()
         atoll.stderr:write(ticks, "\n")
       end)
       atoll.stdout:write(("x"):rep(5000000))
-      task:join()]], "(ATOLL | (until [ -s DIR/err ]; do sleep 0.01; done; cat DIR/err;"
-      .. " wc -c)) 2>DIR/err"))
+      task:join()]], TOLD .. "ATOLL 2>DIR/told | (head -n 1 DIR/told; wc -c)"))
   end)
 
   it("get all that was written, though the script has ended and its reader is slow",
     function()
-      assert.equal("1000000\n", shell([[
-        require "atoll".stdout:write(("x"):rep(1000000))]],
-        "ATOLL | (sleep 0.1; wc -c)"))
-      assert.equal("100000\n", shell([[
-        require "atoll".stdout:write(("x"):rep(100000))
-        require "atoll".exit(0)]], "ATOLL | (sleep 0.1; wc -c)"))
+      local line = TOLD .. "ATOLL 2>DIR/told | (head -n 1 DIR/told; wc -c)"
+      assert.equal("over\n1000000\n", shell([[
+        local atoll = require "atoll"
+        atoll.spawn(function() atoll.stdout:write(("x"):rep(1000000)) end)
+        atoll.sleep(0)
+        io.stderr:write "over\n"]], line))
+      assert.equal("over\n100000\n", shell([[
+        local atoll = require "atoll"
+        atoll.spawn(function() atoll.stdout:write(("x"):rep(100000)) end)
+        atoll.sleep(0)
+        io.stderr:write "over\n"
+        atoll.exit(0)]], line))
     end)
 
   it("tell when nobody reads", function()
@@ -450,7 +458,13 @@ describe("the standard files of a script", function()
   end)
 
   it("are left as they were", function()
-    local out = shell(COUNT, "(sleep 0.05; echo x) | (ATOLL; cat /proc/self/fdinfo/0)")
+    local out = shell([[
+      local atoll = require "atoll"
+      local task = atoll.spawn(function() ]] .. COUNT .. [[ end)
+      atoll.sleep(0)
+      io.stderr:write "waits\n"
+      task:join()]], TOLD .. "(head -n 1 DIR/told >/dev/null; echo x)"
+      .. " | (ATOLL 2>DIR/told; cat /proc/self/fdinfo/0)")
     assert.matches("^2\n", out)
     local flags = tonumber(out:match "flags:%s*(%d+)", 8)
     assert.equal(0, flags & 0x800) -- O_NONBLOCK
@@ -461,7 +475,7 @@ describe("the standard files of a script", function()
       local atoll = require "atoll"
       atoll.spawn(function() atoll.stdin:read() end)
       atoll.sleep(0)
-      print(pcall(atoll.stdin.read, atoll.stdin))]], "sleep 0.2 | ATOLL")
+      print(pcall(atoll.stdin.read, atoll.stdin))]], "mkfifo DIR/in; ATOLL <>DIR/in")
     assert.matches("false\t.*another fiber is already reading", out)
   end)
 end)

@@ -336,9 +336,10 @@ describe("a shared dictionary", function()
   end)
 
   it("is seen by spawned isolates, four at once", function()
-    local path = host.directory { ["count.lua"] = [[
+    local turns = host.SLOW and 1000 or 5000
+    local path = host.directory { ["count.lua"] = ([[
       local d = require("atoll").shared "spec"
-      for i = 1, 5000 do
+      for i = 1, %d do
         d:incr("n", 1, 0)
         -- It gives up when others are quicker a hundred times.
         repeat
@@ -346,12 +347,12 @@ describe("a shared dictionary", function()
             return { n = (t and t.n or 0) + 1 }
           end)
         until done or code ~= "ESTALE"
-      end]] } .. "/count.lua"
+      end]]):format(turns) } .. "/count.lua"
     local handles = {}
     for i = 1, ISOLATES do handles[i] = assert(atoll.isolate.spawn(path)) end
-    for _, handle in ipairs(handles) do assert.is_nil(select(2, handle:join(30))) end
-    assert.equal(ISOLATES * 5000, d:get "n")
-    assert.same({ n = ISOLATES * 5000 }, d:get "t")
+    for _, handle in ipairs(handles) do assert.is_nil(select(2, handle:join(60))) end
+    assert.equal(ISOLATES * turns, d:get "n")
+    assert.same({ n = ISOLATES * turns }, d:get "t")
     host.finish()
   end)
 
@@ -380,11 +381,12 @@ describe("shared dictionaries", function()
   end)
 
   it("lose no change of four isolates under reload", function()
+    local turns = host.SLOW and 500 or 2000
     local APP = [[
       local d = atoll.shared "hits"
       app:on("start", function()
         atoll.spawn(function()
-          for i = 1, 2000 do
+          for i = 1, %d do
             d:incr("spun", 1, 0)
             d:update("table", function(t)
               t = t or { n = 0 }
@@ -407,7 +409,8 @@ describe("shared dictionaries", function()
           table = d:get "table", list = d:llen "list", version = %d,
         }
       end)]]
-    local h = host.start { app = APP:format(1), isolates = ISOLATES }
+    local function app(version) return APP:format(turns, version) end
+    local h = host.start { app = app(1), isolates = ISOLATES }
     local given = {}
     local run = load.start(h, { connections = 8, check = function(response)
       if response.status ~= 200 or given[response.body] then return response.body end
@@ -415,7 +418,7 @@ describe("shared dictionaries", function()
     end })
     local reloads = host.SLOW and 3 or 8
     for n = 2, reloads do
-      h:write_app(APP:format(n))
+      h:write_app(app(n))
       h:hup()
       h:log_wait("reload: generation " .. n .. " serves after")
       run:run(50)
@@ -425,11 +428,11 @@ describe("shared dictionaries", function()
     events.retry("the tasks to end", function()
       counts = atoll.json.decode(wire.ask(h, "/counts").body)
       return counts.ended == reloads * ISOLATES
-    end, 30)
+    end, 60)
     assert.same({
-      spun = reloads * ISOLATES * 2000,
-      table = { n = reloads * ISOLATES * 2000 },
-      list = reloads * ISOLATES * 1000,
+      spun = reloads * ISOLATES * turns,
+      table = { n = reloads * ISOLATES * turns },
+      list = reloads * ISOLATES * turns // 2,
       ended = reloads * ISOLATES,
       requests = run.answers,
       version = reloads,

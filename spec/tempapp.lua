@@ -1,4 +1,5 @@
 -- App directories that live as long as a spec.
+local file = require "support.file"
 local testing = require "atoll.testing"
 
 local M = {}
@@ -16,9 +17,7 @@ function M.directory(files)
   for name, content in pairs(files) do
     local parent = (directory .. "/" .. name):match("^(.*)/")
     assert(os.execute("mkdir -p " .. quoted(parent)))
-    local file = assert(io.open(directory .. "/" .. name, "wb"))
-    file:write(content)
-    file:close()
+    file.write(directory .. "/" .. name, content)
   end
   return directory
 end

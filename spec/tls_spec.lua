@@ -3,6 +3,7 @@ local atoll = require "atoll"
 local certs = require "support.certs"
 local host = require "support.host"
 local net = require "atoll.net"
+local whole = require "support.whole"
 
 local files, closing
 
@@ -32,7 +33,7 @@ local function connect(address, tls)
   tls = tls or {}
   if tls.ca == nil then tls.ca = files.ca end
   if tls.name == nil then tls.name = "server.test" end
-  local socket, message, code = net.connect(address, { tls = tls, timeout = 10 })
+  local socket, message, code = net.connect(address, { tls = tls, timeout = 60 })
   return socket and keep(socket), message, code
 end
 
@@ -57,6 +58,9 @@ after_each(function()
   for i = #closing, 1, -1 do closing[i]:close() end
   certs.finish()
 end)
+
+setup(whole.begin)
+teardown(whole.over)
 
 describe("a TLS connection", function()
   it("carries bytes both ways", function()

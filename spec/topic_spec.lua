@@ -3,6 +3,7 @@ local atoll = require "atoll"
 local events = require "support.events"
 local host = require "support.host"
 local load = require "support.load"
+local whole = require "support.whole"
 local wire = require "support.wire"
 
 local ISOLATES = 4
@@ -16,6 +17,9 @@ end
 
 describe("a topic", function()
   local topic
+
+  setup(whole.begin)
+  teardown(whole.over)
 
   before_each(function() topic = atoll.topic "spec" end)
 
@@ -270,14 +274,14 @@ describe("topics", function()
       handles[i] = assert(atoll.isolate.spawn(path, { me = i, ready = port:sender() }))
     end
     for _ = 1, ISOLATES do assert.is_true((port:receive(10))) end
-    local order = port:receive(30)
+    local order = port:receive(60)
     local count = {}
     for who, i in order:gmatch "(%d+):(%d+)" do
       count[who] = (count[who] or 0) + 1
       assert.equal(count[who], tonumber(i))
     end
     assert.equal(ROUNDS, count["1"])
-    for _ = 2, ISOLATES do assert.is_true(order == port:receive(30)) end
+    for _ = 2, ISOLATES do assert.is_true(order == port:receive(60)) end
     for _, handle in ipairs(handles) do assert.is_nil(select(2, handle:join(30))) end
     port:close()
     events.poll("the states to be closed", function()

@@ -1,7 +1,9 @@
 -- What moves from one isolate to another: sockets in whatever state, with one owner at
 -- any time, and back home when they do not arrive.
 local atoll = require "atoll"
+local whole = require "support.whole"
 local certs = require "support.certs"
+local file = require "support.file"
 local net = require "atoll.net"
 
 local paths, isolates, closing, files = {}, {}, {}, nil
@@ -14,9 +16,8 @@ end
 -- An isolate that runs this text; its argument is `...`.
 local function spawn(text, argument, options)
   local path = os.tmpname()
-  local f = assert(io.open(path, "w"))
-  f:write('local atoll = require "atoll" local isolate = atoll.isolate ', text, "\n")
-  f:close()
+  file.write(path, 'local atoll = require "atoll" local isolate = atoll.isolate ',
+    text, "\n")
   paths[#paths + 1] = path
   local h = assert(atoll.isolate.spawn(path, argument, options))
   isolates[#isolates + 1] = h
@@ -75,6 +76,9 @@ after_each(function()
   for _, thing in ipairs(closing) do thing:close() end
   isolates, closing = {}, {}
 end)
+
+setup(whole.begin)
+teardown(whole.over)
 
 for _, tls in ipairs { false, true } do
   describe(tls and "a TLS socket" or "a socket", function()
@@ -585,6 +589,27 @@ for _, tls in ipairs { false, true } do
 end
 
 describe("transfer", function()
+  -- The loop finds its epoll among all descriptors: else it would have to give a copy.
+  it("goes as it is from a process with many descriptors", function()
+    local held = {}
+    for i = 1, 150 do held[i] = assert(io.open "/dev/null") end
+    for i = 3, 150 do keep(held[i]) end
+    for i = 1, 2 do held[i]:close() end -- the loop's own are near, epoll is far
+    local listener = keep(assert(net.listen "127.0.0.1:0"))
+    local port = keep(atoll.port())
+    local h = spawn([[
+      local at, back = table.unpack(...)
+      local s = assert(atoll.net.connect(at))
+      assert(s:read "line")
+      back:send { s, s:fd() }
+    ]], { listener:name(), port:sender() })
+    keep(assert(listener:accept(20))):write "hello\nrest"
+    local sent = assert(port:receive(20))
+    assert.equal(sent[2], keep(sent[1]):fd())
+    assert.equal("rest", sent[1]:read(4, 20))
+    h:join(20)
+  end)
+
   it("knows isolates and ports by their names", function()
     local here, there = pair()
     spawn(ECHO, nil, { name = "spec.echo" })

@@ -1,6 +1,7 @@
 -- The stubs for editors name what there is, and nothing that is not.
 local app = require "atoll.app"
 local atoll = require "atoll"
+local file = require "support.file"
 local request = require "atoll.request"
 local response = require "atoll.core.response" -- which atoll.request adds to
 local testing = require "atoll.testing"
@@ -11,9 +12,7 @@ local hidden = {
 }
 
 local function read(name)
-  local file = assert(io.open("lua/atoll/types/" .. name .. ".lua", "rb"))
-  local text = file:read("a")
-  file:close()
+  local text = file.read("lua/atoll/types/" .. name .. ".lua")
   return text
 end
 
@@ -78,8 +77,8 @@ describe("types", function()
 
   it("have all of fs and of its files", function()
     assert.same(functions_of(atoll.fs, {}), declared("fs", "fs%."))
-    local file <close> = assert(atoll.fs.open "/dev/null")
-    assert.same(functions_of(getmetatable(file).__index, {}), declared("fs", "file:"))
+    local null <close> = assert(atoll.fs.open "/dev/null")
+    assert.same(functions_of(getmetatable(null).__index, {}), declared("fs", "file:"))
   end)
 
   it("have all of a shared dictionary", function()

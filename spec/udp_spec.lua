@@ -1,5 +1,6 @@
 -- Datagrams: atoll.net.udp.
 local atoll = require "atoll"
+local whole = require "support.whole"
 local net = require "atoll.net"
 
 local function spawn(fn, ...) return atoll.spawn(fn, ...):quiet() end
@@ -7,6 +8,9 @@ local function spawn(fn, ...) return atoll.spawn(fn, ...):quiet() end
 local function timed_out(...)
   assert.same({ n = 3, nil, "timed out", "ETIMEDOUT" }, table.pack(...))
 end
+
+setup(whole.begin)
+teardown(whole.over)
 
 describe("udp", function()
   for _, address in ipairs { "127.0.0.1:0", "[::1]:0", "localhost:0", ":0" } do

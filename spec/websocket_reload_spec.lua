@@ -149,7 +149,7 @@ describe("a websocket, when the code is replaced,", function()
         atoll.log.info("silent: %d", ws.code)
       end)
     ]]
-    local h = start(counting(1, stays), { set = { drain_timeout = 1 } })
+    local h = start(counting(1, stays), { set = { drain_timeout = 4 } })
     local stay, silent = frames.open(h, "/stay"), frames.open(h, "/silent")
     reload(h, counting(2))
     stay:send(frames.text "a")
@@ -184,19 +184,20 @@ describe("a websocket, when the code is replaced,", function()
   end)
 
   it("is asked between two messages, not in the middle of one's work", function()
-    local h = start(counting(1, [[
+    local gate = host.directory() .. "/gate"
+    local h = start(counting(1, ([[
       app:websocket("/slow", function(ws)
         ws:on("reload", function() return "state" end)
         for message in ws:messages() do
           atoll.log.info "working"
-          atoll.sleep(0.5)
+          while not atoll.fs.exists %q do atoll.sleep(0.002) end
           ws:send("1 " .. message)
         end
         local ok, why = pcall(ws.send, ws, "x")
-        atoll.log.info("then %s", why:match "[^:]*$")
+        atoll.log.info("then %%s", why:match "[^:]*$")
         assert(ws:receive() == nil)
       end)
-    ]]))
+    ]]):format(gate)))
     local c = frames.open(h, "/slow")
     c:send(frames.text "a" .. frames.text "b")
     logged(h, "working")
@@ -206,6 +207,7 @@ describe("a websocket, when the code is replaced,", function()
         for message in ws:messages() do ws:send("2 " .. message) end
       end)
     ]]))
+    assert(io.open(gate, "w")):close()
     frames.expect(c, "1 a")
     frames.expect(c, "2 b")
     logged(h, "then the WebSocket was transferred")

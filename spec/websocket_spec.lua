@@ -393,12 +393,12 @@ describe("a websocket", function()
     events.poll("time", function() return not c.all_sent end)
     h:grows_less(8192, before)
     c.answered = true
-    frames.closed(c, 1000, nil, 20)
+    frames.closed(c, 1000, nil, 60)
     h:log_wait "had 20000"
   end)
 
   it("is pinged when it is silent, and cut off when it does not answer", function()
-    local h = start { set = { websocket_ping = 0.05, websocket_timeout = 0.2 } }
+    local h = start { set = { websocket_ping = 0.05, websocket_timeout = 3 } }
     local c = frames.open(h, "/echo")
     for _ = 1, 3 do
       frames.expect(c, "", 0x89)

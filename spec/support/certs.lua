@@ -42,7 +42,7 @@ end
 
 -- Lets fibers and luv run until fn returns something.
 function M.wait(what, fn)
-  local deadline = atoll.now() + 10
+  local deadline = atoll.now() + 60
   repeat
     uv.run "nowait"
     local result = fn()

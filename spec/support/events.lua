@@ -4,7 +4,7 @@ local uv = require "luv"
 
 local M = {}
 
-local SECONDS = 10
+local SECONDS = 30
 local TICK = 0.1
 
 local failure

@@ -276,7 +276,7 @@ end
 
 function methods:stop()
   if not self.code then self:term() end
-  self:ended_well(20)
+  self:ended_well()
 end
 
 -- Stops all hosts that a spec started, and removes the directories; for after_each.

@@ -120,7 +120,7 @@ function methods:run(count)
   events.wait(function()
     return ("%d more answers; %d came, %d connections are busy, problems: %s"):format(
       count, self.answers - goal + count, self.busy, table.concat(self.problems, "\n"))
-  end, function() return self.answers >= goal end, 20)
+  end, function() return self.answers >= goal end, 60)
 end
 
 -- Waits for the last answers; all of it has to have been right.

@@ -71,7 +71,7 @@ end
 -- Ends it by TERM.
 function methods:stop()
   if not self.code then uv.kill(self.pid, "sigterm") end
-  return self:ended(20)
+  return self:ended()
 end
 
 -- Ends all that a spec has started; for after_each.

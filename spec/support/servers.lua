@@ -46,8 +46,9 @@ local function start(name, args, port, ready)
   uv.fs_close(null)
   server.pid = assert(server.process and problem, problem)
   running[#running + 1] = server
-  events.poll(name .. " to listen", ready or function()
+  events.poll(name .. " to listen", function()
     assert(not server.code, name .. " has ended")
+    if ready then return ready() end
     local socket = net.connect(server.address)
     if socket then socket:close() end
     return socket
@@ -55,40 +56,55 @@ local function start(name, args, port, ready)
   return server
 end
 
+-- The server that fn(port) starts. A port that was free may be another's by then, and
+-- it ends: then another one.
+local function at_port(fn)
+  local ok, server
+  for _ = 1, 3 do
+    ok, server = pcall(fn, free_port())
+    if ok then return server end
+  end
+  error(server, 0)
+end
+
 function M.redis()
-  local port = free_port()
-  return start("redis-server", { "--port", tostring(port), "--bind", "127.0.0.1",
-    "--save", "", "--appendonly", "no", "--dir", host.directory {} }, port)
+  return at_port(function(port)
+    return start("redis-server", { "--port", tostring(port), "--bind", "127.0.0.1",
+      "--save", "", "--appendonly", "no", "--dir", host.directory {} }, port)
+  end)
 end
 
 function M.memcached()
-  local port = free_port()
-  return start("memcached", { "-l", "127.0.0.1", "-p", tostring(port), "-U", "0",
-    "-u", "nobody", "-m", "16" }, port)
+  return at_port(function(port)
+    return start("memcached", { "-l", "127.0.0.1", "-p", tostring(port), "-U", "0",
+      "-u", "nobody", "-m", "16" }, port)
+  end)
 end
 
 -- One that answers each request with a page about its TLS connection.
 function M.openssl(certificate, key)
-  local port = free_port()
-  return start("openssl", { "s_server", "-accept", "127.0.0.1:" .. port, "-quiet",
-    "-www", "-cert", certificate, "-key", key }, port)
+  return at_port(function(port)
+    return start("openssl", { "s_server", "-accept", "127.0.0.1:" .. port, "-quiet",
+      "-www", "-cert", certificate, "-key", key }, port)
+  end)
 end
 
 -- With the user postgres, who needs no password. It does not run as root.
 function M.postgres()
-  local port, dir = free_port(), host.directory {}
-  local user = ""
+  local dir, user = host.directory {}, ""
   if uv.getuid() == 0 then
     user = "setpriv --reuid=postgres --regid=postgres --clear-groups "
     assert(os.execute("chown postgres " .. dir))
   end
   assert(os.execute(("cd / && %s%s -D %s -U postgres -A trust --no-sync >/dev/null")
     :format(user, find "initdb", dir)))
-  local command = ("exec %s%s -D %s -p %d -h 127.0.0.1 -k %s -F"):format(user,
-    find "postgres", dir, port, dir)
-  local ready = ("%s -q -h 127.0.0.1 -p %d"):format(find "pg_isready", port)
-  local server = start("sh", { "-c", "cd / && " .. command }, port,
-    function() return os.execute(ready) end)
+  local server = at_port(function(port)
+    local command = ("exec %s%s -D %s -p %d -h 127.0.0.1 -k %s -F"):format(user,
+      find "postgres", dir, port, dir)
+    local ready = ("%s -q -h 127.0.0.1 -p %d"):format(find "pg_isready", port)
+    return start("sh", { "-c", "cd / && " .. command }, port,
+      function() return os.execute(ready) end)
+  end)
   server.signal = "sigquit" -- it has children, and memory that they share
   return server
 end
@@ -105,8 +121,9 @@ end
 
 -- With what stands behind its defaults; %PORT% in it is where it listens.
 function M.haproxy(text)
-  local config, port, port2 = with_ports(text)
-  local dir = host.directory { ["haproxy.cfg"] = [[
+  return at_port(function()
+    local config, port, port2 = with_ports(text)
+    local dir = host.directory { ["haproxy.cfg"] = [[
 global
   maxconn 200
 defaults
@@ -114,9 +131,10 @@ defaults
   timeout client 20s
   timeout server 20s
 ]] .. config .. "\n" }
-  local server = start("haproxy", { "-db", "-f", dir .. "/haproxy.cfg" }, port)
-  server.port2 = port2
-  return server
+    local server = start("haproxy", { "-db", "-f", dir .. "/haproxy.cfg" }, port)
+    server.port2 = port2
+    return server
+  end)
 end
 
 -- With these blocks of its configuration beside `events`; %PORT% as above.
