@@ -42,6 +42,7 @@ local function app(name)
     app:get("/held", function() return tostring(held) end)
     app:get("/open", function() held = nil return name .. " opens" end)
     app:get("/big", function() return ("0123456789abcdef"):rep(512 * 1024) end)
+    app:get("/large", function() return ("0123456789abcdef"):rep(32 * 1024) end)
     app:get("/stuck", function(req)
       local path = req.query.file
       while not io.open(path) do end
@@ -229,7 +230,8 @@ describe("several apps", function()
     end)
 
     it("and answer all at once, on connections that stay", function()
-      local h = start { isolates = 2, shop = ", isolates = 2" }
+      local h = start { isolates = 2, shop = ", isolates = 2",
+      set = { drain_timeout = 60 } }
       local shop = load.start(h, { path = "/shop", connections = 16,
         check = function(r) return r.body ~= "shop /shop /shop" and r.body end })
       local site = load.start(h, { path = "/", connections = 16,
@@ -403,7 +405,8 @@ describe("several apps", function()
   end)
 
   it("keep up while clients leave and code changes", function()
-    local h = start { isolates = 2, shop = ", isolates = 2" }
+    local h = start { isolates = 2, shop = ", isolates = 2",
+      set = { drain_timeout = 60 } }
     local shop = load.start(h, { path = "/shop", connections = 8,
       check = function(r) return r.body ~= "shop /shop /shop" and r.body end })
     local site = load.start(h, { path = "/", connections = 8,
@@ -412,7 +415,8 @@ describe("several apps", function()
       for i = 1, 20 do
         local c = wire.open(h)
         function c:on_connect()
-          self:send(get(i % 2 == 0 and "/shop/sleep" or "/sleep") .. get "/shop/big")
+          self:send(get(i % 2 == 0 and "/shop/sleep" or "/sleep")
+            .. get(host.SLOW and "/shop/large" or "/shop/big"))
           if i % 3 == 0 then self:abort() else self:close() end
         end
       end
@@ -532,7 +536,8 @@ describe("several apps", function()
     end)
 
     it("under load, with every answer given", function()
-      local h = start { isolates = 2, shop = ", isolates = 2" }
+      local h = start { isolates = 2, shop = ", isolates = 2",
+      set = { drain_timeout = 60 } }
       local shop = load.start(h, { path = "/shop", drains = true, connections = 16,
         check = function(r) return r.body ~= "shop /shop /shop" and r.body end })
       local site = load.start(h, { path = "/", drains = true, connections = 16,

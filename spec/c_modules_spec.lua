@@ -60,7 +60,7 @@ describe("modules in C", function()
       "lxp", "lyaml" } do
       require(name) -- contrib/setup brings them
     end
-    local h = host.start { app = app, isolates = 4 }
+    local h = host.start { app = app, isolates = 4, set = { drain_timeout = 60 } }
     local l = load.start(h, { check = function(response)
       return response.body ~= "right" and response.body or nil
     end })

@@ -157,7 +157,8 @@ describe("drain", function()
   end)
 
   it("under load fails no request that was begun", function()
-    local h = host.start { dir = "spec/apps/wire", isolates = 2 }
+    local h = host.start { dir = "spec/apps/wire", isolates = 2,
+      set = { drain_timeout = 60 } }
     local run = load.start(h, { connections = 8, path = "/probe", drains = true,
       check = function(response)
         if response.body ~= "probe" then return response.status .. response.body end

@@ -75,7 +75,7 @@ describe("handover", function()
   end)
 
   it("goes on while isolates come and go and code is replaced", function()
-    local h = host.start { app = APP, isolates = 2 }
+    local h = host.start { app = APP, isolates = 2, set = { drain_timeout = 60 } }
     local run = load.start(h, { connections = 12, check = function(response)
       if not response.body:find "^isolate %d" then return response.body end
     end })

@@ -61,7 +61,7 @@ describe("processes", function()
   end)
 
   it("are replaced together, and refuse nobody", function()
-    local h = host.start { app = HELLO, set = { processes = 2 } }
+    local h = host.start { app = HELLO, set = { drain_timeout = 60, processes = 2 } }
     local run = load.start(h, { connections = 16, check = hello, follows = true })
     run:run(200)
     local old = h:serving_pids()

@@ -23,7 +23,7 @@ describe("reload under load", function()
   end)
 
   it("fails, closes and mixes nothing, and its memory is given back", function()
-    local h = host.start { app = app(1), isolates = 2 }
+    local h = host.start { app = app(1), isolates = 2, set = { drain_timeout = 60 } }
     local least, newest, run_from = 1, 1, 0
     local run = load.start(h, { connections = 8, check = function(response, c)
       if response.status ~= 200 then return "status " .. response.status end
@@ -53,7 +53,7 @@ describe("reload under load", function()
   end)
 
   it("of broken code fails nothing", function()
-    local h = host.start { app = app(1), isolates = 2 }
+    local h = host.start { app = app(1), isolates = 2, set = { drain_timeout = 60 } }
     local run = load.start(h, { connections = 8, check = function(response)
       if response.status ~= 200 or not response.body:find "^1 1 " then
         return response.status .. " " .. response.body
@@ -69,7 +69,7 @@ describe("reload under load", function()
   end)
 
   it("with signals in quick succession ends with the last edit", function()
-    local h = host.start { app = app(1), isolates = 2 }
+    local h = host.start { app = app(1), isolates = 2, set = { drain_timeout = 60 } }
     local run = load.start(h, { connections = 8, check = function(response)
       if response.status ~= 200 then return "status " .. response.status end
     end })
@@ -86,7 +86,7 @@ describe("reload under load", function()
   end)
 
   it("leaves one generation for each isolate", function()
-    local h = host.start { app = app(1), isolates = 2 }
+    local h = host.start { app = app(1), isolates = 2, set = { drain_timeout = 60 } }
     for n = 2, 6 do
       h:hup()
       h:log_wait("reload: generation " .. n .. " serves")

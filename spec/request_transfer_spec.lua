@@ -419,7 +419,7 @@ describe("a request given to another isolate", function()
   end
 
   it("is exact under load and reloads", function()
-    local h = start { isolates = 2 }
+    local h = start { isolates = 2, set = { drain_timeout = 60 } }
     local count, run = loaded(h)
     for n = 2, host.SLOW and 4 or 8 do
       run:run(host.SLOW and 100 or 500)
@@ -469,7 +469,7 @@ describe("a request given to another isolate", function()
   end)
 
   it("is not lost by reloads, nor by stopping", function()
-    local h = start { isolates = 2 }
+    local h = start { isolates = 2, set = { drain_timeout = 60 } }
     local list = {}
     for i = 1, 20 do list[i] = wire.connect(h) end
     for _ = 1, 10 do

@@ -410,7 +410,8 @@ describe("shared dictionaries", function()
         }
       end)]]
     local function app(version) return APP:format(turns, version) end
-    local h = host.start { app = app(1), isolates = ISOLATES }
+    local h = host.start { app = app(1), isolates = ISOLATES,
+      set = { drain_timeout = 60 } }
     local given = {}
     local run = load.start(h, { connections = 8, check = function(response)
       if response.status ~= 200 or given[response.body] then return response.body end

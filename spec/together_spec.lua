@@ -70,7 +70,7 @@ describe("isolates together", function()
 
   it("leave nothing behind under load and reload", function()
     local h = host.start { files = { ["app.lua"] = APP, ["child.lua"] = CHILD },
-      isolates = 3, set = { drain_timeout = 0.5 } }
+      isolates = 3, set = { drain_timeout = host.SLOW and 5 or 1 } }
     local run = load.start(h, { connections = 6, check = function(response)
       if response.body ~= "ok" then return response.body end
     end })

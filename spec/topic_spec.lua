@@ -336,7 +336,7 @@ describe("topics", function()
           subscribers = topic:subscribers() }
       end)]]
     local h = host.start { app = APP:gsub("VERSION", "1"), isolates = 2,
-      set = { drain_timeout = 0.2 } }
+      set = { drain_timeout = host.SLOW and 5 or 1 } }
     local run = load.start(h, { connections = 8, check = function(response)
       if response.status ~= 200 then return response.body end
     end })

@@ -71,7 +71,7 @@ describe("an upgrade", function()
   end)
 
   it("keeps the process id, and refuses and fails nobody under load", function()
-    local h = start { app = HELLO, isolates = 2 }
+    local h = start { app = HELLO, isolates = 2, set = { drain_timeout = 60 } }
     local busy = load.start(h, { connections = 16, check = hello, follows = true })
     local patient = load.start(h, { connections = 4, check = hello, follows = true,
       make = function() return "GET / HTTP/1.0\r\nHost: a\r\n\r\n" end })

@@ -129,7 +129,8 @@ function methods:stop()
   events.wait("the last answers", function() return self.busy == 0 end)
   for _, c in ipairs(self.connections) do c:close() end
   local text = table.concat(self.problems, "\n")
-  assert(self.failed == 0, ("%d failures:\n%s"):format(self.failed, text))
+  assert(self.failed == 0, ("%d failures:\n%s\n%s"):format(self.failed, text,
+    (self.to.log or ""):sub(-2000)))
   assert(self.refused == 0, self.refused .. " connections were refused")
   if not self.again then assert(self.closed == 0) end
 end
