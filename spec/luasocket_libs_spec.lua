@@ -449,6 +449,8 @@ describe("libraries for LuaSocket", function()
         local body = require "ssl.https".request "https://127.0.0.1:%d/"
         return function() return body end]]):format(real.port) } }
       assert.matches("s_server", wire.ask(h, "/").body)
+      h:log_wait "network calls outside a fiber block the thread"
+      h:stop()
       assert.equal(1, h:count "network calls outside a fiber block the thread")
     end)
 
@@ -481,6 +483,8 @@ describe("libraries for LuaSocket", function()
       local body = http.request "%s"
       return function() return body end]]):format(other.url) } }
     assert.equal("at load", wire.ask(h, "/").body)
+    h:log_wait "network calls outside a fiber block the thread"
+    h:stop()
     assert.equal(1, h:count "network calls outside a fiber block the thread")
   end)
 

@@ -304,6 +304,7 @@ describe("what an app has opened", function()
     reader:join()
     assert.matches("welcome timed out restbye$", answer)
     assert.is_true(task:join())
+    h:log_wait "network calls outside a fiber block the thread"
     assert.equal(1, h:count "network calls outside a fiber block the thread")
   end)
 
