@@ -187,6 +187,38 @@ describe("a fiber that computes without waiting", function()
   end)
 end)
 
+describe("a time limit", function()
+  local SECONDS = 0.03
+
+  -- Whether what closes something for so long, past its limit, came to its end; and
+  -- the failure.
+  local function close(more)
+    local whole, over = false, os.clock() + SECONDS + more
+    local failure = table.pack(atoll.timeout(SECONDS, function()
+      local _ <close> = setmetatable({}, { __close = function()
+        while os.clock() < over do end -- luacheck: ignore
+        whole = true
+      end })
+    end))
+    return whole, failure
+  end
+
+  it("that is over does not break in where something is closed", function()
+    local tries, whole = 0, nil
+    repeat -- a machine that stands still is as if it closed for ever
+      whole = close(0.01)
+      tries = tries + 1
+    until whole or tries == 20
+    assert.is_true(whole)
+  end)
+
+  it("breaks in there in the end", function()
+    local whole, failure = close(2)
+    assert.is_false(whole)
+    assert.same({ nil, "timed out", "ETIMEDOUT", n = 3 }, failure)
+  end)
+end)
+
 describe("a debug hook of the program's own", function()
   after_each(function()
     debug.sethook()

@@ -82,6 +82,6 @@ void limit_init(struct fiber *f) {
 void limit_forget(struct fiber *f) {
     f->traits &= ~FIBER_LIMITED;
     f->late = f->told = false;
-    f->ending = f->computed = 0;
+    f->ending = f->computed = f->spared = 0;
     if (timer_is_set(&f->limit)) timer_clear(loop_of(f), &f->limit);
 }

@@ -18,6 +18,9 @@ enum { PATIENCE_MAX = 256 };
 
 #define GRACE (20 * CLOCK_MS)
 
+/* Functions that a __close is looked for in. */
+enum { CLOSING_DEPTH = 50 };
+
 /* From when on hooks are called even where Lua calls none: in finalizers and hooks.
  * Half of it must have been computed: a process that was stopped for so long, or had no
  * CPU, has not overrun. */
@@ -217,14 +220,20 @@ static _Noreturn void throw(lua_State * L) {
 }
 
 /* The first time whoever catches it, or closes something, has a while to clean up; from
- * then on each instruction is the last. */
+ * then on each instruction is the last. It may be that the thread stood still for that
+ * while: so it is looked twice (*ending is negative then). */
 static bool insists(struct preempt *p, lua_State *L, int64_t *ending, int64_t now) {
     if (*ending == 0) {
         *ending = now;
         disarm(p);
         return true;
     }
-    if (now - *ending < GRACE) return false;
+    if (*ending > 0) {
+        if (now - *ending < GRACE) return false;
+        *ending = -*ending;
+        p->patience = PATIENCE_MAX / 2;
+        return false;
+    }
     p->theirs = NULL;
     p->mask = p->count = 0;
     p->sharing = false;
@@ -233,9 +242,30 @@ static bool insists(struct preempt *p, lua_State *L, int64_t *ending, int64_t no
     return true;
 }
 
+static bool is_closing(lua_State *L) {
+    lua_Debug ar;
+    for (int level = 0; level < CLOSING_DEPTH && lua_getstack(L, level, &ar); level++)
+        if (lua_getinfo(L, "n", &ar) && ar.name && strcmp(ar.name, "close") == 0 &&
+            strcmp(ar.namewhat, "metamethod") == 0)
+            return true;
+    return false;
+}
+
+/* What closes something when its time is over does so yet, for as long as it would have
+ * had if it closed for that reason. all: ns computed since the last wait. */
+static bool is_spared(struct fiber *f, lua_State *L, int64_t ending, int64_t all) {
+    if (ending) return false;
+    if (!is_closing(L))
+        f->spared = 0;
+    else if (!f->spared || f->spared > all)
+        f->spared = all;
+    return f->spared && all - f->spared < GRACE;
+}
+
 static void end_if_over(struct sched *s, lua_State *L, int64_t now, int64_t ran) {
     struct preempt *p = &s->preempt;
     struct fiber *f = s->current;
+    int64_t all = ran + f->computed;
     if (s->closing) { /* in a fiber that was killed */
         f->ending = f->ending ? f->ending : now - ran;
         if (!insists(p, L, &f->ending, now)) return;
@@ -243,12 +273,14 @@ static void end_if_over(struct sched *s, lua_State *L, int64_t now, int64_t ran)
         throw(L);
     }
     if (limit_is_over(f, now, ran)) {
+        if (is_spared(f, L, f->ending, all)) return;
         if (!insists(p, L, &f->ending, now)) return;
         limit_push(L, f);
         throw(L);
     }
     struct scope *over = f->scopes ? scope_over(f) : NULL;
-    if (over && insists(p, L, &over->ending, now)) {
+    if (over && !is_spared(f, L, over->ending, all) &&
+        insists(p, L, &over->ending, now)) {
         scope_push(L, over);
         throw(L);
     }
