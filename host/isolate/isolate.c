@@ -131,7 +131,7 @@ void isolate_adopt(struct isolate *i, struct generation *g) {
 
 void isolate_switch(struct isolate *i) {
     struct generation *old = i->current;
-    if (!i->next) return; /* it is leaving, and was offered none */
+    if (!i->next || i->held) return; /* it leaves, or was left out of a reload */
     i->current = i->next;
     i->next = NULL;
     i->current->state = GEN_SERVING;

@@ -26,7 +26,9 @@ struct isolate {
     struct sched sched;
     struct resolver *resolver; /* NULL until it is asked for */
     struct generation *current;
-    struct generation *next; /* adopted and started, not yet current */
+    struct generation *next; /* adopted, not yet current */
+    bool held; /* it is not to be that when a request comes: its number serves already,
+                  but it has yet to start */
     struct link generations; /* all on this isolate */
     /* The number that all isolates of this host should serve; set by one store at the
        moment of a switch. */
@@ -60,7 +62,7 @@ void isolate_adopt(struct isolate *i, struct generation *g);
 
 /* The isolate's thread: makes `next` current and lets the old one drain; called through
  * isolate_generation when the number has changed, and by the host to make idle isolates
- * follow at once. */
+ * follow at once. Does nothing where there is no `next`, or it is held. */
 void isolate_switch(struct isolate *i);
 
 /* The generation that the next request goes to. */

@@ -73,10 +73,10 @@ static void cut(struct host *h) {
 
 /* A supervisor would have killed it by now, but there may be none any more. */
 static void hopeless(struct timer *t) {
-    (void)t;
+    const struct host *h = LIST_OF(t, struct host, deadline);
     log_error("an isolate does not end: the host exits without it");
     log_stop(SECOND);
-    _exit(EX_SOFTWARE);
+    _exit(h->code ? h->code : EX_SOFTWARE);
 }
 
 static void overdue(struct timer *t) {
@@ -126,6 +126,9 @@ static void give_up(struct host *h, int code) {
     if (h->code == 0) h->code = code;
     h->stopping = h->draining = true;
     cut(h);
+    timer_init(&h->deadline, hopeless);
+    if (timer_set(&h->loop, &h->deadline, clock_ns() + HOPELESS) != 0)
+        hopeless(&h->deadline);
 }
 
 /* ---- what the jobs and ushers tell ---- */

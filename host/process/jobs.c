@@ -4,125 +4,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "isolate/commons.h"
-#include "process/loader.h"
+#include "process/job.h"
 
 #include <stdlib.h>
 #include <sysexits.h>
-
-static void next_job(struct jobs *j);
-
-static const char *job_name(enum job_kind kind) {
-    switch (kind) {
-    case JOB_RELOAD: return "reload";
-    case JOB_ADD: return "one isolate more";
-    case JOB_REPLACE: return "a new generation after memory ran out";
-    default: return "start";
-    }
-}
-
-/* Which app it is about, before what is logged, where there are several. */
-#define NAMED "%s%s"
-#define NAME(j) ((j)->place.name ? (j)->place.name : ""), ((j)->place.name ? ": " : "")
-
-static double ms_since(int64_t from) {
-    return (double)(clock_ns() - from) / 1e6;
-}
-
-/* ---- 1. build ---- */
-
-static void begin(struct jobs *j, enum job_kind kind, struct blueprint *b) {
-    bool fresh = kind == JOB_FIRST || kind == JOB_RELOAD;
-    j->kind = kind;
-    j->next = b;
-    if (fresh) { /* into one that serves already its generations may look */
-        worker_options(&b->options);
-        b->options.clones = &j->place.clones;
-        b->options.once = &j->place.once;
-        b->options.nursery = &j->place.nursery;
-        b->plan.commons = j->commons;
-    }
-    j->broken = false;
-    j->answers = 0;
-    j->began = clock_ns();
-    buf_reset(&j->problem);
-    /* A reload that failed has used its number up: what joins those that serve has
-       theirs. */
-    j->number = fresh ? ++j->last
-                      : atomic_load_explicit(&j->place.serving, memory_order_relaxed);
-    loader_start(j);
-}
-
-/* ---- 4. the end of a job ---- */
-
-static void remove_worker(struct jobs *j, const struct worker *w) {
-    for (unsigned i = 0; i < j->count; i++) {
-        if (j->workers[i] != w) continue;
-        j->workers[i] = j->workers[--j->count];
-        break;
-    }
-}
-
-/* The next job is not to count on them. */
-static void forget_new_workers(struct jobs *j) {
-    if (j->kind != JOB_FIRST && j->kind != JOB_ADD) return;
-    for (unsigned i = 0; i < j->target_count; i++) {
-        remove_worker(j, j->targets[i]);
-        worker_ask(j->targets[i], STEP_CUT, NULL, NULL, false);
-    }
-}
-
-static void fail(struct jobs *j) {
-    enum job_kind kind = j->kind;
-    struct span why = buf_span(&j->problem);
-    struct buf text;
-    buf_init(&text);
-    if (kind == JOB_RELOAD || kind == JOB_REPLACE)
-        buf_printf(&text,
-                   NAMED "%s failed after %.0f ms, the running code goes on: ", NAME(j),
-                   job_name(kind), ms_since(j->began));
-    else
-        buf_printf(&text, NAMED "%s failed: ", NAME(j), job_name(kind));
-    if (buf_append(&text, why.at, why.len) == 0)
-        log_lines(LEVEL_ERROR, SPAN(""), buf_span(&text));
-    buf_reset(&text);
-    buf_reset(&j->problem);
-    forget_new_workers(j);
-    blueprint_release(j->next);
-    j->next = NULL;
-    j->kind = JOB_NONE;
-    if (kind == JOB_RELOAD) j->callbacks->reloaded(j, false);
-    if (kind == JOB_FIRST)
-        j->callbacks->failed(j, EX_CONFIG);
-    else
-        next_job(j);
-}
-
-static void succeed(struct jobs *j) {
-    enum job_kind kind = j->kind;
-    double ms = ms_since(j->began);
-    for (unsigned i = 0; i < j->target_count; i++) j->targets[i]->relief.wanted = false;
-    if (kind == JOB_FIRST || kind == JOB_RELOAD) {
-        if (j->blueprint) blueprint_release(j->blueprint);
-        j->blueprint = j->next;
-    } else {
-        blueprint_release(j->next);
-    }
-    j->next = NULL;
-    j->kind = JOB_NONE;
-    if (kind == JOB_RELOAD)
-        log_info(NAMED "reload: generation %llu serves after %.1f ms", NAME(j),
-                 (unsigned long long)j->number, ms);
-    else if (kind == JOB_ADD)
-        log_info("%u isolates after %.1f ms", j->count, ms);
-    else if (kind == JOB_REPLACE)
-        log_info(NAMED "a new state of generation %llu serves after %.1f ms", NAME(j),
-                 (unsigned long long)j->number, ms);
-    if (kind == JOB_RELOAD) j->callbacks->reloaded(j, true);
-    j->callbacks->committed(j);
-    next_job(j);
-}
-
-/* ---- 2. offer, 3. commit or give up ---- */
 
 /* Last go the isolates that the program has spawned. */
 static void empty_when_done(struct jobs *j) {
@@ -134,63 +19,16 @@ static void nursery_emptied(struct nursery *n) {
     empty_when_done(n->user);
 }
 
-static void impatient(struct timer *t);
-
-static void loaded(struct post *p) {
-    struct jobs *j = LIST_OF(p, struct jobs, loaded);
-    loader_join(j);
-    if (j->stopping) { /* the workers are ending, and with the last one all of this */
-        for (unsigned i = 0; i < j->target_count && !j->broken; i++)
-            generation_free(j->built[i]);
-        empty_when_done(j);
-        return;
-    }
-    if (j->broken) {
-        fail(j);
-        return;
-    }
-    for (unsigned i = 0; i < j->target_count; i++)
-        worker_ask(j->targets[i], STEP_OFFER, j->built[i], NULL, j->kind == JOB_RELOAD);
-    if (timer_set(j->place.main, &j->patience,
-                  clock_ns() + j->next->plan.load_timeout) != 0)
-        log_warn("%s may wait without a limit: not enough memory", job_name(j->kind));
+void jobs_loaded(struct jobs *j) {
+    empty_when_done(j);
 }
 
-static void impatient(struct timer *t) {
-    struct jobs *j = LIST_OF(t, struct jobs, patience);
-    /* Whoever succeeds yet may have lost tasks of its own: it is too late. */
-    if (!j->broken)
-        buf_printf(&j->problem,
-                   "load_timeout: on(\"start\") or on(\"reload\") has not ended for "
-                   "%g s",
-                   (double)j->next->plan.load_timeout / 1e9);
-    j->broken = true;
-    for (unsigned i = 0; i < j->target_count; i++)
-        worker_ask(j->targets[i], STEP_GIVE_UP, NULL, NULL, false);
-}
-
-static void all_offered(struct jobs *j) {
-    j->answers = 0;
-    timer_clear(j->place.main, &j->patience);
-    if (j->broken) {
-        for (unsigned i = 0; i < j->target_count; i++)
-            worker_ask(j->targets[i], STEP_REJECT, NULL, NULL, false);
-        fail(j);
-        return;
+void jobs_remove_worker(struct jobs *j, const struct worker *w) {
+    for (unsigned i = 0; i < j->count; i++) {
+        if (j->workers[i] != w) continue;
+        j->workers[i] = j->workers[--j->count];
+        break;
     }
-    /* The one moment: from here on every request that begins, on whichever isolate, is
-       answered by the new generation. */
-    atomic_store_explicit(&j->place.serving, j->number, memory_order_seq_cst);
-    for (unsigned i = 0; i < j->target_count; i++)
-        worker_ask(j->targets[i], STEP_COMMIT, NULL, j->next, false);
-}
-
-static void offered(struct jobs *j, struct report *r) {
-    if (r->err) {
-        if (!j->broken) buf_append(&j->problem, buf_data(&r->text), buf_len(&r->text));
-        j->broken = true;
-    }
-    if (++j->answers == j->target_count) all_offered(j);
 }
 
 /* ---- what comes next ---- */
@@ -234,7 +72,7 @@ void jobs_first(struct jobs *j, struct blueprint *b, unsigned count) {
         j->callbacks->failed(j, EX_OSERR);
         return;
     }
-    begin(j, JOB_FIRST, b);
+    job_begin(j, JOB_FIRST, b);
 }
 
 static bool begin_reload(struct jobs *j) {
@@ -242,8 +80,15 @@ static bool begin_reload(struct jobs *j) {
     if (!b) return false;
     j->target_count = 0;
     for (unsigned i = 0; i < j->count; i++)
-        j->targets[j->target_count++] = j->workers[i];
-    begin(j, JOB_RELOAD, b);
+        if (!j->workers[i]->late) j->targets[j->target_count++] = j->workers[i];
+    if (!j->target_count) {
+        log_error(NAMED "reload failed, the running code goes on: no isolate has ended "
+                        "its turn yet",
+                  NAME(j));
+        blueprint_release(b);
+        return false;
+    }
+    job_begin(j, JOB_RELOAD, b);
     return true;
 }
 
@@ -254,7 +99,7 @@ static bool begin_same(struct jobs *j, enum job_kind kind, struct worker *w) {
     else if (!add_target(j, j->blueprint))
         return false;
     atomic_fetch_add(&j->blueprint->references, 1);
-    begin(j, kind, j->blueprint);
+    job_begin(j, kind, j->blueprint);
     return true;
 }
 
@@ -279,6 +124,7 @@ static struct worker *find_full(struct jobs *j) {
     int64_t now = clock_ns(), soonest = 0;
     for (unsigned i = 0; i < j->count; i++) {
         struct relief *r = &j->workers[i]->relief;
+        if (j->workers[i]->late) continue;
         if (relief_begins(r, now)) return j->workers[i];
         if (r->wanted && (!soonest || r->after < soonest)) soonest = r->after;
     }
@@ -287,11 +133,22 @@ static struct worker *find_full(struct jobs *j) {
     return NULL;
 }
 
-static void replace_now(struct timer *t) {
-    next_job(LIST_OF(t, struct jobs, replace));
+/* One that a reload was made without, and that is back; or NULL. */
+static struct worker *find_behind(struct jobs *j) {
+    for (unsigned i = 0; i < j->count; i++) {
+        struct worker *w = j->workers[i];
+        if (!w->behind || w->late) continue;
+        w->behind = false; /* if it cannot follow, it is to be told once */
+        return w;
+    }
+    return NULL;
 }
 
-static void next_job(struct jobs *j) {
+static void replace_now(struct timer *t) {
+    jobs_next(LIST_OF(t, struct jobs, replace));
+}
+
+void jobs_next(struct jobs *j) {
     while (j->kind == JOB_NONE && !j->stopping) {
         if (j->reload_waits) {
             j->reload_waits = false;
@@ -304,8 +161,9 @@ static void next_job(struct jobs *j) {
             j->removes_wait--;
             remove_one(j);
         } else {
-            struct worker *w = find_full(j);
-            if (w) begin_same(j, JOB_REPLACE, w);
+            struct worker *behind = find_behind(j);
+            struct worker *w = behind ? behind : find_full(j);
+            if (w) begin_same(j, behind ? JOB_FOLLOW : JOB_REPLACE, w);
             return;
         }
     }
@@ -313,23 +171,23 @@ static void next_job(struct jobs *j) {
 
 void jobs_reload(struct jobs *j) {
     j->reload_waits = true;
-    next_job(j);
+    jobs_next(j);
 }
 
 void jobs_add(struct jobs *j) {
     j->adds_wait++;
-    next_job(j);
+    jobs_next(j);
 }
 
 void jobs_remove(struct jobs *j) {
     j->removes_wait++;
-    next_job(j);
+    jobs_next(j);
 }
 
 /* ---- reports ---- */
 
 static void retire(struct jobs *j, struct worker *w) {
-    remove_worker(j, w);
+    jobs_remove_worker(j, w);
     list_unlink(&w->member);
     worker_join(w);
     /* Another isolate may be about to hand it a connection: once each of them has come
@@ -359,7 +217,7 @@ static void full(struct jobs *j, const struct report *r) {
               w->isolate.index, (int)buf_len(&r->text), buf_data(&r->text),
               waits ? " soon, for it was only just now" : "");
     w->relief.wanted = true;
-    next_job(j);
+    jobs_next(j);
 }
 
 static void reported(struct report *r) {
@@ -367,10 +225,8 @@ static void reported(struct report *r) {
     if (j->stopping && (r->event == EVENT_OFFERED || r->event == EVENT_COMMITTED))
         return;
     switch (r->event) {
-    case EVENT_OFFERED: offered(j, r); break;
-    case EVENT_COMMITTED:
-        if (++j->answers == j->target_count) succeed(j);
-        break;
+    case EVENT_OFFERED:
+    case EVENT_COMMITTED: job_answered(j, r); break;
     case EVENT_MEMORY: full(j, r); break;
     case EVENT_EXIT:
         if (j->callbacks->exited) j->callbacks->exited(j, r->err);
@@ -432,13 +288,12 @@ int jobs_init(struct jobs *j, struct loop *main, const struct settings *s,
     j->place.reported = reported;
     j->place.format = s->log_format == LOG_JSON ? ACCESS_JSON : ACCESS_COMBINED;
     j->place.crew.exclusive = !s->reuseport;
-    j->loaded.run = loaded;
+    job_init(j);
     clones_init(&j->place.clones);
     once_init(&j->place.once);
     nursery_init(&j->place.nursery, main, nursery_emptied, j);
     list_init(&j->alive);
     list_init(&j->retired);
-    timer_init(&j->patience, impatient);
     timer_init(&j->replace, replace_now);
     int err = pools_init(&j->place.pools, s);
     if (err) return err;

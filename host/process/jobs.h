@@ -30,7 +30,10 @@ struct jobs_user {
     void (*reloaded)(struct jobs *j, bool ok);
 };
 
-enum job_kind { JOB_NONE, JOB_FIRST, JOB_RELOAD, JOB_ADD, JOB_REPLACE };
+enum job_kind { JOB_NONE, JOB_FIRST, JOB_RELOAD, JOB_ADD, JOB_REPLACE, JOB_FOLLOW };
+
+/* What the workers' answers are awaited to. */
+enum stage { STAGE_OFFER, STAGE_GIVE_UP, STAGE_COMMIT };
 
 enum { WORKERS_MAX = CREW_MAX };
 
@@ -51,15 +54,16 @@ struct jobs {
     struct blueprint *next;
     struct worker *targets[WORKERS_MAX];
     struct generation *built[WORKERS_MAX];
-    unsigned target_count, answers;
-    bool broken;
-    int64_t began;
+    unsigned target_count, awaited;
+    enum stage stage;
+    bool broken, told;               /* told: that one is late */
+    int64_t began, offered, give_up; /* monotonic ns */
     pthread_t loader;
     bool loading;
     atomic_llong load_began; /* of the state that is being built, monotonic ns */
     struct post loaded;
     struct buf problem;
-    struct timer look, patience; /* at loading; at the hooks */
+    struct timer look, patience; /* at loading; for the workers' answers */
     struct timer replace;        /* when states may be replaced that wait for it */
 
     bool reload_waits, stopping;
@@ -91,6 +95,12 @@ void jobs_part(struct jobs *j);
 void jobs_drain(struct jobs *j);
 /* What they have not finished is cut. */
 void jobs_cut(struct jobs *j);
+
+/* Used by job: begins what comes next, if nothing is under way; a loader has ended
+ * while the workers do; takes one out of those that serve. */
+void jobs_next(struct jobs *j);
+void jobs_loaded(struct jobs *j);
+void jobs_remove_worker(struct jobs *j, const struct worker *w);
 
 /* After the last worker has ended; adds to *left. */
 void jobs_done(struct jobs *j, struct worker_left *left);

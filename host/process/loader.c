@@ -8,6 +8,8 @@
 
 /* How often is looked whether it takes too long. */
 static const int64_t LOOK = CLOCK_SECOND / 10;
+/* Lua that is ended has ended by then. */
+static const int64_t STUCK = 3 * (int64_t)CLOCK_SECOND;
 
 static void *load(void *data) {
     struct jobs *j = data;
@@ -31,7 +33,13 @@ static void *load(void *data) {
 static void look(struct timer *t) {
     struct jobs *j = LIST_OF(t, struct jobs, look);
     int64_t now = clock_ns();
-    if (now - atomic_load(&j->load_began) > j->next->plan.load_timeout)
+    int64_t late = now - atomic_load(&j->load_began) - j->next->plan.load_timeout;
+    if (late > STUCK && !j->told) {
+        log_warn("%s%sthe app does not end to load: it is inside a call into C",
+                 j->place.name ? j->place.name : "", j->place.name ? ": " : "");
+        j->told = true;
+    }
+    if (late > 0)
         pthread_sigqueue(j->loader, SLICE_SIGNAL, (union sigval){.sival_ptr = NULL});
     if (timer_set(j->place.main, t, now + LOOK) != 0)
         log_warn("loading may take any time: not enough memory");
@@ -39,6 +47,7 @@ static void look(struct timer *t) {
 
 void loader_start(struct jobs *j) {
     atomic_store(&j->load_began, clock_ns());
+    j->told = false;
     if (pthread_create(&j->loader, NULL, load, j) != 0) {
         load(j); /* the isolates go on */
         return;

@@ -50,6 +50,8 @@ static void started(struct generation *g, int err, struct span text, void *data)
 
 static void start(struct worker *w) {
     isolate_adopt(&w->isolate, w->offered);
+    w->isolate.held = w->offered->number ==
+                      atomic_load_explicit(w->isolate.serving, memory_order_acquire);
     hook_run(w->offered, HOOK_START, buf_span(&w->state), started, w);
     buf_reset(&w->state);
 }
@@ -106,6 +108,7 @@ static void end_streams(struct worker *w, bool all) {
 }
 
 static void commit(struct worker *w, struct blueprint *b) {
+    w->isolate.held = false;
     /* A request may have switched already. */
     if (w->isolate.next) isolate_switch(&w->isolate);
     w->offered = NULL;
@@ -239,6 +242,11 @@ static void run_ask(struct post *p) {
     }
     switch (a->step) {
     case STEP_OFFER:
+        if (atomic_exchange(&w->offer, OFFER_TAKEN) == OFFER_WITHDRAWN) {
+            generation_free(a->generation);
+            report(w, EVENT_OFFERED, ERR_CANCELLED, SPAN(""));
+            break;
+        }
         w->offered = a->generation;
         if (a->hand_over && w->isolate.current)
             hook_run(w->isolate.current, HOOK_RELOAD, SPAN(""), handed_over, w);
@@ -295,11 +303,21 @@ static void post(struct ask ask) {
 void worker_ask(struct worker *w, enum step step, struct generation *g,
                 struct blueprint *b, bool hand_over) {
     if (b) atomic_fetch_add(&b->references, 1);
+    if (step == STEP_OFFER) atomic_store(&w->offer, OFFER_SENT);
     post((struct ask){.worker = w,
                       .step = step,
                       .generation = g,
                       .blueprint = b,
                       .hand_over = hand_over});
+}
+
+bool worker_is_away(const struct worker *w) {
+    return atomic_load(&w->offer) != OFFER_TAKEN;
+}
+
+bool worker_withdraw(struct worker *w) {
+    int sent = OFFER_SENT;
+    return atomic_compare_exchange_strong(&w->offer, &sent, OFFER_WITHDRAWN);
 }
 
 void worker_ask_signal(struct worker *w, int number) {

@@ -36,6 +36,9 @@ enum step {
     STEP_COUNT
 };
 
+/* Of a generation: on its way, with the worker, or taken back before it came there. */
+enum offer { OFFER_TAKEN, OFFER_SENT, OFFER_WITHDRAWN };
+
 struct ask {
     struct post post;
     struct worker *worker;
@@ -90,8 +93,13 @@ struct worker {
     struct ask asks[STEP_COUNT];
     struct report reports[EVENT_COUNT];
     atomic_bool asking[STEP_COUNT], reporting[EVENT_COUNT];
+    atomic_int offer;     /* how far the last one got: enum offer */
     struct relief relief; /* the main thread's, as what follows */
     bool leaving, over;
+    uint64_t number; /* of the generation that it is to serve */
+    bool awaited;    /* the job under way wants its answer; */
+    bool late;       /* a job that is over has not had it */
+    bool behind;     /* a reload went on without it */
 };
 
 /* What all workers share; the host's. */
@@ -134,6 +142,13 @@ struct worker_left {
 /* After worker_join, when no other thread can know of it: frees all. *left counts what
  * should not be there any more. */
 void worker_free(struct worker *w, struct worker_left *left);
+
+/* Whether the worker has yet to come to its last offer. */
+bool worker_is_away(const struct worker *w);
+
+/* Takes that offer back, unless it has; false when it had come to it. It will report
+ * EVENT_OFFERED with ERR_CANCELLED when it does. */
+bool worker_withdraw(struct worker *w);
 
 /* Asks to tell of a signal. */
 void worker_ask_signal(struct worker *w, int number);
