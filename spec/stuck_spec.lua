@@ -75,12 +75,11 @@ describe("a call into C that does not return", function()
     h:hup()
     h:log_wait "reload: generation 3 serves"
     run:run(100)
+    run:stop()
     free()
     h:log_wait "isolate %d follows: generation 3 serves"
     -- What on("reload") says is that of the same isolate.
     assert.equal("3 after 1", client:ask("/").body)
-    run:run(100)
-    run:stop()
     h:hup()
     h:log_wait "reload: generation 4 serves"
     assert.equal("3 after 3", client:ask("/").body)
@@ -116,8 +115,8 @@ describe("a call into C that does not return", function()
     h:log_wait "reload: generation 2 serves"
     h:write("broken", "")
     free()
-    h:log_wait("reload of an isolate that was left out failed after %d+ ms, the running "
-      .. "code goes on: [^\n]*no second start")
+    h:log_wait("reload of an isolate that was left out failed after %d+ ms, the "
+      .. "running code goes on: [^\n]*no second start")
     assert.equal("1 nothing", client:ask("/").body)
     assert(os.remove(h.dir .. "/broken"))
     h:hup()
