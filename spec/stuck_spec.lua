@@ -20,12 +20,20 @@ local function app(version, start)
   return (APP:gsub("VERSION", version):gsub("START", start or ""))
 end
 
+local function fifo_of(h, name)
+  local fifo = h.dir .. "/" .. name
+  assert(os.execute("mkfifo " .. fifo))
+  return fifo
+end
+
+local function stick(fifo)
+  return "GET /stuck?fifo=" .. fifo .. " HTTP/1.1\r\nHost: x\r\n\r\n"
+end
+
 -- A client whose isolate is inside a call until free() is called.
 local function hold(h)
-  local fifo = h.dir .. "/fifo"
-  assert(os.execute("mkfifo " .. fifo))
-  local client = wire.connect(h)
-  client:send("GET /stuck?fifo=" .. fifo .. " HTTP/1.1\r\nHost: x\r\n\r\n")
+  local fifo = fifo_of(h, "fifo")
+  local client = wire.connect(h):send(stick(fifo))
   local f = assert(io.open(fifo, "w")) -- opens when it is read
   local function free()
     f:write "\n"
@@ -33,6 +41,11 @@ local function hold(h)
     assert.equal("back", client:receive().body)
   end
   return client, free
+end
+
+-- Code that waits until h has the gate.
+local function gate(h)
+  return ('while not atoll.fs.exists "%s/gate" do atoll.sleep(0.002) end'):format(h.dir)
 end
 
 -- Whether it went well: the host may not have heard yet who is back.
@@ -90,9 +103,7 @@ describe("a call into C that does not return", function()
   it("lets its isolate serve the old code until the new has started", function()
     local h = host.start { app = app(1), isolates = 2 }
     local client, free = hold(h)
-    h:write_app(app(2, [[while not atoll.fs.exists "]] .. h.dir .. [[/gate" do
-      atoll.sleep(0.002)
-    end]]))
+    h:write_app(app(2, gate(h)))
     h:write("gate", "")
     h:hup()
     h:log_wait "reload: generation 2 serves"
@@ -118,10 +129,60 @@ describe("a call into C that does not return", function()
     h:log_wait("reload of an isolate that was left out failed after %d+ ms, the "
       .. "running code goes on: [^\n]*no second start")
     assert.equal("1 nothing", client:ask("/").body)
+    -- Nor does it serve, before it is time, what it is offered next.
     assert(os.remove(h.dir .. "/broken"))
+    h:write_app(app(3, gate(h) .. " error 'no third start'"))
     h:hup()
-    h:log_wait "reload: generation 3 serves"
+    for _ = 1, 100 do assert.equal("1 nothing", client:ask("/").body) end
+    h:write("gate", "")
+    h:log_wait "reload failed[^\n]*no third start"
+    assert.equal("1 nothing", client:ask("/").body)
+    h:write_app(app(4))
+    h:hup()
+    h:log_wait "reload: generation 4 serves"
+    assert.equal("4 after 1", client:ask("/").body)
+    h:stop()
+  end)
+
+  it("may be over while the others still start", function()
+    local h = host.start { app = app(1), isolates = 2 }
+    local client, free = hold(h)
+    h:write_app(app(2, gate(h)))
+    h:hup()
+    h:log_wait "reload goes on without isolate %d"
+    free()
+    assert.equal("1 nothing", client:ask("/").body)
+    h:write("gate", "")
+    h:log_wait "reload: generation 2 serves"
+    h:log_wait "isolate %d follows: generation 2 serves"
     assert.equal("2 after 1", client:ask("/").body)
+    h:stop()
+  end)
+
+  it("may be followed by another, which holds nobody up either", function()
+    local h = host.start { app = app(1), isolates = 2 }
+    local client, free = hold(h)
+    local loads, other = fifo_of(h, "loads"), fifo_of(h, "other")
+    h:write_app(([[
+      if atoll.fs.exists "%s/slow" then os.execute "read line < %s" end
+    ]]):format(h.dir, loads) .. app(2))
+    h:hup()
+    h:log_wait "reload: generation 2 serves"
+    h:write("slow", "")
+    free()
+    client:send(stick(other))
+    local f, g = assert(io.open(other, "w")), assert(io.open(loads, "w"))
+    g:write "\n" -- it is offered what it is to follow with
+    g:close()
+    h:write_app(app(3))
+    h:hup()
+    h:log_wait "reload begins without isolate %d"
+    h:log_wait "reload: generation 3 serves"
+    f:write "\n"
+    f:close()
+    assert.equal("back", client:receive().body)
+    h:log_wait "isolate %d follows: generation 3 serves"
+    assert.equal("3 after 1", client:ask("/").body)
     h:stop()
   end)
 
@@ -159,8 +220,7 @@ describe("a call into C that does not return", function()
   it("in a hook fails a reload, also when it has ended later", function()
     local h = host.start { isolates = 2, files = { ["app.lua"] = host.app(app(1)),
       ["atoll.lua"] = "return {}" } }
-    local fifo = h.dir .. "/fifo"
-    assert(os.execute("mkfifo " .. fifo))
+    local fifo = fifo_of(h, "fifo")
     h:write("atoll.lua", "return { load_timeout = 0.2 }")
     h:write_app(app(2, ('os.execute "read line < %s"'):format(fifo)))
     h:hup()

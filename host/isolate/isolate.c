@@ -131,7 +131,7 @@ void isolate_adopt(struct isolate *i, struct generation *g) {
 
 void isolate_switch(struct isolate *i) {
     struct generation *old = i->current;
-    if (!i->next || i->held) return; /* it leaves, or was left out of a reload */
+    if (!i->next) return; /* it is leaving, and was offered none */
     i->current = i->next;
     i->next = NULL;
     i->current->state = GEN_SERVING;
@@ -145,6 +145,11 @@ void isolate_switch(struct isolate *i) {
     else if (timer_set(&i->loop, &old->drain, old->retired + old->plan->drain_timeout))
         log_warn("generation %llu may drain without a limit: not enough memory",
                  (unsigned long long)old->number);
+}
+
+void isolate_follow(struct isolate *i) {
+    uint64_t serving = atomic_load_explicit(i->serving, memory_order_acquire);
+    if (i->next && !i->held && i->next->number == serving) isolate_switch(i);
 }
 
 struct resolver *isolate_resolver(struct isolate *i) {

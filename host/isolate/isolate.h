@@ -61,16 +61,20 @@ void isolate_done(struct isolate *i);
 void isolate_adopt(struct isolate *i, struct generation *g);
 
 /* The isolate's thread: makes `next` current and lets the old one drain; called through
- * isolate_generation when the number has changed, and by the host to make idle isolates
- * follow at once. Does nothing where there is no `next`, or it is held. */
+ * isolate_follow, and by the host to make idle isolates follow at once. Does nothing
+ * where there is no `next`. */
 void isolate_switch(struct isolate *i);
+
+/* The same for a request, where another number is to serve than does: if `next` has
+ * that one, and is not held. */
+void isolate_follow(struct isolate *i);
 
 /* The generation that the next request goes to. */
 static inline struct generation *isolate_generation(struct isolate *i) {
     struct generation *g = i->current;
     if (__builtin_expect(
             g->number != atomic_load_explicit(i->serving, memory_order_acquire), 0)) {
-        isolate_switch(i);
+        isolate_follow(i);
         g = i->current;
     }
     return g;

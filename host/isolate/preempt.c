@@ -231,7 +231,7 @@ static bool insists(struct preempt *p, lua_State *L, int64_t *ending, int64_t no
     if (*ending > 0) {
         if (now - *ending < GRACE) return false;
         *ending = -*ending;
-        p->patience = PATIENCE_MAX / 2;
+        p->patience = PATIENCE_MAX / 2; /* overrun doubles it, or suspends */
         return false;
     }
     p->theirs = NULL;
@@ -242,6 +242,8 @@ static bool insists(struct preempt *p, lua_State *L, int64_t *ending, int64_t no
     return true;
 }
 
+/* At the regular end of a block: where an error unwinds, and in what a __close calls as
+ * its last, Lua does not know it. */
 static bool is_closing(lua_State *L) {
     lua_Debug ar;
     for (int level = 0; level < CLOSING_DEPTH && lua_getstack(L, level, &ar); level++)
@@ -252,14 +254,12 @@ static bool is_closing(lua_State *L) {
 }
 
 /* What closes something when its time is over does so yet, for as long as it would have
- * had if it closed for that reason. all: ns computed since the last wait. */
-static bool is_spared(struct fiber *f, lua_State *L, int64_t ending, int64_t all) {
-    if (ending) return false;
-    if (!is_closing(L))
-        f->spared = 0;
-    else if (!f->spared || f->spared > all)
-        f->spared = all;
-    return f->spared && all - f->spared < GRACE;
+ * had if it closed for that reason. all: ns computed since the last wait; *since: when
+ * it was found closing. */
+static bool is_spared(int64_t *since, lua_State *L, int64_t ending, int64_t all) {
+    if (ending || !is_closing(L)) return false;
+    if (!*since) *since = all;
+    return all - *since < GRACE;
 }
 
 static void end_if_over(struct sched *s, lua_State *L, int64_t now, int64_t ran) {
@@ -273,13 +273,13 @@ static void end_if_over(struct sched *s, lua_State *L, int64_t now, int64_t ran)
         throw(L);
     }
     if (limit_is_over(f, now, ran)) {
-        if (is_spared(f, L, f->ending, all)) return;
+        if (is_spared(&f->spared, L, f->ending, all)) return;
         if (!insists(p, L, &f->ending, now)) return;
         limit_push(L, f);
         throw(L);
     }
     struct scope *over = f->scopes ? scope_over(f) : NULL;
-    if (over && !is_spared(f, L, over->ending, all) &&
+    if (over && !is_spared(&over->spared, L, over->ending, all) &&
         insists(p, L, &over->ending, now)) {
         scope_push(L, over);
         throw(L);

@@ -85,7 +85,7 @@ struct fiber {
     bool told;        /* the log has its place already */
     int64_t computed; /* ns without a wait before it was last suspended */
     int64_t ending;   /* when it was first told to end, monotonic ns; 0 */
-    int64_t spared;   /* what it had computed when it was not, since it was closing */
+    int64_t spared;   /* the same of its limit as in struct scope */
     struct timer limit;
     int64_t limited_by; /* ns */
     bool starved;       /* memory ran out in it */

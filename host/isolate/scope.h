@@ -17,6 +17,7 @@ struct scope {
     int64_t at; /* monotonic ns; INT64_MAX for never */
     uint64_t serial;
     int64_t ending; /* when it was first ended while it computed, monotonic ns; 0 */
+    int64_t spared; /* what was computed when it was not yet, since something closed */
     bool expired;
 };
 

@@ -126,6 +126,7 @@ static void give_up(struct host *h, int code) {
     if (h->code == 0) h->code = code;
     h->stopping = h->draining = true;
     cut(h);
+    timer_clear(&h->loop, &h->deadline);
     timer_init(&h->deadline, hopeless);
     if (timer_set(&h->loop, &h->deadline, clock_ns() + HOPELESS) != 0)
         hopeless(&h->deadline);

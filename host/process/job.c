@@ -7,7 +7,7 @@
 #include <sysexits.h>
 
 /* Whoever has not come to an offer by then is inside a call into C. */
-static const int64_t LOOK = 3 * (int64_t)CLOCK_SECOND;
+static const int64_t PATIENCE = 3 * (int64_t)CLOCK_SECOND;
 
 static const char *job_name(enum job_kind kind) {
     switch (kind) {
@@ -120,7 +120,8 @@ static void succeed(struct jobs *j) {
 static void expect(struct jobs *j, enum stage stage, int64_t until) {
     j->stage = stage;
     if (timer_set(j->place.main, &j->patience, until) != 0)
-        log_warn("%s may wait without a limit: not enough memory", job_name(j->kind));
+        log_warn(NAMED "%s may wait without a limit: not enough memory", NAME(j),
+                 job_name(j->kind));
 }
 
 static void all_offered(struct jobs *j) {
@@ -130,7 +131,7 @@ static void all_offered(struct jobs *j) {
         atomic_store_explicit(&j->place.serving, j->number, memory_order_seq_cst);
     for (unsigned i = 0; i < j->target_count; i++) {
         struct worker *w = j->targets[i];
-        if (w->late) continue;
+        if (w->out) continue;
         if (j->broken) {
             worker_ask(w, STEP_REJECT, NULL, NULL, false);
             continue;
@@ -145,7 +146,7 @@ static void all_offered(struct jobs *j) {
     else if (j->kind == JOB_FIRST)
         j->stage = STAGE_COMMIT; /* a script begins, with any call that it makes */
     else
-        expect(j, STAGE_COMMIT, clock_ns() + LOOK);
+        expect(j, STAGE_COMMIT, clock_ns() + PATIENCE);
 }
 
 void job_answered(struct jobs *j, struct report *r) {
@@ -174,15 +175,15 @@ void job_answered(struct jobs *j, struct report *r) {
 /* When it answers after all it is asked anew, if need be. */
 static void leave_out(struct jobs *j, struct worker *w) {
     w->awaited = false;
-    w->late = true;
+    w->late = w->out = true;
     j->awaited--;
 }
 
 static void give_up(struct jobs *j) {
     for (unsigned i = 0; i < j->target_count; i++)
-        if (!j->targets[i]->late)
+        if (!j->targets[i]->out)
             worker_ask(j->targets[i], STEP_GIVE_UP, NULL, NULL, false);
-    expect(j, STAGE_GIVE_UP, clock_ns() + LOOK);
+    expect(j, STAGE_GIVE_UP, clock_ns() + PATIENCE);
 }
 
 /* The time for the hooks is over. */
@@ -195,44 +196,72 @@ static void too_late(struct jobs *j, bool begun) {
     j->broken = true; /* whoever succeeds yet may have lost tasks of its own */
 }
 
+/* The one that it is about is away again: others do not wait for that. */
+static void put_off(struct jobs *j) {
+    struct worker *w = j->targets[0];
+    leave_out(j, w);
+    if (j->kind == JOB_FOLLOW) w->behind = true;
+    blueprint_release(j->next);
+    j->next = NULL;
+    j->kind = JOB_NONE;
+    jobs_next(j);
+}
+
+static void tell_left_out(struct jobs *j, const struct worker *w) {
+    log_warn(NAMED "%s goes on without %s, which has not ended its turn for %.1f s; it "
+                   "follows when it has",
+             NAME(j), job_name(j->kind), w->isolate.name,
+             (double)(clock_ns() - j->offered) / 1e9);
+}
+
 /* Goes on without those that have not come to it, where others have. */
-static void look(struct jobs *j) {
+static void look_for_late(struct jobs *j) {
+    bool one = j->kind == JOB_FOLLOW || j->kind == JOB_REPLACE;
+    if (one && worker_withdraw(j->targets[0])) {
+        put_off(j);
+        return;
+    }
     int64_t now = clock_ns();
-    bool over = now >= j->give_up, begun = false;
-    for (unsigned i = 0; i < j->target_count; i++)
-        begun |= !worker_is_away(j->targets[i]);
+    bool over = now >= j->give_up, begun = false, slow = false;
+    for (unsigned i = 0; i < j->target_count; i++) {
+        bool away = worker_is_away(j->targets[i]);
+        begun |= !away;
+        slow |= !away && j->targets[i]->awaited;
+    }
     bool goes_on = begun && j->kind == JOB_RELOAD;
-    double seconds = (double)(now - j->offered) / 1e9;
     if (!begun && !j->told)
         log_warn(NAMED "%s waits: no isolate has ended its turn for %.1f s", NAME(j),
-                 job_name(j->kind), seconds);
+                 job_name(j->kind), (double)(now - j->offered) / 1e9);
     j->told |= !begun;
+    if (over && (slow || !goes_on)) too_late(j, begun);
     for (unsigned i = 0; i < j->target_count && (goes_on || over); i++) {
         struct worker *w = j->targets[i];
         if (!worker_withdraw(w)) continue;
         leave_out(j, w);
-        if (goes_on && !j->broken)
-            log_warn(NAMED "%s goes on without %s, which has not ended its turn for "
-                           "%.1f s; it follows when it has",
-                     NAME(j), job_name(j->kind), w->isolate.name, seconds);
+        if (!j->broken) tell_left_out(j, w);
     }
-    if (over && (j->awaited > 0 || !begun)) too_late(j, begun);
     if (j->awaited == 0)
         all_offered(j);
     else if (over)
         give_up(j);
     else
-        expect(j, STAGE_OFFER, now + LOOK < j->give_up ? now + LOOK : j->give_up);
+        expect(j, STAGE_OFFER,
+               now + PATIENCE < j->give_up ? now + PATIENCE : j->give_up);
 }
 
 static void impatient(struct timer *t) {
     struct jobs *j = LIST_OF(t, struct jobs, patience);
     if (j->stage == STAGE_OFFER) {
-        look(j);
+        look_for_late(j);
         return;
     }
-    for (unsigned i = 0; i < j->target_count; i++)
-        if (j->targets[i]->awaited) leave_out(j, j->targets[i]);
+    for (unsigned i = 0; i < j->target_count; i++) {
+        struct worker *w = j->targets[i];
+        if (!w->awaited) continue;
+        leave_out(j, w);
+        log_warn(NAMED "%s does not wait for %s, which does not end its turn", NAME(j),
+                 job_name(j->kind), w->isolate.name);
+    }
     if (j->stage == STAGE_GIVE_UP)
         all_offered(j);
     else
@@ -261,10 +290,11 @@ static void loaded(struct post *p) {
     j->awaited = j->target_count;
     for (unsigned i = 0; i < j->target_count; i++) {
         j->targets[i]->awaited = true;
+        j->targets[i]->out = false;
         worker_ask(j->targets[i], STEP_OFFER, j->built[i], NULL,
                    j->kind == JOB_RELOAD || j->kind == JOB_FOLLOW);
     }
-    expect(j, STAGE_OFFER, j->offered + (limit < LOOK ? limit : LOOK));
+    expect(j, STAGE_OFFER, j->offered + (limit < PATIENCE ? limit : PATIENCE));
 }
 
 void job_init(struct jobs *j) {

@@ -56,11 +56,11 @@ struct jobs {
     struct generation *built[WORKERS_MAX];
     unsigned target_count, awaited;
     enum stage stage;
-    bool broken, told;               /* told: that one is late */
+    bool broken, told;               /* told: that all are late */
     int64_t began, offered, give_up; /* monotonic ns */
     pthread_t loader;
-    bool loading;
-    atomic_llong load_began; /* of the state that is being built, monotonic ns */
+    bool loading, loading_told; /* that it does not end */
+    atomic_llong load_began;    /* of the state that is being built, monotonic ns */
     struct post loaded;
     struct buf problem;
     struct timer look, patience; /* at loading; for the workers' answers */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "process/job.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -34,10 +35,10 @@ static void look(struct timer *t) {
     struct jobs *j = LIST_OF(t, struct jobs, look);
     int64_t now = clock_ns();
     int64_t late = now - atomic_load(&j->load_began) - j->next->plan.load_timeout;
-    if (late > STUCK && !j->told) {
-        log_warn("%s%sthe app does not end to load: it is inside a call into C",
-                 j->place.name ? j->place.name : "", j->place.name ? ": " : "");
-        j->told = true;
+    if (late > STUCK && !j->loading_told) {
+        log_warn(NAMED "the app does not end to load: it is inside a call into C",
+                 NAME(j));
+        j->loading_told = true;
     }
     if (late > 0)
         pthread_sigqueue(j->loader, SLICE_SIGNAL, (union sigval){.sival_ptr = NULL});
@@ -47,7 +48,7 @@ static void look(struct timer *t) {
 
 void loader_start(struct jobs *j) {
     atomic_store(&j->load_began, clock_ns());
-    j->told = false;
+    j->loading_told = false;
     if (pthread_create(&j->loader, NULL, load, j) != 0) {
         load(j); /* the isolates go on */
         return;

@@ -36,7 +36,8 @@ enum step {
     STEP_COUNT
 };
 
-/* Of a generation: on its way, with the worker, or taken back before it came there. */
+/* Of a generation: with the worker (or there was none), on its way, or taken back
+ * before it came there. */
 enum offer { OFFER_TAKEN, OFFER_SENT, OFFER_WITHDRAWN };
 
 struct ask {
@@ -97,8 +98,9 @@ struct worker {
     struct relief relief; /* the main thread's, as what follows */
     bool leaving, over;
     uint64_t number; /* of the generation that it is to serve */
-    bool awaited;    /* the job under way wants its answer; */
-    bool late;       /* a job that is over has not had it */
+    bool awaited;    /* the job under way wants its answer */
+    bool out;        /* that job goes on without it */
+    bool late;       /* it still owes an answer that no job waits for any more */
     bool behind;     /* a reload went on without it */
 };
 
@@ -143,7 +145,7 @@ struct worker_left {
  * should not be there any more. */
 void worker_free(struct worker *w, struct worker_left *left);
 
-/* Whether the worker has yet to come to its last offer. */
+/* Whether the worker has yet to come to its last offer, or to find it taken back. */
 bool worker_is_away(const struct worker *w);
 
 /* Takes that offer back, unless it has; false when it had come to it. It will report
