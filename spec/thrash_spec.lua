@@ -7,6 +7,8 @@ local DELAY = host.SLOW and 6 or 2
 
 local APP = ("local DELAY = %d "):format(DELAY) .. [[
   app:get("/ok", function() return "ok" end)
+  -- When it is ended in the end there is no room even for a smaller stack: garbage is
+  -- looked for in the middle of that, and its request was found (under ASan).
   app:get("/fork", function()
     local function fork() atoll.spawn(fork) atoll.spawn(fork) end
     fork()

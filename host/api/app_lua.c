@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "http/front.h"
 #include "isolate/budget.h"
+#include "isolate/coro.h"
 #include "isolate/gate.h"
 
 #include <lauxlib.h>
@@ -208,31 +209,10 @@ static int rescue(lua_State *L) {
     return answered(L, LUA_OK, 2);
 }
 
-/* Pushes onto co what stands at index 1 of its first function, the request; false when
- * there is no room. */
-static bool push_request(lua_State *co) {
-    lua_Debug d;
-    int known = 0, beyond = 1;
-    if (!lua_checkstack(co, 2)) return false;
-    /* Each look walks the stack, which may be 200,000 calls deep. */
-    while (lua_getstack(co, beyond, &d)) {
-        known = beyond;
-        beyond *= 2;
-    }
-    while (beyond - known > 1) {
-        int middle = known + (beyond - known) / 2;
-        if (lua_getstack(co, middle, &d))
-            known = middle;
-        else
-            beyond = middle;
-    }
-    return lua_getstack(co, known, &d) && lua_getlocal(co, &d, 1);
-}
-
 void app_push_request(lua_State *L) {
     struct fiber *f = fiber_of(L);
     lua_State *co = f && f->kind == FIBER_REQUEST ? f->co : NULL;
-    if (!co || !push_request(co))
+    if (!co || !coro_push_first(co))
         lua_pushnil(L);
     else if (co != L)
         lua_xmove(co, L, 1);
@@ -294,7 +274,7 @@ static bool start_rescue(struct generation *g, struct exchange *x, lua_State *co
     struct fiber *f = fiber_new(g, site->kind, &rescue_owner, x);
     if (!f) return false;
     lua_pushcfunction(f->co, rescue);
-    if (!push_request(co)) {
+    if (!coro_push_first(co)) {
         f->owner_ops = NULL;
         fiber_kill(f);
         return false;

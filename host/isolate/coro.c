@@ -244,3 +244,25 @@ int luaopen_atoll_coroutine(lua_State *L) {
     luaL_newlib(L, functions);
     return 1;
 }
+
+bool coro_push_first(lua_State *co) {
+    lua_Debug d;
+    int known = -1, beyond = 1;
+    if (!lua_checkstack(co, 2)) return false;
+    /* Each look walks the stack, which may be 200,000 calls deep. */
+    while (lua_getstack(co, beyond, &d)) {
+        known = beyond;
+        beyond *= 2;
+    }
+    while (beyond - known > 1) {
+        int middle = known + (beyond - known) / 2;
+        if (lua_getstack(co, middle, &d))
+            known = middle;
+        else
+            beyond = middle;
+    }
+    if (known >= 0) return lua_getstack(co, known, &d) && lua_getlocal(co, &d, 1);
+    if (lua_gettop(co) < 2) return false; /* it has not begun: the function, then that */
+    lua_pushvalue(co, 2);
+    return true;
+}

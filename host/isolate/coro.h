@@ -9,6 +9,7 @@
 #define ISOLATE_CORO_H
 
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum coro_mark {
@@ -50,5 +51,9 @@ int luaopen_atoll_coroutine(lua_State *L);
 
 /* Whether a park passes through the C function (coroutine.resume and so on). */
 int coro_passes(lua_CFunction function);
+
+/* Pushes onto co, a fiber's coroutine, what stands at index 1 of its first function;
+ * false when there is nothing, or no room for it. */
+bool coro_push_first(lua_State *co);
 
 #endif

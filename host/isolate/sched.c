@@ -206,6 +206,16 @@ static void fail(struct sched *s, struct fiber *f, int code) {
     recycle(s, f);
 }
 
+/* What its first function has kept for the owner is kept on the state's own stack,
+ * until the owner has been told: nothing else may have it when the coroutine is empty.
+ */
+static int keep_first(struct fiber *f) {
+    lua_State *L = f->generation->L;
+    int before = lua_gettop(L);
+    if (lua_checkstack(L, 1) && coro_push_first(f->co)) lua_xmove(f->co, L, 1);
+    return before;
+}
+
 void fiber_kill(struct fiber *f) {
     MAGIC_CHECK(f, MAGIC);
     struct sched *s = sched_for(f);
@@ -216,6 +226,8 @@ void fiber_kill(struct fiber *f) {
     f->queued = false;
     f->generation->stack_base = __builtin_frame_address(0);
     scope_drop(f, NULL);
+    lua_State *L = f->generation->L;
+    int before = keep_first(f);
     for (int i = 0; i < f->chain_count; i++) {
         coro_clear(f->chain[i], CORO_WAITING | CORO_PASSING);
         reset(s, f, f->chain[i]);
@@ -225,6 +237,7 @@ void fiber_kill(struct fiber *f) {
     lua_settop(f->co, 0);
     sched_push_cancelled(f->co);
     fail(s, f, ERR_CANCELLED);
+    lua_settop(L, before);
 }
 
 /* Running. */
