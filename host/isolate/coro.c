@@ -262,7 +262,7 @@ bool coro_push_first(lua_State *co) {
             beyond = middle;
     }
     if (known >= 0) return lua_getstack(co, known, &d) && lua_getlocal(co, &d, 1);
-    if (lua_gettop(co) < 2) return false; /* it has not begun: the function, then that */
+    if (lua_gettop(co) < 2) return false; /* not begun: the function, then that */
     lua_pushvalue(co, 2);
     return true;
 }
