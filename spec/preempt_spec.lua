@@ -193,10 +193,10 @@ describe("a time limit", function()
   -- Whether what closes something for so long, past its limit, came to its end; and
   -- the failure.
   local function close(more)
-    local whole, over = false, os.clock() + SECONDS + more
+    local whole, over = false, uv.hrtime() / 1e9 + SECONDS + more
     local failure = table.pack(atoll.timeout(SECONDS, function()
       local _ <close> = setmetatable({}, { __close = function()
-        while os.clock() < over do end -- luacheck: ignore
+        while uv.hrtime() / 1e9 < over do end -- luacheck: ignore
         whole = true
       end })
     end))
