@@ -209,6 +209,7 @@ describe("a call into C that does not return", function()
       .. "no isolate has ended its turn for 0.2 s")
     h:hup()
     h:log_wait "reload failed, the running code goes on: no isolate has ended its turn"
+    assert.equal(0, h:count "reload begins without")
     free()
     assert.equal("1 nothing", client:ask("/").body)
     h:write("atoll.lua", "return {}")

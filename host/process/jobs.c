@@ -79,14 +79,8 @@ static bool begin_reload(struct jobs *j) {
     struct blueprint *b = j->callbacks->fresh(j);
     if (!b) return false;
     j->target_count = 0;
-    for (unsigned i = 0; i < j->count; i++) {
-        struct worker *w = j->workers[i];
-        if (!w->late)
-            j->targets[j->target_count++] = w;
-        else
-            log_warn(NAMED "reload begins without %s, which has not ended its turn yet",
-                     NAME(j), w->isolate.name);
-    }
+    for (unsigned i = 0; i < j->count; i++)
+        if (!j->workers[i]->late) j->targets[j->target_count++] = j->workers[i];
     if (!j->target_count) {
         log_error(NAMED "reload failed, the running code goes on: no isolate has ended "
                         "its turn yet",
@@ -94,6 +88,10 @@ static bool begin_reload(struct jobs *j) {
         blueprint_release(b);
         return false;
     }
+    for (unsigned i = 0; i < j->count; i++)
+        if (j->workers[i]->late)
+            log_warn(NAMED "reload begins without %s, which has not ended its turn yet",
+                     NAME(j), j->workers[i]->isolate.name);
     job_begin(j, JOB_RELOAD, b);
     return true;
 }
