@@ -118,6 +118,19 @@ describe("a file", function()
     assert.same(res.fields.date, res.fields["last-modified"])
   end)
 
+  -- Also in the milliseconds in which the clocks of the machine do not agree yet.
+  it("has not changed later than it is sent, when a second begins", function()
+    h:write("data/late.txt", "late")
+    age("data/late.txt", os.time() + 1000)
+    local begun = 0
+    local before = get("/s/late.txt").fields.date
+    while begun < 2 do
+      local fields = get("/s/late.txt").fields
+      assert.same(fields.date, fields["last-modified"])
+      if fields.date ~= before then before, begun = fields.date, begun + 1 end
+    end
+  end)
+
   describe("answers conditions", function()
     local BEFORE = "Sun, 09 Sep 2001 01:46:39 GMT"
     local AFTER = "Sun, 09 Sep 2001 01:46:41 GMT"

@@ -194,7 +194,8 @@ static void validate(struct exchange *x, const struct open_file *f, char tag[64]
                      struct validators *v) {
     int64_t wall = clock_wall_ns(), second = f->modified / CLOCK_SECOND;
     struct span theirs;
-    v->now = wall / CLOCK_SECOND;
+    v->now = time(NULL); /* as Date is: the finer clock is ahead of it by some ms, and
+                            no Last-Modified may be later (RFC 9110 8.8.2.1) */
     v->modified = f->modified < 0 ? 0 : second > v->now ? v->now : second;
     if (exchange_find_field(x, SPAN("ETag"), &theirs)) {
         size_t n = theirs.len < 64 ? theirs.len : 0;
