@@ -235,6 +235,46 @@ describe("luasocket", function()
       assert.equal(#text, #s:receive(#text))
       assert.equal(#text, task:join())
     end)
+
+    -- There is room again, and whoever waited for it has not gone on yet.
+    it("goes on before another fiber's", function()
+      local c, s = pair()
+      local text, over = ("x"):rep(16 * 1024 * 1024), false
+      local task = beside(function()
+        local sent = c:send(text)
+        over = true
+        return sent
+      end)
+      local refused, got, bells = 0, 0, {}
+      for i = 1, 2 do -- one is woken before the task, or both after it
+        local bell, rope = pair()
+        bells[i] = rope
+        beside(function()
+          while bell:receive(1) and not over do
+            local sent, err = pcall(c.send, c, "y")
+            assert(not sent and err:find "another fiber is already writ", err)
+            refused = refused + 1
+          end
+        end)
+      end
+      s:settimeout(0)
+      repeat
+        bells[1]:send "."
+        local all, err, part = s:receive(1024 * 1024)
+        if not all then assert.equal("timeout", err) end
+        got = got + #(all or part)
+        bells[2]:send "."
+        socket.sleep(0.001)
+      until over
+      for _, rope in ipairs(bells) do rope:close() end
+      s:settimeout(60)
+      if got < #text then got = got + #s:receive(#text - got) end
+      assert.equal(#text, task:join())
+      assert.equal(#text, got)
+      assert.is_true(refused > 0)
+      c:close()
+      assert.same({ nil, "closed", "" }, { s:receive(1) })
+    end)
   end)
 
   describe("settimeout", function()

@@ -18,7 +18,7 @@ static void ready(struct ev_loop *ev, ev_io *io, int events) {
 static void side_init(struct fd_side *side, int fd, int events) {
     ev_io_init(&side->io, ready, fd, events);
     side->io.data = side;
-    side->waiter = (struct waiter){0};
+    side->waiter = (struct waiter){.lasting = true};
 }
 
 void fd_wait_init(struct fd_wait *w, int fd) {
@@ -35,6 +35,7 @@ void fd_wait_set(struct fd_wait *w, int fd) {
 static void side_done(struct fd_wait *w, struct fd_side *side) {
     if (w->loop && w->fd >= 0) loop_forget(w->loop, &side->io);
     sched_wake(&side->waiter, WAKE_EVENT);
+    waiter_leave(&side->waiter);
 }
 
 void fd_wait_done(struct fd_wait *w) {

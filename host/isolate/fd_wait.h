@@ -46,7 +46,7 @@ void fd_wait_done(struct fd_wait *w);
 /* Parks the running fiber until the descriptor is ready for events (EV_READ or
  * EV_WRITE) or the deadline (monotonic ns, 0 for none) has come; then k(L, LUA_YIELD,
  * context), which asks sched_woke. Raises where sched_park does, and when another fiber
- * waits for the same. */
+ * waits for the same, or was woken from that and has not gone on yet. */
 int fd_wait_park(lua_State *L, struct fd_wait *w, int events, int64_t deadline,
                  lua_KFunction k, lua_KContext context);
 

@@ -41,10 +41,7 @@ static inline struct sched *sched_for(struct fiber *f) {
 
 static void unpark(struct fiber *f) {
     f->parked = false;
-    if (f->waiting) {
-        f->waiting->fiber = NULL;
-        f->waiting = NULL;
-    }
+    if (f->waiting && !f->waiting->lasting) waiter_leave(f->waiting);
     if (timer_is_set(&f->deadline)) timer_clear(sched_for(f)->loop, &f->deadline);
 }
 
@@ -222,6 +219,7 @@ void fiber_kill(struct fiber *f) {
     CHECK(f != s->current);
     f->cancelled = true;
     if (f->parked) unpark(f);
+    if (f->waiting) waiter_leave(f->waiting);
     if (f->queued) list_unlink(&f->run);
     f->queued = false;
     f->generation->stack_base = __builtin_frame_address(0);
@@ -248,6 +246,7 @@ static void go_on(struct sched *s, struct fiber *f, int arguments) {
     if (__builtin_expect(s->watchdog != NULL, 1)) slices_rouse(s->watchdog);
     f->generation->stack_base = __builtin_frame_address(0);
     f->chain_count = 0;
+    if (__builtin_expect(f->waiting != NULL, 0)) waiter_leave(f->waiting);
     coro_clear(co, CORO_WAITING | CORO_PASSING);
     s->current = f;
     count_switch(s);

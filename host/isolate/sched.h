@@ -26,9 +26,12 @@ struct fiber;
 struct generation;
 struct scope;
 
-/* The place in an object where one fiber waits for it; NULL when none does. */
+/* The place in an object where one fiber waits for it; NULL when none does. A lasting
+ * one stays set until the fiber has gone on, or was killed, so that nobody else comes
+ * between the wake and what it does then; its object calls waiter_leave in the end. */
 struct waiter {
     struct fiber *fiber;
+    bool lasting;
 };
 
 enum wake { WAKE_EVENT, WAKE_TIMEOUT, WAKE_CANCEL };
@@ -71,9 +74,9 @@ struct fiber {
     struct generation *generation;
     const struct fiber_owner *owner_ops;
     void *owner;
-    struct link member; /* of the generation's live fibers or of its spare ones */
-    struct link run;    /* of the isolate's run queue */
-    struct waiter *waiting;
+    struct link member;     /* of the generation's live fibers or of its spare ones */
+    struct link run;        /* of the isolate's run queue */
+    struct waiter *waiting; /* a lasting one also when it was woken */
     struct timer deadline;
     struct scope *scopes; /* atoll.timeout, innermost first */
     /* While parked: the program's coroutines between the park and co, the innermost
@@ -233,6 +236,12 @@ static inline void sched_runs(struct sched *s, lua_State *co) {
 
 static inline bool waiter_is_set(const struct waiter *w) {
     return w->fiber != NULL;
+}
+
+/* Whoever waits, or was woken there, has nothing to do with w any more. */
+static inline void waiter_leave(struct waiter *w) {
+    if (w->fiber) w->fiber->waiting = NULL;
+    w->fiber = NULL;
 }
 
 #endif
