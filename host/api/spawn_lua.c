@@ -4,19 +4,17 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/fd.h"
+#include "base/program.h"
 #include "isolate/budget.h"
 
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 static const char NAME[] = "atoll.child";
 
@@ -143,32 +141,6 @@ static int get(lua_State *L) {
     return 1;
 }
 
-/* The child starts with the default actions and an empty mask: isolates block signals.
- */
-static int start(pid_t *pid, char *const *argv, int errors) {
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int err = posix_spawn_file_actions_init(&files);
-    if (err) return -err;
-    err = posix_spawnattr_init(&attributes);
-    if (err == 0) {
-        posix_spawnattr_setsigmask(&attributes, &none);
-        posix_spawnattr_setsigdefault(&attributes, &all);
-        posix_spawnattr_setflags(&attributes,
-                                 POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-        err = posix_spawn_file_actions_adddup2(&files, errors, STDERR_FILENO);
-        if (err == 0)
-            err =
-                posix_spawn(pid, "/proc/self/exe", &files, &attributes, argv, environ);
-        posix_spawnattr_destroy(&attributes);
-    }
-    posix_spawn_file_actions_destroy(&files);
-    return -err;
-}
-
 static int spawn(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     const char *argv[ARGUMENTS + 2] = {"atoll"};
@@ -185,7 +157,8 @@ static int spawn(lua_State *L) {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0) return failure(L, -errno);
     c->fd = fds[0];
-    int err = start(&c->pid, (char *const *)(uintptr_t)argv, fds[1]);
+    int err = program_start(&c->pid, "/proc/self/exe", (char *const *)(uintptr_t)argv,
+                            fds[1], STDERR_FILENO);
     fd_close(&fds[1]);
     if (err) {
         c->pid = 0;

@@ -7,6 +7,7 @@
 #include "isolate/hooks.h"
 #include "isolate/isolate.h"
 #include "isolate/scope.h"
+#include "isolate/shell.h"
 #include "isolate/textlib.h"
 
 #include <lauxlib.h>
@@ -61,6 +62,7 @@ static int open_state(lua_State *L) {
     lua_setfield(L, -2, LUA_COLIBNAME);
     luaopen_atoll_hooks(L);
     luaopen_atoll_text(L);
+    luaopen_atoll_shell(L);
     luaopen_atoll_sched(L);
     luaopen_atoll_scope(L);
     luaopen_atoll_errand(L);
