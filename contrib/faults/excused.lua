@@ -21,6 +21,9 @@ excuse("inlined many times: the same code fails elsewhere", {
 excuse("only in a process that ends for a broken invariant", {
   "check.c check_failed: write",
 })
+excuse("Lua's own, in whose place is one of ours", {
+  "liolib.o io_popen: popen", "loslib.o os_execute: system",
+})
 excuse("Lua's own, for chunks that are compiled, which nothing loads", {
   "?? luaL_loadfilex: freopen64",
 })

@@ -94,7 +94,7 @@ struct board {
     X(setenv) \
     X(accept) X(accept4) X(access) X(bind) X(chmod) X(close) X(connect) \
     X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(eventfd) X(execv) X(fchmod) \
-    X(fchown) X(fcntl) X(fdopendir) X(flock) X(fopen) X(fopen64) X(fork) \
+    X(fchown) X(fcntl) X(fdopen) X(fdopendir) X(flock) X(fopen) X(fopen64) X(fork) \
     X(freopen64) X(fstat) X(fstatat) X(fsync) X(ftruncate) X(getaddrinfo) X(getcwd) \
     X(getgrnam) X(gethostname) X(getpeername) X(getpwnam) X(getpwuid) X(getrandom) \
     X(getrlimit) X(getsockname) X(getsockopt) X(initgroups) X(ioctl) X(lchown) X(link) \
@@ -432,6 +432,7 @@ SIMPLE(eventfd, (unsigned int value, int flags), (value, flags))
 SIMPLE(execv, (const char *path, char *const list[]), (path, list))
 SIMPLE(fchmod, (int fd, mode_t mode), (fd, mode))
 SIMPLE(fchown, (int fd, uid_t user, gid_t group), (fd, user, group))
+MAKES(FILE *, NULL, fdopen, (int fd, const char *mode), (fd, mode))
 MAKES(DIR *, NULL, fdopendir, (int fd), (fd))
 SIMPLE(flock, (int fd, int how), (fd, how))
 MAKES(FILE *, NULL, fopen, (const char *path, const char *mode), (path, mode))

@@ -41,6 +41,7 @@ M.kinds = {
   connect = "ECONNREFUSED ETIMEDOUT EADDRNOTAVAIL ENOBUFS", epoll_create1 = "EMFILE",
   epoll_ctl = "ENOMEM ENOSPC", epoll_wait = "EINTR", eventfd = "EMFILE ENOMEM",
   execv = "ENOMEM", fchmod = "EPERM", fchown = "EPERM", fcntl = "ENOMEM",
+  fdopen = "ENOMEM",
   fdopendir = "ENOMEM", flock = "EINTR", fopen = "EMFILE ENOMEM",
   fopen64 = "EMFILE ENOMEM", fork = "EAGAIN ENOMEM", freopen64 = "EMFILE",
   fstat = "ENOMEM", fstatat = "EACCES ENOMEM", fsync = "EIO ENOSPC",

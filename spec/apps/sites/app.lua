@@ -334,6 +334,7 @@ app:get("/fs", function(req)
   return "ok"
 end)
 app:get("/popen", function()
+  assert(type(os.execute()) == "boolean")
   local pipe = got(io.popen "echo hello")
   local line = pipe:read "l"
   pipe:close()
