@@ -1,6 +1,7 @@
 -- Handlers that take too long are ended, whether they wait or compute.
 local atoll = require "atoll"
 local events = require "support.events"
+local frames = require "support.frames"
 local host = require "support.host"
 local wire = require "support.wire"
 
@@ -172,6 +173,49 @@ describe("handler_timeout", function()
     assert.equal(500, answer.status)
     assert.matches("^sorry: .*app.lua:%d+: handler_timeout", answer.body)
     h:stop()
+  end)
+
+  describe("is for what computes for nobody:", function()
+    -- Each says when it has begun, and goes on when its client has left.
+    local LONELY = [[
+      app:get("/write", function()
+        return atoll.stream(function(write) while true do write "more" end end)
+      end)
+      app:events("/events", function(send)
+        send "begun"
+        while true do pcall(atoll.sleep, 0.001) end
+      end)
+      app:websocket("/socket", function(ws)
+        ws:send "begun"
+        while true do ws:receive() end
+      end)
+      app:get("/cancelled", function()
+        local task = atoll.spawn(spin)
+        task:cancel()
+        return "begun"
+      end)
+    ]]
+
+    for _, path in ipairs { "/write", "/events", "/socket" } do
+      it(path, function()
+        local h = start(LONELY)
+        local c = wire.connect(h)
+        c:send(path == "/socket" and frames.request(path) or get(path))
+        c:read_until(path == "/write" and "more" or "begun")
+        c:close()
+        h:log_wait("GET " .. path .. ": %S+app.lua:%d+: for " .. LIMIT
+          .. " s it has computed for nobody")
+        h:stop()
+      end)
+    end
+
+    it("a task that was cancelled", function()
+      local h = start(LONELY)
+      assert.equal("begun", ask(h, "/cancelled").body)
+      h:log_wait("a task failed: %S+app.lua:%d+: for " .. LIMIT
+        .. " s it has computed for nobody")
+      h:stop()
+    end)
   end)
 
   it("is not for tasks, but where they cannot be suspended", function()

@@ -244,6 +244,11 @@ static enum late late(struct fiber *f, void *owner) {
     return kept ? LATE_AGAIN : LATE_END;
 }
 
+static bool left(const void *owner) {
+    const struct exchange *x = owner;
+    return x->left && exchange_gone(x);
+}
+
 /* The end of a rescue. */
 static void rescued(struct fiber *f, void *owner, int status, lua_State *co,
                     int count) {
@@ -265,7 +270,7 @@ static void rescued(struct fiber *f, void *owner, int status, lua_State *co,
     over(x);
 }
 
-static const struct fiber_owner rescue_owner = {rescued, late};
+static const struct fiber_owner rescue_owner = {rescued, late, left};
 
 /* Starts the fiber that answers for the one that has failed; false when the host has
  * to. */
@@ -320,7 +325,7 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
     over(x);
 }
 
-static const struct fiber_owner request_owner = {ended, late};
+static const struct fiber_owner request_owner = {ended, late, left};
 
 void app_take_back(struct fiber *f, struct exchange *x) {
     f->owner_ops = &request_owner;

@@ -105,7 +105,12 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
     websocket_let_go(h, code);
 }
 
-static const struct fiber_owner owner = {.ended = ended};
+static bool left(const void *owner) {
+    const struct websocket_handle *h = owner;
+    return h->w ? h->w->ended : !h->away && !h->moved;
+}
+
+static const struct fiber_owner owner = {.ended = ended, .left = left};
 
 static int served(lua_State *L, int status, lua_KContext context) {
     (void)L, (void)status, (void)context;

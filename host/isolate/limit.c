@@ -37,6 +37,21 @@ void limit_set(struct fiber *f, int64_t ns) {
         log_warn("a handler has no limit: not enough memory");
 }
 
+static bool is_alone(const struct fiber *f) {
+    const struct fiber_owner *ops = f->owner_ops;
+    return f->cancelled || (ops && ops->left && ops->left(f->owner));
+}
+
+void limit_look(struct fiber *f, int64_t now) {
+    int64_t stuck = f->generation->plan->stuck_timeout;
+    if (f->late || !stuck || !is_alone(f)) return;
+    if (!f->alone) f->alone = now;
+    if (now - f->alone < stuck) return;
+    f->limited_by = 0;
+    f->traits |= FIBER_ALONE;
+    end_late(f);
+}
+
 bool limit_is_over(struct fiber *f, int64_t now, int64_t ran) {
     int64_t stuck = f->generation->plan->stuck_timeout;
     limit_settle(f);
@@ -48,6 +63,7 @@ bool limit_is_over(struct fiber *f, int64_t now, int64_t ran) {
         f->limited_by = 0;
         end_late(f);
     }
+    limit_look(f, now);
     return f->late;
 }
 
@@ -69,8 +85,9 @@ void limit_push(lua_State *L, struct fiber *f) {
     luaL_checkstack(L, 4, NULL);
     push_place(L);
     lua_pushfstring(L,
-                    f->limited_by ? "handler_timeout: %f s are over"
-                                  : "for %f s it could not be suspended",
+                    f->limited_by             ? "handler_timeout: %f s are over"
+                    : f->traits & FIBER_ALONE ? "for %f s it has computed for nobody"
+                                              : "for %f s it could not be suspended",
                     (lua_Number)limit / (lua_Number)CLOCK_SECOND);
     lua_concat(L, 2);
 }
@@ -80,8 +97,8 @@ void limit_init(struct fiber *f) {
 }
 
 void limit_forget(struct fiber *f) {
-    f->traits &= ~FIBER_LIMITED;
+    f->traits &= ~(FIBER_LIMITED | FIBER_ALONE);
     f->late = f->told = false;
-    f->ending = f->computed = f->spared = 0;
+    f->ending = f->computed = f->spared = f->alone = 0;
     if (timer_is_set(&f->limit)) timer_clear(loop_of(f), &f->limit);
 }

@@ -402,7 +402,12 @@ int sched_park(lua_State *L, struct waiter *w, int64_t deadline, lua_KFunction k
     f->told = false;
     s->parking = true;
     coro_set(L, CORO_WAITING);
-    if (__builtin_expect(over, 0)) fiber_wake(f, WAKE_TIMEOUT);
+    if (__builtin_expect(over, 0)) {
+        limit_look(f, s->loop->now);
+        fiber_wake(f, WAKE_TIMEOUT);
+    } else {
+        f->alone = 0;
+    }
     return lua_yieldk(L, 0, 0, awoken);
 }
 

@@ -56,15 +56,18 @@ enum late {
  * it, so that a traceback can be taken. May start fibers; must not resume any.
  *
  * late is asked when the fiber has gone on for handler_timeout; without it there is no
- * such limit. */
+ * such limit. left: whether those for whom it does what it does have gone; then, and
+ * when it was cancelled, it may not compute for as long without a wait. */
 struct fiber_owner {
     void (*ended)(struct fiber *f, void *owner, int status, lua_State *co, int count);
     enum late (*late)(struct fiber *f, void *owner);
+    bool (*left)(const void *owner);
 };
 
 enum {
     FIBER_EXPOSED = 1, /* the program has co's name: it is not used again */
     FIBER_LIMITED = 2, /* it did not end at once: whether it has a limit is settled */
+    FIBER_ALONE = 4,   /* it is being ended since nobody waits for it */
 };
 
 struct fiber {
@@ -89,6 +92,7 @@ struct fiber {
     int64_t computed; /* ns without a wait before it was last suspended */
     int64_t ending;   /* when it was first told to end, monotonic ns; 0 */
     int64_t spared;   /* the same of its limit as in struct scope */
+    int64_t alone;    /* since when nobody waits for it and it does not wait, or 0 */
     struct timer limit;
     int64_t limited_by; /* ns */
     bool starved;       /* memory ran out in it */
