@@ -202,11 +202,11 @@ describe("a call into C that does not return", function()
     local h = host.start { files = { ["app.lua"] = host.app(app(1)),
       ["atoll.lua"] = "return {}" } }
     local client, free = hold(h)
-    h:write("atoll.lua", "return { load_timeout = 0.2 }")
+    h:write("atoll.lua", "return { load_timeout = 2 }")
     h:write_app(app(2))
     h:hup()
     h:log_wait("reload failed after %d+ ms, the running code goes on: load_timeout: "
-      .. "no isolate has ended its turn for 0.2 s")
+      .. "no isolate has ended its turn for 2 s")
     h:hup()
     h:log_wait "reload failed, the running code goes on: no isolate has ended its turn"
     assert.equal(0, h:count "reload begins without")
@@ -222,11 +222,11 @@ describe("a call into C that does not return", function()
     local h = host.start { isolates = 2, files = { ["app.lua"] = host.app(app(1)),
       ["atoll.lua"] = "return {}" } }
     local fifo = fifo_of(h, "fifo")
-    h:write("atoll.lua", "return { load_timeout = 0.2 }")
+    h:write("atoll.lua", "return { load_timeout = 2 }")
     h:write_app(app(2, ('os.execute "read line < %s"'):format(fifo)))
     h:hup()
     local f = assert(io.open(fifo, "w"))
-    h:log_wait "reload failed[^\n]*load_timeout: on[^\n]* has not ended for 0.2 s"
+    h:log_wait "reload failed[^\n]*load_timeout: on[^\n]* has not ended for 2 s"
     f:write "\n\n"
     f:close()
     h:write("atoll.lua", "return {}")
@@ -241,7 +241,7 @@ describe("a call into C that does not return", function()
   it("in the first start ends it", function()
     local fifo = host.directory {} .. "/fifo"
     assert(os.execute("mkfifo " .. fifo))
-    local h = host.spawn { set = { load_timeout = 0.2 }, app = ([[
+    local h = host.spawn { set = { load_timeout = 2 }, app = ([[
       app:on("start", function()
         os.execute "exec > /dev/null 2>&1; read line < %s"
       end)]]):format(fifo) }
