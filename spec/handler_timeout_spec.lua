@@ -90,6 +90,18 @@ describe("handler_timeout", function()
 
   local function ask(h, path) return wire.ask(h, get(path)) end
 
+  -- One that has time enough: again, where the machine stood still for all of it.
+  local function in_time(fn)
+    return events.retry("an answer in time", function()
+      local answer = fn()
+      return answer.status ~= 504 and answer
+    end, 60)
+  end
+
+  local function prompt(h, path)
+    return in_time(function() return ask(h, path) end)
+  end
+
   it("ends a handler with an error that names its line; the answer is 504", function()
     local h = start()
     for _, path in ipairs { "/spin", "/sleep" } do
@@ -108,7 +120,7 @@ describe("handler_timeout", function()
     it("is not held up by " .. place, function()
       local h = start()
       assert.equal(504, ask(h, "/" .. place).status)
-      assert.equal("nothing", ask(h, "/seen").body)
+      assert.equal("nothing", prompt(h, "/seen").body)
       h:stop()
     end)
   end
@@ -125,43 +137,44 @@ describe("handler_timeout", function()
     assert.equal(503, answer.status)
     assert.matches("app.lua:%d+: handler_timeout: " .. LIMIT .. " s are over",
       answer.body)
-    assert.equal("closed", ask(h, "/seen").body)
+    assert.equal("closed", prompt(h, "/seen").body)
     h:stop()
   end)
 
   it("is for the answer to begin: streams go on", function()
     local h = start()
-    assert.equal("1234", ask(h, "/stream").body)
+    assert.equal("1234", prompt(h, "/stream").body)
     h:stop()
   end)
 
   it("can be another one for a request", function()
     local h = start()
-    assert.equal("in time", ask(h, "/longer").body)
-    assert.equal("in time", ask(h, "/unlimited").body)
+    assert.equal("in time", prompt(h, "/longer").body)
+    assert.equal("in time", prompt(h, "/unlimited").body)
     assert.equal(504, ask(h, "/shorter").status)
     h:stop()
   end)
 
+  -- The answer to a client that sends half of its body so many seconds later.
+  local function late(h, path, seconds)
+    local c = wire.connect(h)
+    c:send("POST " .. path .. " HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")
+    atoll.sleep(seconds)
+    return c:send("def"):receive()
+  end
+
   it("does not count while the client keeps the handler waiting", function()
     local h = start()
-    local c = wire.connect(h)
-    c:send "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc"
-    atoll.sleep(LIMIT + 0.5)
-    c:send "def"
-    assert.equal("6 bytes", c:receive().body)
+    assert.equal("6 bytes", in_time(function() return late(h, "/body", LIMIT + 0.5) end)
+      .body)
     h:stop()
   end)
 
   it("gives the handler its time after the client has kept it waiting", function()
     local h = start()
-    for path, status in pairs { ["/then"] = 200, ["/never"] = 504 } do
-      local c = wire.connect(h)
-      c:send("POST " .. path .. " HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")
-      atoll.sleep(LIMIT * 0.8)
-      c:send "def"
-      assert.equal(status, c:receive().status)
-    end
+    assert.equal(200, in_time(function() return late(h, "/then", LIMIT * 0.8) end)
+      .status)
+    assert.equal(504, late(h, "/never", LIMIT * 0.8).status)
     h:stop()
   end)
 
@@ -220,10 +233,10 @@ describe("handler_timeout", function()
 
   it("is not for tasks, but where they cannot be suspended", function()
     local h = start()
-    assert.equal("begun", ask(h, "/background").body)
+    assert.equal("begun", prompt(h, "/background").body)
     events.retry("the task", function() return ask(h, "/seen").body == "done" end)
-    assert.equal("begun", ask(h, "/task").body)
-    assert.equal("done", ask(h, "/seen").body)
+    assert.equal("begun", prompt(h, "/task").body)
+    assert.equal("done", prompt(h, "/seen").body)
     h:log_wait("a task failed: %S+app.lua:%d+: for " .. LIMIT
       .. " s it could not be suspended")
     h:stop()

@@ -161,12 +161,15 @@ describe("a pool", function()
 
   -- The worker, in the middle of it, was taken for one that is idle.
   it("ends a call whose handler's time is over with its worker", function()
-    local h = host.start { isolates = 1, set = { handler_timeout = 3 }, files = {
+    local h = host.start { isolates = 1, files = {
       ["work.lua"] = WORK,
       ["app.lua"] = host.app [[
         local pool = atoll.pool { module = "work", size = 1 }
         app:get("/calls", function() return pool:call("calls") .. "" end)
-        app:get("/late", function() return pool:call("sleep", 60) end)
+        app:get("/late", function(req)
+          req:deadline(0.5)
+          return pool:call("sleep", 60)
+        end)
       ]],
     } }
     local statuses = {}
