@@ -273,20 +273,21 @@ describe("a time limit on blocking", function()
   it("takes out what has not begun", function()
     command.begin()
     command.write("main.lua", [[
-      local atoll = require "atoll"
+      local atoll, gate = require "atoll", arg[1] .. "/gate"
       local tasks = {}
       for i = 1, 10 do
         tasks[i] = atoll.spawn(atoll.blocking, function(n)
-          require("atoll").sleep(0.05)
+          while not io.open(gate) do require("atoll").sleep(0.001) end
           io.write(n, " ")
         end, i)
       end
       atoll.sleep(0.01)
       for i = 2, 9 do tasks[i]:cancel() end
+      assert(io.open(gate, "w")):close()
       for i = 1, 10 do tasks[i]:join() end
       print "done"]])
     local code, out, err = command.atoll("run --set blocking_threads=1 "
-      .. "--set blocking_queue=3 DIR/main.lua")
+      .. "--set blocking_queue=3 DIR/main.lua DIR")
     command.finish()
     assert.same({ 0, "1 10 done\n", "" }, { code, out, err })
   end)
@@ -366,7 +367,7 @@ describe("blocking and the host", function()
       return f and #f:read "a" or 0
     end
     local h = host.start { app = body:format(wait, 1), isolates = 2,
-      set = { blocking_threads = 2 } }
+      set = { blocking_threads = 2, drain_timeout = 60 } }
     local function threads()
       local f = assert(io.open(("/proc/%d/status"):format(h:serving_pid())))
       local text = f:read "a"

@@ -72,13 +72,15 @@ describe("a cosocket", function()
   end)
 
   it("hands out what has come once, and stays open, when the time is over", function()
-    local go = atoll.channel(1)
+    local said, go = atoll.channel(1), atoll.channel(1)
     local port = peer(function(socket)
       socket:write "part"
+      said:send(socket:flush())
       go:receive()
       socket:write "ial\n"
     end)
     local s = connect(port)
+    assert.is_true(said:receive())
     s:settimeouts(nil, nil, 100)
     assert.same({ nil, "timeout", "part" }, { s:receive() })
     assert.same({ nil, "timeout", "" }, { s:receive(1) })
@@ -97,9 +99,15 @@ describe("a cosocket", function()
   end)
 
   it("receives any", function()
-    local s = connect(saying("abc", "d"))
+    local go = atoll.channel(1)
+    local s = connect(peer(function(socket)
+      socket:write "abc"
+      go:receive()
+      socket:write "d"
+    end))
     assert.equal("ab", s:receiveany(2))
     assert.equal("c", s:receiveany(10))
+    go:send(true)
     assert.equal("d", s:receiveany(10))
     assert.same({ nil, "closed", "" }, { s:receiveany(10) })
     assert.same({ nil, "closed" }, { s:receiveany(10) })
@@ -401,7 +409,8 @@ describe("a cosocket", function()
       collectgarbage()
       atoll.sleep(0.01)
     end
-    assert.equal(before, descriptors())
+    -- Of what others have left, some may have gone meanwhile.
+    assert.is_true(descriptors() <= before)
   end)
 
   it("may be cancelled wherever it waits", function()
@@ -439,7 +448,7 @@ describe("a cosocket", function()
       local redis = require "resty.redis"
       local function open()
         local db = redis:new()
-        db:set_timeouts(5000, 5000, 5000)
+        db:set_timeouts(60000, 60000, 60000)
         assert(db:connect("127.0.0.1", ]] .. redis.port .. [[))
         return db
       end
@@ -519,7 +528,7 @@ describe("a cosocket", function()
       local memcached = require "resty.memcached"
       app:get("/", function()
         local db = memcached:new()
-        db:set_timeout(5000)
+        db:set_timeout(60000)
         assert(db:connect("127.0.0.1", ]] .. memcached.port .. [[))
         local times = db:get_reused_times()
         assert(db:set("a key", ("value "):rep(5000)))
