@@ -334,9 +334,17 @@ describe("a file", function()
   end)
 
   it("closes its descriptor with its variable, or when it is garbage", function()
-    local function descriptors() return #fs.list "/proc/self/fd" end
+    -- A call that was given up may still have one for a moment.
+    local function held()
+      local fewest, same = math.huge, 0
+      repeat
+        local n = #fs.list "/proc/self/fd"
+        if n < fewest then fewest, same = n, 0 else same = same + 1 end
+      until same == 25
+      return fewest
+    end
     assert(fs.write(path "f", "x"))
-    local before = descriptors()
+    local before = held()
     for _ = 1, 10 do
       local f <close> = assert(fs.open(path "f"))
       f:read()
@@ -344,7 +352,7 @@ describe("a file", function()
     for _ = 1, 10 do assert(fs.open(path "f")):read() end
     collectgarbage()
     collectgarbage()
-    assert.equal(before, descriptors())
+    assert.equal(before, held())
   end)
 end)
 
