@@ -321,11 +321,13 @@ end
 
 local function at_most(r)
   r:try("a crowd", function()
+    local deadline = events.now() + PATIENCE
     local ok, why
-    for _ = 1, 20 do -- until those before have gone
+    repeat -- until those before have gone, for which the host may need a moment
       ok, why = pcall(crowd, r)
       if ok then return end
-    end
+      pcall(events.wait, "that moment", function() return false end, 0.1)
+    until events.now() > deadline
     error(why, 0)
   end)
   r:enough()
