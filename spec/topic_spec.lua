@@ -273,7 +273,7 @@ describe("topics", function()
     for i = 1, ISOLATES do
       handles[i] = assert(atoll.isolate.spawn(path, { me = i, ready = port:sender() }))
     end
-    for _ = 1, ISOLATES do assert.is_true((port:receive(10))) end
+    for _ = 1, ISOLATES do assert.is_true((port:receive(60))) end
     local order = port:receive(60)
     local count = {}
     for who, i in order:gmatch "(%d+):(%d+)" do

@@ -24,8 +24,8 @@ end
 
 local function start(text, options)
   options = options or {}
-  return host.start { files = { ["app.lua"] = text }, set = options.set,
-    isolates = options.isolates }
+  return host.start { files = { ["app.lua"] = text }, isolates = options.isolates,
+    set = options.set or { drain_timeout = 60 } }
 end
 
 -- Anywhere in the log.
@@ -209,7 +209,7 @@ describe("a websocket, when the code is replaced,", function()
         atoll.log.info("then %%s", why:match "[^:]*$")
         assert(ws:receive() == nil)
       end)
-    ]]):format(gate)), { set = { drain_timeout = 60 } })
+    ]]):format(gate)))
     local c = frames.open(h, "/slow")
     c:send(frames.text "a" .. frames.text "b")
     logged(h, "working")
