@@ -129,7 +129,7 @@ describe("a pool", function()
   it("ends a call that takes too long with its worker, and replaces it", function()
     assert.same({ "nil timed out ETIMEDOUT", "nil timed out ETIMEDOUT", "1", "1" },
       run [[
-      local p = atoll.pool { module = "work", size = 1, timeout = 0.1 }
+      local p = atoll.pool { module = "work", size = 1, timeout = 0.5 }
       show(p:call "spin")
       show(p:call("sleep", 60))
       local made
