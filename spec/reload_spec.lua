@@ -2,6 +2,7 @@
 -- the new code is no good.
 local events = require "support.events"
 local host = require "support.host"
+local uv = require "luv"
 local wire = require "support.wire"
 
 describe("reload", function()
@@ -140,6 +141,25 @@ describe("reload", function()
     assert.equal("v2", last)
     assert.is_true(events.now() - began >= 0.2)
     h:log_wait "reload: generation 2"
+  end)
+
+  it("leaves out nobody who has stood still with the whole process", function()
+    local call = [[
+      app:get("/call", function() os.execute "sleep 0.5" return "called" end)]]
+    local h = host.start { isolates = 2, app = version(1) .. call }
+    local c = wire.connect(h)
+    c:send "GET /call HTTP/1.1\r\nHost: a\r\n\r\n"
+    wire.connect(h):ask "/"
+    h:write_app(version(2) .. call)
+    h:hup()
+    uv.sleep(300) -- one of the two has come to it by then
+    local pid = h:serving_pid()
+    uv.kill(pid, "sigstop")
+    uv.sleep(3200)
+    uv.kill(pid, "sigcont")
+    h:log_wait "generation 2 serves"
+    assert.equal("called", c:receive().body)
+    assert.equal("v2", c:ask("/").body)
   end)
 
   -- What is made after a failed reload is of the generation that serves: with another

@@ -7,7 +7,7 @@
 #include <sysexits.h>
 
 /* Whoever has not come to an offer by then is inside a call into C. */
-static const int64_t PATIENCE = 3 * (int64_t)CLOCK_SECOND;
+static const int64_t PATIENCE = 3 * (int64_t)CLOCK_SECOND, STEP = CLOCK_SECOND / 2;
 
 static const char *job_name(enum job_kind kind) {
     switch (kind) {
@@ -117,11 +117,20 @@ static void succeed(struct jobs *j) {
 
 /* ---- 3. commit or give up ---- */
 
-static void expect(struct jobs *j, enum stage stage, int64_t until) {
-    j->stage = stage;
-    if (timer_set(j->place.main, &j->patience, until) != 0)
+/* In steps: while the whole process stood still nobody had time to answer, and that has
+ * used up one of them. */
+static void go_on_waiting(struct jobs *j) {
+    int64_t step = j->left < STEP ? j->left : STEP;
+    j->left -= step;
+    if (timer_set(j->place.main, &j->patience, clock_ns() + step) != 0)
         log_warn(NAMED "%s may wait without a limit: not enough memory", NAME(j),
                  job_name(j->kind));
+}
+
+static void expect(struct jobs *j, enum stage stage, int64_t until) {
+    j->stage = stage;
+    j->left = until - clock_ns();
+    go_on_waiting(j);
 }
 
 static void all_offered(struct jobs *j) {
@@ -251,6 +260,10 @@ static void look_for_late(struct jobs *j) {
 
 static void impatient(struct timer *t) {
     struct jobs *j = LIST_OF(t, struct jobs, patience);
+    if (j->left > 0) {
+        go_on_waiting(j);
+        return;
+    }
     if (j->stage == STAGE_OFFER) {
         look_for_late(j);
         return;

@@ -58,6 +58,7 @@ struct jobs {
     enum stage stage;
     bool broken, told;               /* told: that all are late */
     int64_t began, offered, give_up; /* monotonic ns */
+    int64_t left;                    /* of the patience with the workers, in ns */
     pthread_t loader;
     bool loading, loading_told; /* that it does not end */
     atomic_llong load_began;    /* of the state that is being built, monotonic ns */
