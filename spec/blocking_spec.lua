@@ -283,8 +283,10 @@ describe("a time limit on blocking", function()
       end
       atoll.sleep(0.01)
       for i = 2, 9 do tasks[i]:cancel() end
+      for i = 2, 9 do tasks[i]:join() end
       assert(io.open(gate, "w")):close()
-      for i = 1, 10 do tasks[i]:join() end
+      tasks[1]:join()
+      tasks[10]:join()
       print "done"]])
     local code, out, err = command.atoll("run --set blocking_threads=1 "
       .. "--set blocking_queue=3 DIR/main.lua DIR")
