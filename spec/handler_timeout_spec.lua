@@ -224,7 +224,7 @@ describe("handler_timeout", function()
 
     it("a task that was cancelled", function()
       local h = start(LONELY)
-      assert.equal("begun", ask(h, "/cancelled").body)
+      assert.equal("begun", prompt(h, "/cancelled").body)
       h:log_wait("a task failed: %S+app.lua:%d+: for " .. LIMIT
         .. " s it has computed for nobody")
       h:stop()
