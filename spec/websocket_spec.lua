@@ -397,20 +397,27 @@ describe("a websocket", function()
     h:log_wait "had 20000"
   end)
 
-  it("is pinged when it is silent, and cut off when it does not answer", function()
-    local h = start { set = { websocket_ping = 0.05, websocket_timeout = 3 } }
+  it("is pinged when it is silent, again and again", function()
+    local h = start { set = { websocket_ping = 0.05, websocket_timeout = 60 } }
     local c = frames.open(h, "/echo")
-    for _ = 1, 3 do
+    for _ = 1, 4 do
       frames.expect(c, "", 0x89)
       c:send(frames.frame(0x8a, ""))
     end
+    c:send(frames.close(1000))
+    h:log_wait "ended 1000"
+  end)
+
+  it("is cut off when it does not answer a ping", function()
+    local h = start { set = { websocket_ping = 0.05, websocket_timeout = 0.2 } }
+    local c = frames.open(h, "/echo")
     frames.expect(c, "", 0x89)
     c:wait_end()
     h:log_wait "ended 1006 a ping was not answered"
   end)
 
   it("is closed with 1001 when the host stops", function()
-    local h = start()
+    local h = start { set = { drain_timeout = 60, websocket_timeout = 60 } }
     local c = frames.open(h, "/echo")
     c:send(frames.text "one")
     frames.expect(c, "one")

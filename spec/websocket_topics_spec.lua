@@ -159,7 +159,9 @@ describe("a subscribed websocket", function()
     repeat until not ws:receive(0.1)
     assert.is_nil(ws.code)
     assert.equal("1", post(h, "/say/a/text"))
-    assert.equal("text", (ws:receive(10)))
+    local message -- behind what was still on its way, if anything was
+    repeat message = assert(ws:receive(10)) until not message:find "^%d+x"
+    assert.equal("text", message)
   end)
 
   it("goes to another isolate without missing or doubling anything", function()
