@@ -19,7 +19,8 @@ local APP = [[
     req.ctx.done = req:on_abort(function()
       atoll.log.info("left: %s, was %s", req.remote .. " " .. req.id, before)
     end)
-    atoll.sleep(5)
+    atoll.log.info("stays")
+    atoll.sleep(20)
   end)
   app:websocket("/ws", function(ws)
     for message in ws:messages() do
@@ -182,9 +183,7 @@ describe("forwarded headers", function()
     start { trusted_proxies = "127.0.0.1" }
     local c = wire.connect(h):send(get("/long", { "X-Forwarded-For: 203.0.113.9",
       "X-Request-Id: abc-3" }))
-    events.retry("the request", function()
-      return wire.ask(h, "/").body == "hello"
-    end)
+    h:log_wait "stays"
     c:abort()
     h:log_wait "left: 203%.0%.113%.9 abc%-3, was 203%.0%.113%.9 abc%-3"
   end)
