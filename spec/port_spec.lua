@@ -210,6 +210,7 @@ describe("call", function()
     local late
     local sender = serve(function(_, m) late = m end)
     assert.same({ nil, "timed out", "ETIMEDOUT" }, { sender:call(1, 0.1) })
+    while not late do atoll.sleep(0) end -- it may not have had its turn yet
     assert.is_true(late:wanted())
     late:reply(1)
     local other = serve(function(v, m) m:reply(v) end)
