@@ -21,9 +21,8 @@ describe("load_timeout", function()
   local function here(h)
     return wire.ask(h, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").body == "here"
   end
-
-  -- Calls fn with a limit, with twice that and so on, until the line that it returns has
-  -- this: a slow machine does not come so far in less time.
+  -- Calls fn with a limit, twice that and so on, until the text that it returns has
+  -- this: a slow machine does not come as far in less time.
   local function at_last(pattern, fn)
     local seconds = 0.1
     events.retry(pattern, function()
