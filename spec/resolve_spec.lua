@@ -140,10 +140,16 @@ describe("names", function()
   it("are asked for at the next server when one is silent", function()
     local other = dns.start { ["there.test"] = { A = { "192.0.2.7" } } }
     server.names["there.test"] = { silent = true }
-    start { set = { resolver = server.address .. "," .. other.address,
-      resolver_timeout = 2 } } -- in which the other one, this process, answers
-    assert.same({ "192.0.2.7" }, ask("there.test?family=inet").list)
-    assert.equal(1, server:count "there.test A")
+    -- In whose time the other one, this process, answers: or it is asked once more.
+    events.retry("an answer within two seconds", function()
+      server.asked = {}
+      start { set = { resolver = server.address .. "," .. other.address,
+        resolver_timeout = 2 } }
+      assert.same({ "192.0.2.7" }, ask("there.test?family=inet").list)
+      h:stop()
+      assert.is_true(server:count "there.test A" >= 1)
+      return server:count "there.test A" == 1
+    end)
   end)
 
   it("are remembered, whatever their case", function()
@@ -302,7 +308,9 @@ describe("names", function()
 
   it("are asked for elsewhere after a reload that says so", function()
     local other = dns.start { ["both.test"] = { A = { "192.0.2.77" } } }
-    local function config(s) return ("return { resolver = %q }\n"):format(s.address) end
+    local function config(s)
+      return ("return { resolver = %q, resolver_timeout = 20 }\n"):format(s.address)
+    end
     start { set = {}, files = { ["app.lua"] = host.app(APP),
       ["atoll.lua"] = config(server) } }
     local c = wire.connect(h)
