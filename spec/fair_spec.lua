@@ -60,6 +60,17 @@ local function flood(first, text)
   return address, isolate
 end
 
+-- Has turns beside fn, whose time is over soon: unless the thread stood still for most
+-- of it, which it does not do each time.
+local function has_turns(fn)
+  local rounds
+  for _ = 1, 5 do
+    rounds = fn()
+    if rounds >= 3 then return end
+  end
+  error(("%d turns"):format(rounds), 2)
+end
+
 describe("a neighbour goes on while a fiber", function()
   it("reads from what has come already", function()
     local a, b = pair()
@@ -120,27 +131,31 @@ describe("a neighbour goes on while a fiber", function()
   end)
 
   it("reads a flood to an end that does not come, until its time is over", function()
-    local address, isolate = flood("", "x")
-    local socket = assert(net.connect(address))
-    local rounds, data, _, code = beside(socket.read, socket, "all", 0.3)
-    assert.same({ nil, "ETIMEDOUT" }, { data, code })
-    assert.is_true(rounds >= 3, rounds)
-    assert.is_true(#socket:read(100000, 30) == 100000)
-    socket:close()
-    isolate:join(60)
+    has_turns(function()
+      local address, isolate = flood("", "x")
+      local socket = assert(net.connect(address))
+      local rounds, data, _, code = beside(socket.read, socket, "all", 0.3)
+      assert.same({ nil, "ETIMEDOUT" }, { data, code })
+      assert.is_true(#socket:read(100000, 30) == 100000)
+      socket:close()
+      isolate:join(60)
+      return rounds
+    end)
   end)
 
   -- A whole answer was gone through in one turn, whatever it cost, and past its time.
   it("reads an answer in chunks of a byte, until its time is over", function()
     local head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    local address, isolate = flood(head, "1\r\nx\r\n")
-    local start = atoll.now()
-    local rounds, answer, _, code = beside(atoll.http.get, "http://" .. address,
-      { timeout = 0.3, body_max = 1 << 29 })
-    assert.same({ nil, "ETIMEDOUT" }, { answer, code })
-    assert.is_true(atoll.now() - start < 10)
-    assert.is_true(rounds >= 3, rounds)
-    isolate:join(60)
+    has_turns(function()
+      local address, isolate = flood(head, "1\r\nx\r\n")
+      local start = atoll.now()
+      local rounds, answer, _, code = beside(atoll.http.get, "http://" .. address,
+        { timeout = 0.3, body_max = 1 << 29 })
+      assert.same({ nil, "ETIMEDOUT" }, { answer, code })
+      assert.is_true(atoll.now() - start < 10)
+      isolate:join(60)
+      return rounds
+    end)
   end)
 
   it("gives no turns where it cannot be suspended", function()
