@@ -154,6 +154,7 @@ describe("http's pool", function()
         open = open + 1
         most = math.max(most, open)
         order[#order + 1] = request.line:match "/(%d+)"
+        while most < per_host do atoll.sleep(0) end
         atoll.sleep(0.002)
         open = open - 1
         return raw.ok "x"
@@ -208,10 +209,12 @@ describe("http's pool", function()
       fn()
       return place()
     end
+    collectgarbage "stop" -- or it could be gone before anybody waits
     -- Of a fiber that has ended: a stack may still hold what it held once.
     atoll.spawn(function() assert(http.get(server.url, { stream = true })) end):join()
     local answer, message = http.get(server.url, { connect_timeout = 20 })
     core.place = place
+    collectgarbage "restart"
     assert.is_true(waits)
     assert.equal("x", answer and answer.body, message)
     assert.equal(0, (select(3, pool.count())))

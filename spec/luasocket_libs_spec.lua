@@ -259,7 +259,7 @@ describe("libraries for LuaSocket", function()
       end)
     end
     local began = socket.gettime()
-    while left > 0 and socket.gettime() - began < 10 do copas.step(1) end
+    while left > 0 and socket.gettime() - began < 120 do copas.step(1) end
     others:cancel()
     listener:close()
     assert.same({ "CLIENT 1", "CLIENT 2", "CLIENT 3" }, answers)
@@ -495,7 +495,7 @@ describe("libraries for LuaSocket", function()
       local _, port = server:getsockname()
       app:get("/", function()
         local list, failed = {}, {}
-        local function fill() -- a client that leaves gives one back meanwhile
+        local function fill()
           repeat
             local c = socket.tcp4()
             list[#list + 1] = c
@@ -516,7 +516,9 @@ describe("libraries for LuaSocket", function()
       end)]] }
     local text = '"Too many open files"'
     local all = "[" .. table.concat({ text, text, text, text }, ",") .. "]"
-    for _ = 1, 2 do assert.equal(all, wire.ask(h, "/").body) end
+    -- On one connection: one that ends gives a descriptor back in the middle of it.
+    local c = wire.connect(h)
+    for _ = 1, 2 do assert.equal(all, c:ask("/").body) end
   end)
 
   it("leave no descriptor", function()
