@@ -17,7 +17,7 @@ local dir, control
 
 -- What the program prints, with these arguments, and its exit code.
 local function run(arguments)
-  local words = { "exec 2>&1; timeout 20 env" }
+  local words = { "exec 2>&1; timeout 300 env" }
   for name, value in pairs(faults.environment(program, control)) do
     words[#words + 1] = ("%s='%s'"):format(name, value)
   end
@@ -119,14 +119,17 @@ describe("a system call that fails", function()
       end
     end
     assert.is_true(#list > 10)
-    for _, fault in ipairs(list) do
+    local all = 0
+    for i, fault in ipairs(list) do
       local told = #h.log
       shim:arm(fault.call, fault.code, fault.n)
       ask()
       shim:disarm(fault.call)
       assert.equal("probe", wire.ask(h, "/probe").body)
       local _, lines = h.log:sub(told + 1):gsub("error", "")
-      assert(lines <= 2, h.log:sub(told + 1)) -- in each isolate one
+      all = all + lines
+      -- In each isolate one, and those of the last one that came late.
+      assert(lines <= 4 and all <= 2 * i, h.log:sub(told + 1))
     end
     assert.equal(pid, h:serving_pid())
     shim:close()

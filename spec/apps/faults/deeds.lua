@@ -9,6 +9,11 @@ local fs, net = atoll.fs, atoll.net
 
 local dir
 
+local patience = 1
+
+-- So many seconds, or more where the machine is slow.
+local function within(seconds) return seconds * patience end
+
 -- ---- what a scenario does with what it is given ----
 
 local failure = setmetatable({}, { __name = "failure" })
@@ -42,7 +47,7 @@ local function side(fn, ...)
 end
 
 local function done(task)
-  local ok, why = task:join(10)
+  local ok, why = task:join(within(10))
   if ok == nil then error("a side does not end: " .. tostring(why), 0) end
   if not ok then error(why, 0) end
 end
@@ -52,10 +57,13 @@ local serial = 0
 
 local M = { failure = failure } -- and the deeds, by name
 
+-- From now on each wait may take so many times as long.
+function M.be_patient(times) patience = times end
+
 -- ---- atoll.net ----
 
 local function answer(s)
-  s:settimeout(5)
+  s:settimeout(within(5))
   local line = s:read "line"
   if line and s:write("echo\n", line, "\n") and s:flush() then
     local data = s:read "all"
@@ -64,7 +72,7 @@ local function answer(s)
 end
 
 local function ask(c)
-  c:settimeout(1)
+  c:settimeout(within(1))
   need(c:peer())
   need(c:write("hello", "\n"))
   need(c:flush())
@@ -81,17 +89,18 @@ local function echo(address, listen, connect)
   local l <close> = need(net.listen(address, listen))
   local server = atoll.spawn(l.serve, l, answer)
   local ok, why = pcall(function()
-    local c <close> = need(net.connect(need(l:name()), connect or { timeout = 5 }))
+    local c <close> = need(net.connect(need(l:name()),
+      connect or { timeout = within(5) }))
     ask(c)
   end)
   l:close()
-  server:join(10)
+  server:join(within(10))
   if not ok then error(why, 0) end
 end
 
 function M.tcp()
   echo("127.0.0.1:0", { backlog = 5 },
-    { timeout = 5, nodelay = true, keepalive = true })
+    { timeout = within(5), nodelay = true, keepalive = true })
 end
 
 function M.unix()
@@ -101,14 +110,14 @@ end
 
 function M.tls()
   echo("127.0.0.1:0", { tls = { cert = dir .. "/server", key = dir .. "/key" } },
-    { timeout = 5, tls = { ca = dir .. "/ca", name = "server.test" } })
+    { timeout = within(5), tls = { ca = dir .. "/ca", name = "server.test" } })
 end
 
 function M.udp()
   local a <close> = need(net.udp "127.0.0.1:0")
   local b <close> = need(net.udp "127.0.0.1:0")
-  a:settimeout(0.05)
-  b:settimeout(0.05)
+  a:settimeout(within(0.05))
+  b:settimeout(within(0.05))
   need(b:connect(need(a:name())))
   need(b:send "hello")
   local data, from = need(a:receive())
@@ -121,15 +130,15 @@ end
 function M.names()
   local l <close> = need(net.listen "127.0.0.1:0")
   local accepting = side(function()
-    local s <close> = need(l:accept(1))
+    local s <close> = need(l:accept(within(1)))
     s:write "hello\n"
   end)
   local port = need(l:name()):match "%d+$"
   serial = serial + 1
   local ok, why = pcall(function()
     local c <close> = need(net.connect(("n%d.test:%s"):format(serial, port),
-      { timeout = 3 }))
-    assert(have(c:read("line", 1)) == "hello")
+      { timeout = within(3) }))
+    assert(have(c:read("line", within(1))) == "hello")
   end)
   l:close()
   local end_ok, end_why = pcall(done, accepting)
@@ -157,13 +166,13 @@ function M.http()
   local ok, why = pcall(function()
     local url = "http://" .. need(l:name())
     for _ = 1, 2 do
-      local res = need(http.get(url .. "/", { timeout = 1 }))
+      local res = need(http.get(url .. "/", { timeout = within(1) }))
       if res.status == 503 then need(nil, "turned away", "EBUSY") end
       assert(res.status == 200 and res.body == "hello")
     end
-    local res = need(http.post(url .. "/echo", text, { timeout = 1 }))
+    local res = need(http.post(url .. "/echo", text, { timeout = within(1) }))
     assert(res.body == text)
-    res = need(http.get(url .. "/stream", { timeout = 1, stream = true,
+    res = need(http.get(url .. "/stream", { timeout = within(1), stream = true,
       headers = { Connection = "close" } }))
     local size = 0
     repeat
@@ -175,7 +184,7 @@ function M.http()
     assert(size == 3 * #text)
   end)
   l:close()
-  local ended, message, code = server:join(10)
+  local ended, message, code = server:join(within(10))
   if not ok then error(why, 0) end
   need(ended, message, code)
 end
@@ -183,13 +192,13 @@ end
 -- ---- LuaSocket ----
 
 local function ls_answer(l)
-  l:settimeout(5)
+  l:settimeout(within(5))
   local s, message = l:accept()
   if not s then
     l:close() -- the client need not wait
     ls(s, message)
   end
-  s:settimeout(5)
+  s:settimeout(within(5))
   local ok, why = pcall(function()
     local n = ls(s:receive())
     local data = ls(s:receive(tonumber(n)))
@@ -202,7 +211,7 @@ local function ls_answer(l)
 end
 
 local function ls_ask(c)
-  c:settimeout(1)
+  c:settimeout(within(1))
   ls(c:send "5\n")
   ls(c:send "hello")
   if ls(c:receive()) ~= "echo" or ls(c:receive(5)) ~= "hello" then
@@ -264,19 +273,19 @@ function M.select()
   local l = ls(socket.bind("127.0.0.1", 0))
   local a, b
   local ok, why = pcall(function()
-    l:settimeout(2)
+    l:settimeout(within(2))
     local _, port = ls(l:getsockname())
     a = ls(socket.tcp())
     a:settimeout(0)
     local _, message = a:connect("127.0.0.1", port)
     if message ~= "timeout" then ls(nil, message) end
-    if not socket.select({ l }, nil, 2)[1] then ls(nil, "nobody comes") end
+    if not socket.select({ l }, nil, within(2))[1] then ls(nil, "nobody comes") end
     b = ls(l:accept())
-    b:settimeout(1)
+    b:settimeout(within(1))
     ls(b:send "hello\n")
-    local got, stop = "", socket.gettime() + 2
+    local got, stop = "", socket.gettime() + within(2)
     repeat
-      socket.select({ a }, nil, 1)
+      socket.select({ a }, nil, within(1))
       local data, err, partial = a:receive "*l"
       got = got .. (data or partial)
       if err and err ~= "timeout" then ls(nil, err) end
@@ -298,7 +307,7 @@ function M.datagrams()
     b = ls(socket.udp4())
     ls(a:setsockname("127.0.0.1", 0))
     local ip, port = ls(a:getsockname())
-    a:settimeout(0.05)
+    a:settimeout(within(0.05))
     ls(b:sendto("hello", ip, port))
     assert(ls(a:receivefrom()) == "hello")
     ls(b:setpeername(ip, port))
@@ -333,7 +342,7 @@ end
 function M.isolates()
   local path = dir .. "/isolate.lua"
   local isolate = need(atoll.isolate.spawn(path, "hello"))
-  local value, message, code = isolate:join(5)
+  local value, message, code = isolate:join(within(5))
   need(value, message, code)
   assert(value == "hello")
 end
