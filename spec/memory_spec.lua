@@ -203,8 +203,8 @@ describe("a spawned isolate's memory", function()
   local function spawn(way) return atoll.isolate.spawn(path, way, { memory = "8M" }) end
 
   it("is an option", function()
-    assert.equal(8 << 20, (spawn("limit"):join(10)))
-    assert.equal("not enough memory", (spawn("large"):join(10)))
+    assert.equal(8 << 20, (spawn("limit"):join(60)))
+    assert.equal("not enough memory", (spawn("large"):join(60)))
   end)
 
   it("that is used up ends it with an error, whoever has caught it", function()

@@ -350,7 +350,7 @@ describe("a shared dictionary", function()
       end]]):format(turns) } .. "/count.lua"
     local handles = {}
     for i = 1, ISOLATES do handles[i] = assert(atoll.isolate.spawn(path)) end
-    for _, handle in ipairs(handles) do assert.is_nil(select(2, handle:join(60))) end
+    for _, handle in ipairs(handles) do assert.is_nil(select(2, handle:join(300))) end
     assert.equal(ISOLATES * turns, d:get "n")
     assert.same({ n = ISOLATES * turns }, d:get "t")
     host.finish()

@@ -43,7 +43,7 @@ function M.finish() assert(os.execute("rm -r " .. quote(dir))) end
 -- code, stdout and stderr.
 function M.atoll(line, environment)
   local clean = "env -u PORT -u HOST -u ATOLL_CONFIG " .. (environment or "")
-  local command = ("%s timeout 60 %s %s >%s/stdout 2>%s/stderr; echo $?"):format(
+  local command = ("%s timeout 300 %s %s >%s/stdout 2>%s/stderr; echo $?"):format(
     clean, quote(program), line, dir, dir)
   local pipe = assert(io.popen((command:gsub("DIR", dir))))
   local code = tonumber(pipe:read "l")
