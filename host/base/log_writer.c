@@ -407,11 +407,15 @@ fail:
     return NULL;
 }
 
+/* A thread that has not ended by then, behind its patience, is inside a write. One that
+ * only waits for a CPU has the last lines, and soon writes them. */
+static const int64_t STUCK = 5 * (int64_t)CLOCK_SECOND;
+
 uint64_t log_writer_stop(struct log_writer *w, int64_t patience_ns, bool *stuck) {
     w->stop_by = clock_ns() + patience_ns;
     atomic_store(&w->stop, true);
     signal_writer(w);
-    int64_t until = clock_wall_ns() + patience_ns + CLOCK_SECOND / 2;
+    int64_t until = clock_wall_ns() + patience_ns + STUCK;
     struct timespec limit = {until / CLOCK_SECOND, until % CLOCK_SECOND};
     *stuck = pthread_timedjoin_np(w->thread, NULL, &limit) != 0;
     if (*stuck) {

@@ -16,6 +16,9 @@
 
 static const struct log_style text = {LOG_TEXT, false};
 
+/* What ends has ended by then, on any machine. */
+static const int64_t PATIENCE = 60 * (int64_t)CLOCK_SECOND;
+
 /* A sink on the write end of a pipe of a page. */
 static void pipe_sink(struct log_sink *s, int *reader) {
     int ends[2];
@@ -197,7 +200,7 @@ TEST(lines_of_many_threads_arrive_whole) {
     EXPECT_EQ_INT(counts.lines_dropped, THREADS * LINES - accepted);
     EXPECT_EQ_INT(counts.events_dropped, THREADS * LINES / 100 - events);
     bool stuck;
-    EXPECT_EQ_INT(log_writer_stop(w, 10 * CLOCK_SECOND, &stuck), 0);
+    EXPECT_EQ_INT(log_writer_stop(w, PATIENCE, &stuck), 0);
     EXPECT(!stuck);
     log_sink_close(&sink);
 
@@ -254,7 +257,7 @@ TEST(a_reader_that_does_not_read_costs_lines_but_no_time) {
     pthread_create(&thread, NULL, read_in_thread, &reader);
     log_feed_close(feed);
     bool stuck;
-    EXPECT_EQ_INT(log_writer_stop(w, 10 * CLOCK_SECOND, &stuck), 0);
+    EXPECT_EQ_INT(log_writer_stop(w, PATIENCE, &stuck), 0);
     log_sink_close(&access);
     log_sink_close(&events);
     pthread_join(thread, NULL);
@@ -286,7 +289,7 @@ TEST(stop_gives_up_on_a_reader_that_does_not_read) {
     bool stuck;
     uint64_t given_up = log_writer_stop(w, CLOCK_SECOND / 20, &stuck);
     int64_t took = clock_ns() - before;
-    EXPECT(!stuck && took >= CLOCK_SECOND / 20 && took < 5 * CLOCK_SECOND);
+    EXPECT(!stuck && took >= CLOCK_SECOND / 20 && took < PATIENCE);
     log_feed_put(feed, SPAN("late\n"));
     log_feed_close(feed); /* may come after the writer's end */
     log_sink_close(&access);
@@ -309,7 +312,7 @@ TEST(a_full_disk_is_told_and_lines_are_counted) {
     while (log_writer_counts(w).lines_lost < 100) sched_yield();
     log_feed_close(feed);
     bool stuck;
-    log_writer_stop(w, CLOCK_SECOND, &stuck);
+    log_writer_stop(w, PATIENCE, &stuck);
     struct span told = read_file(path);
     EXPECT(holds(told, "access log: cannot write to /dev/full: No space left"));
     EXPECT_EQ_INT(log_count_lines(told), 1);
@@ -329,22 +332,22 @@ TEST(reopen_follows_the_path_and_survives_failing) {
 
     struct log_writer *w = log_writer_new(&sink, &sink, text);
     log_writer_put(w, SPAN("one\n"));
-    log_writer_stop(w, CLOCK_SECOND, &stuck);
+    log_writer_stop(w, PATIENCE, &stuck);
     EXPECT_EQ_INT(rename(path, moved), 0);
     w = log_writer_new(&sink, &sink, text);
     log_writer_put(w, SPAN("two\n")); /* before the reopening: to the old file */
     log_writer_reopen(w);
-    log_writer_stop(w, CLOCK_SECOND, &stuck);
+    log_writer_stop(w, PATIENCE, &stuck);
     w = log_writer_new(&sink, &sink, text);
     log_writer_put(w, SPAN("three\n"));
-    log_writer_stop(w, CLOCK_SECOND, &stuck);
+    log_writer_stop(w, PATIENCE, &stuck);
     EXPECT_EQ_SPAN(read_file(path), SPAN("three\n"));
     EXPECT_EQ_SPAN(read_file(moved), SPAN("one\ntwo\n"));
 
     EXPECT(unlink(path) == 0 && mkdir(path, 0700) == 0);
     w = log_writer_new(&sink, &sink, text);
     log_writer_reopen(w);
-    log_writer_stop(w, CLOCK_SECOND, &stuck);
+    log_writer_stop(w, PATIENCE, &stuck);
     EXPECT_EQ_INT(sink.lost, 0);
     EXPECT_EQ_INT(log_sink_reopen(&sink), -EISDIR);
     EXPECT(sink.fd >= 0);
@@ -370,7 +373,7 @@ TEST(a_line_wakes_a_sleeping_writer) {
     }
     log_feed_close(feed);
     bool stuck;
-    EXPECT_EQ_INT(log_writer_stop(w, CLOCK_SECOND, &stuck), 0);
+    EXPECT_EQ_INT(log_writer_stop(w, PATIENCE, &stuck), 0);
     log_sink_close(&access);
     log_sink_close(&events);
     fd_close(&reader);
