@@ -10,7 +10,7 @@ local uv = require "luv"
 
 local M = {}
 
-local SECONDS = 20
+local SECONDS = 120
 
 -- ---- the program ----
 
@@ -61,7 +61,7 @@ local function start()
   local text = wait_for("chromium to listen", function()
     local port = atoll.fs.read(profile .. "/DevToolsActivePort")
     return port and port:find "\n/" and port
-  end, 60)
+  end)
   local port, target = text:match "^(%d+)\n(%S+)"
   running.origin = "127.0.0.1:" .. port
   running.ws = assert(atoll.websocket.connect("ws://" .. running.origin .. target,
