@@ -90,7 +90,10 @@ static void settle(struct ev_loop *ev, ev_prepare *w, int events) {
     (void)events;
     struct loop *l = w->data;
     run_inbox(l);
-    timers_run(l);
+    /* A thread that stood still, or was woken by a signal, finds its timers due and has
+       not seen what came meanwhile, in time: it looks once more. */
+    l->looks = !l->looks && timers_are_late(l);
+    if (!l->looks) timers_run(l);
     run_batch(&l->deferred);
     run_batch(&l->last);
     free_graves(l);
@@ -98,7 +101,8 @@ static void settle(struct ev_loop *ev, ev_prepare *w, int events) {
         ev_break(ev, EVBREAK_ALL);
         return;
     }
-    bool sleep = list_empty(&l->deferred) && list_empty(&l->last) && !l->deaf;
+    bool sleep =
+        list_empty(&l->deferred) && list_empty(&l->last) && !l->deaf && !l->looks;
     if (l->deaf) { /* nobody could wake it: the kernel has no memory just now */
         l->deaf = false;
         nanosleep(&(struct timespec){.tv_nsec = CLOCK_MS}, NULL);

@@ -77,7 +77,8 @@ struct loop {
     char *block;   /* for the output of a stream; NULL while the borrower has it */
     const struct stream *borrower;
     bool stopping;
-    bool deaf; /* it may not be watching all that it has to: no sleep */
+    bool looks; /* for events, before its timers run */
+    bool deaf;  /* it may not be watching all that it has to: no sleep */
     ev_prepare prepare;
     ev_check check;
     ev_idle idle;

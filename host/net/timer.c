@@ -10,6 +10,8 @@
 
 enum { ARITY = 4 };
 
+static const int64_t LATE = 2 * 1000000; /* ns */
+
 int timers_init(struct timers *ts) {
     *ts = (struct timers){0};
     ts->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -99,6 +101,11 @@ void timer_clear(struct loop *l, struct timer *t) {
         rise(ts, last, slot);
     else
         sink(ts, last, slot);
+}
+
+bool timers_are_late(const struct loop *l) {
+    const struct timers *ts = &l->timers;
+    return ts->count && l->now - ts->heap[0]->at > LATE;
 }
 
 void timers_run(struct loop *l) {
