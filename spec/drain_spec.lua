@@ -35,12 +35,23 @@ describe("drain", function()
 
   it("answers requests in flight and says that the connection ends", function()
     local h = start()
-    local c, other = wire.connect(h), wire.connect(h)
+    local c, other, idle = wire.connect(h), wire.connect(h), wire.connect(h)
     c:send(get "/hold/a")
     held(other, "a", 1)
+    local opens = get "/open/a"
+    other:send(opens:sub(1, 5))
+    for _ = 1, 2 do idle:ask "/probe" end -- it has come
+    local began = events.now()
     drain(h)
-    -- The connection is still there: it may ask once more.
-    local answer = other:ask "/open/a"
+    -- The connection is still there: it may ask once more, for half a second.
+    local ok, answer = pcall(idle.ask, idle, "/probe")
+    if ok then
+      assert.equal("probe", answer.body)
+      assert.equal("close", answer.fields.connection)
+    else
+      assert(idle.eof and events.now() - began >= 0.5, answer)
+    end
+    answer = other:send(opens:sub(6)):receive()
     assert.equal("open", answer.body)
     assert.equal("close", answer.fields.connection)
     answer = c:receive()

@@ -7,6 +7,8 @@ local M = {}
 local SECONDS = 30
 local TICK = 0.1
 
+local AWAY = 0.3
+
 local failure
 
 -- A callback for luv. An error in one would end the process: it fails the spec instead,
@@ -16,6 +18,22 @@ function M.guard(fn)
     local ok, message = xpcall(fn, debug.traceback, ...)
     if not ok then failure = failure or message end
   end
+end
+
+-- When this process was last seen, and when it had been away from its loop for AWAY.
+local seen, away = uv.hrtime() / 1e9, -math.huge
+
+local function look()
+  local now = M.now()
+  if now - seen > AWAY then away = now end
+  seen = now
+end
+
+-- Whether it has stood still in the last so many seconds: then others may have given it
+-- up.
+function M.was_away(seconds)
+  look()
+  return M.now() - away < seconds
 end
 
 local alarm = uv.new_timer()
@@ -32,6 +50,7 @@ end
 -- a text, or a function that makes one.
 function M.wait(what, done, seconds)
   local patience = math.ceil((seconds or SECONDS) / TICK)
+  look()
   check()
   assert(not waiting, "a wait inside a wait")
   waiting = true
@@ -45,6 +64,7 @@ function M.wait(what, done, seconds)
   alarm:start(tick, tick, function() patience = patience - 1 end)
   repeat
     uv.run "once"
+    look()
     local message
     ok, message = pcall(check)
     if ok then

@@ -51,11 +51,21 @@ local function answered(load, c)
   ask(load, c)
 end
 
+-- A host that drains closes what has been silent for half a second, which is how those
+-- look who have stood still: it was not to know that another request would come.
+local function seemed_idle(load, c)
+  return (load.drains or load.follows) and c.at > c.size and events.was_away(5)
+end
+
 local function ended(load, c)
   if c.idle then return end
   c:close()
-  load.closed = load.closed + 1
   load.busy = load.busy - 1
+  if seemed_idle(load, c) then
+    if load.follows and not load.stopping then begin(load) end
+    return
+  end
+  load.closed = load.closed + 1
   if not load.again then
     problem(load, "a connection was closed: " .. (c.reset or "EOF"))
   elseif not load.stopping then
