@@ -211,7 +211,7 @@ describe("a time limit", function()
   end)
 
   it("breaks in there in the end", function()
-    local whole, failure = close(2)
+    local whole, failure = close(60) -- if nobody breaks in
     assert.is_false(whole)
     assert.same({ nil, "timed out", "ETIMEDOUT", n = 3 }, failure)
   end)
@@ -366,16 +366,21 @@ describe("a host with handlers that loop without an end", function()
 
   it("tells where, how often, and for how long others have waited", function()
     local h = host.start { app = APP .. [[
-      app:get("/slow", function() return atoll.slow() end)
+      app:get("/slow", function()
+        -- Others are there where the thread stood still.
+        for _, slow in ipairs(atoll.slow()) do
+          if slow.place:find "app.lua:1$" then return slow end
+        end
+        return {}
+      end)
       app:get("/lag", function() return tostring(atoll.lag()) end)
     ]], set = { drain_timeout = 0.1, slice_warn = 0.5 } }
     assert.equal("{}", wire.ask(h, get "/slow").body)
-    begin(h, "/spin")
-    h:log_wait "without waiting"
-    begin(h, "/spin")
-    h:log_wait "without waiting"
+    for _ = 1, 2 do
+      begin(h, "/spin")
+      h:log_wait "without waiting: [^\n]*app.lua:1 "
+    end
     local list = wire.ask(h, get "/slow").body
-    assert.matches('app.lua:1"', list)
     assert.matches('"count":2', list)
     assert.is_true(tonumber(list:match '"longest":([%d.]+)') >= 0.5)
     assert.is_true(tonumber(wire.ask(h, get "/lag").body) > 0)
