@@ -39,10 +39,10 @@ describe("a spawned isolate", function()
   end)
 
   it("may be spawned while the host gets more isolates of its own", function()
-    local h = host.start { files = {
+    local h = host.start { set = { handler_timeout = 0 }, files = {
       ["child.lua"] = "return 7",
       ["app.lua"] = host.app [[app:get("/", function()
-        for _ = 1, 20 do assert(atoll.isolate.spawn("child"):join(20) == 7) end
+        for _ = 1, 20 do assert(atoll.isolate.spawn("child"):join(60) == 7) end
         return "spawned"
       end)]] } }
     local c = wire.connect(h):send "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -295,7 +295,7 @@ describe("a spawned isolate", function()
     for _ = 1, 5 do
       local list = {}
       for i = 1, 20 do list[i] = spawn("return ...", i) end
-      for i = 1, 20 do assert.equal(i, (list[i]:join(30))) end
+      for i = 1, 20 do assert.equal(i, (list[i]:join(60))) end
     end
   end)
 
