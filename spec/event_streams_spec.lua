@@ -41,9 +41,10 @@ app:events("/told", function(send, req)
 end)
 
 app:events("/flood", function(send)
+  -- It is told that the page has gone, or cancelled where it had used up its slice.
+  local _ <close> = at_end "flood"
   local text = ("x"):rep(32 * 1024)
   repeat local ok = send(text) until not ok
-  count "flood"
 end, { heartbeat = 0.05 })
 
 app:events("/last", function(send, req)
