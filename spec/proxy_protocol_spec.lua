@@ -320,7 +320,7 @@ describe("a listener for proxies", function()
   end)
 
   it("finishes what was begun when the host stops", function()
-    local h = start { set = { drain_timeout = 5 } }
+    local h = start { set = { drain_timeout = 60 } }
     local c = wire.connect(h):send(introduce.line "203.0.113.9"
       .. "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
     local half = wire.connect(h):send "PROXY TCP4"

@@ -13,6 +13,6 @@ describe("busy", function()
     for _ = 1, 50 do
       assert.truthy(wire.ask(h, "/quick").body:find "^isolate %d\n$")
     end
-    assert.truthy(busy:receive(nil, 20).body:find "^isolate %d has counted to %d+\n$")
+    assert.truthy(busy:receive().body:find "^isolate %d has counted to %d+\n$")
   end)
 end)

@@ -35,6 +35,6 @@ describe("servlets", function()
     h:log_wait "generation 2 serves"
     assert.equal("1\n", c:ask("/counter").body)
     assert.equal("still here\n", c:ask("/loop").body)
-    assert.equal(503, stuck:receive(nil, 20).status)
+    assert.equal(503, stuck:receive().status)
   end)
 end)
