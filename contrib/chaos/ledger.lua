@@ -5,8 +5,9 @@
 -- end without an answer only
 --   crash     when that host was killed; while nobody knows which host has it (before
 --             the first answer), when any host was killed since it was made;
---   leaving   when it is idle for more than 0.4 s, and its host is to end: after USR2,
---             and after TTOU, as which isolate leaves cannot be known;
+--   leaving   when it is idle for more than 0.4 s, or seemed so as we have stood still,
+--             and its host is to end: after USR2, and after TTOU, as which isolate
+--             leaves cannot be known;
 --   starved   when it is new, and a host has no descriptors left, or had none a second
 --             ago; then 503 is an answer, too, as it is for what needs a descriptor.
 -- Whatever else happens, reloads, endless loops, memory hogs, floods and pauses,
@@ -24,10 +25,25 @@ function M.new(seed, slow)
   return setmetatable({ seed = seed, slow = slow, began = atoll.now(), events = {},
     history = {}, answers = 0, by_kind = {}, failures = {}, failed = 0, excused = {},
     deaths = {}, dying = {}, leaving = {}, starving = {}, slowest = 0, version = 1,
-    last_death = -1, last_shrink = -1 }, metatable)
+    stood = -math.huge, last_death = -1, last_shrink = -1 }, metatable)
 end
 
 function methods:time() return atoll.now() - self.began end
+
+-- Notes when this process has stood still.
+local function look(ledger)
+  local now = atoll.now()
+  if ledger.looked and now - ledger.looked > 0.3 then ledger.stood = now end
+  ledger.looked = now
+end
+
+-- For a fiber of its own.
+function methods:watch()
+  while true do
+    look(self)
+    atoll.sleep(0.05)
+  end
+end
 
 -- ---- what is done ----
 
@@ -101,7 +117,8 @@ function methods:may_end(c, idle)
     end
     if self:anyone_starves(c.born) then return self:excuse "starved" end
   end
-  if (idle or 0) > 0.4 and
+  if self.looked then look(self) end
+  if idle and (idle > 0.4 or now - self.stood < 5) and
     (c.host and self.leaving[c.host] or self.last_shrink > now - 60) then
     return self:excuse "leaving"
   end

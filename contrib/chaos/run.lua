@@ -233,6 +233,7 @@ local function main()
   local supervisor = figures(v.pid)
   local tasks = load(v)
   local talking = atoll.spawn(progress, v)
+  local watching = atoll.spawn(ledger.watch, ledger)
   atoll.sleep(2 * slow) -- caches fill, pools begin
   local first = figures(v:hosts()[1])
   for _, deed in ipairs(plan()) do done(deed.task, deed.name, 60 * slow) end
@@ -243,6 +244,7 @@ local function main()
     done(task, "a client", 60 * slow)
   end
   talking:cancel()
+  watching:cancel()
   audit(v, first, supervisor)
   local from = #v.lines
   v:signal "TERM"
