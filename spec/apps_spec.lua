@@ -501,7 +501,7 @@ describe("several apps", function()
 
   describe("end", function()
     it("when their last requests are answered", function()
-      local h = start { isolates = 2, files = {
+      local h = start { isolates = 2, set = { drain_timeout = 60 }, files = {
         ["site/app.lua"] = app "site":gsub("\nreturn app",
           '\napp:on("stop", function() atoll.log.info "site stops" end)%0'),
       } }

@@ -34,7 +34,7 @@ describe("drain", function()
   end
 
   it("answers requests in flight and says that the connection ends", function()
-    local h = start()
+    local h = start { drain_timeout = 60 }
     local c, other, idle = wire.connect(h), wire.connect(h), wire.connect(h)
     c:send(get "/hold/a")
     held(other, "a", 1)
@@ -85,7 +85,7 @@ describe("drain", function()
   end)
 
   it("reads bodies that are under way to their end", function()
-    local h = start()
+    local h = start { drain_timeout = 60 }
     local c, other = wire.connect(h), wire.connect(h)
     c:send "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"
     other:ask "/probe"

@@ -83,8 +83,8 @@ local function arguments(options, dir)
   for _, address in ipairs(options.listen or { "127.0.0.1:0" }) do
     table.move({ "-l", address }, 1, 2, #list + 1, list)
   end
-  -- Times that no machine needs, however slow: heads come byte by byte here.
-  local set = { access_log = "off", drain_timeout = 20, head_timeout = 60 }
+  -- Heads come byte by byte here, on machines however slow.
+  local set = { access_log = "off", drain_timeout = 5, head_timeout = 60 }
   for name, value in pairs(options.set or {}) do set[name] = value end
   for name, value in pairs(set) do
     table.move({ "--set", name .. "=" .. tostring(value) }, 1, 2, #list + 1, list)
