@@ -102,11 +102,19 @@ describe("io.popen", function()
   end)
 
   it("is closed by whoever forgets it", function()
+    -- Not by io.popen: the host may still have the other end.
+    local path = os.tmpname()
+    local function pipes()
+      assert(os.execute(("ls -l /proc/$PPID/fd | grep -c pipe: >'%s'"):format(path)))
+      local file <close> = assert(io.open(path))
+      return file:read "n"
+    end
     collectgarbage() -- of other specs
-    local before = #popened "ls /proc/$PPID/fd"
+    local before = pipes()
     for _ = 1, 20 do io.popen "true" end
     collectgarbage()
-    assert.equal(before, #popened "ls /proc/$PPID/fd")
+    assert.equal(before, pipes())
+    os.remove(path)
   end)
 
   it("goes through io.lines' and io.input's hands", function()

@@ -72,9 +72,12 @@ static void end(struct scene *s) {
     loop_done(&s->loop);
 }
 
+/* A slow one's timers are late, and have to wait for another look. */
 static void turn(struct scene *s) {
-    loop_stop(&s->loop);
-    loop_run(&s->loop);
+    do {
+        loop_stop(&s->loop);
+        loop_run(&s->loop);
+    } while (s->loop.looks);
 }
 
 /* How many have been told to go. */
