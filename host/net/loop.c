@@ -67,6 +67,7 @@ static void woken(struct ev_loop *ev, ev_io *io, int events) {
 static void sleeping(struct ev_loop *ev) {
     struct loop *l = ev_userdata(ev);
     uint64_t one = 1;
+    l->asked = clock_ns();
     if (ev_pending_count(ev)) CHECK(write(l->wake.fd, &one, sizeof one) > 0);
 }
 
@@ -90,8 +91,9 @@ static void settle(struct ev_loop *ev, ev_prepare *w, int events) {
     (void)events;
     struct loop *l = w->data;
     run_inbox(l);
-    /* A thread that stood still, or was woken by a signal, finds its timers due and has
-       not seen what came meanwhile, in time: it looks once more. */
+    /* A thread that stood still, or was woken by a signal, finds due what was not when
+       it asked the kernel, and may not have seen what came in time: it looks once more.
+     */
     l->looks = !l->looks && timers_are_late(l);
     if (!l->looks) timers_run(l);
     run_batch(&l->deferred);

@@ -63,7 +63,8 @@ enum {
 
 struct loop {
     struct ev_loop *ev;
-    int64_t now; /* monotonic ns, refreshed once a turn */
+    int64_t now;   /* monotonic ns, refreshed once a turn */
+    int64_t asked; /* when the kernel was last asked for events, the same */
     struct timers timers;
     struct link deferred, last;
     struct link debts;

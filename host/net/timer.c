@@ -105,7 +105,7 @@ void timer_clear(struct loop *l, struct timer *t) {
 
 bool timers_are_late(const struct loop *l) {
     const struct timers *ts = &l->timers;
-    return ts->count && l->now - ts->heap[0]->at > LATE;
+    return ts->count && l->now - ts->heap[0]->at > LATE && ts->heap[0]->at > l->asked;
 }
 
 void timers_run(struct loop *l) {

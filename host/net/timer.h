@@ -47,8 +47,8 @@ static inline bool timer_is_set(const struct timer *t) {
 int timer_set(struct loop *l, struct timer *t, int64_t at);
 void timer_clear(struct loop *l, struct timer *t);
 
-/* Used by the loop: whether something is long due at l->now; runs what is due; sets the
- * timerfd to the next deadline.
+/* Used by the loop: whether something is long due at l->now that was not at l->asked;
+ * runs what is due; sets the timerfd to the next deadline.
  */
 bool timers_are_late(const struct loop *l);
 void timers_run(struct loop *l);
