@@ -236,6 +236,32 @@ describe("luasocket", function()
       assert.equal(#text, task:join())
     end)
 
+    -- Or read: whoever is cancelled does nothing more.
+    it("may begin at once when that was cancelled", function()
+      local c, s = pair()
+      local server = listen()
+      c:settimeout(0)
+      server:settimeout(0)
+      for _, fn in ipairs { c.receive, server.accept } do
+        local of = fn == c.receive and c or server
+        of:settimeout()
+        local task = beside(function() return fn(of) end)
+        socket.sleep(0)
+        task:cancel()
+        of:settimeout(0)
+        assert.same({ nil, "timeout" }, { fn(of), (select(2, fn(of))) })
+        of:settimeout()
+        local co = coroutine.create(fn)
+        task = beside(function() return coroutine.resume(co, of) end)
+        socket.sleep(0)
+        assert.is_true(coroutine.close(co))
+        of:settimeout(0)
+        assert.same({ nil, "timeout" }, { fn(of), (select(2, fn(of))) })
+        assert.is_false((task:join()))
+      end
+      s:close()
+    end)
+
     -- There is room again, and whoever waited for it has not gone on yet.
     it("goes on before another fiber's", function()
       local c, s = pair()

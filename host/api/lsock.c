@@ -119,6 +119,7 @@ int lsock_open(struct lsock *s, int family, int type) {
 
 void lsock_adopt(struct lsock *s, int fd) {
     fd_wait_set(&s->wait, fd);
+    fd_wait_last(&s->wait); /* for lsock_begin */
 }
 
 void lsock_close(struct lsock *s) {

@@ -18,13 +18,17 @@ static void ready(struct ev_loop *ev, ev_io *io, int events) {
 static void side_init(struct fd_side *side, int fd, int events) {
     ev_io_init(&side->io, ready, fd, events);
     side->io.data = side;
-    side->waiter = (struct waiter){.lasting = true};
+    side->waiter = (struct waiter){0};
 }
 
 void fd_wait_init(struct fd_wait *w, int fd) {
     *w = (struct fd_wait){.fd = fd};
     side_init(&w->in, fd, EV_READ);
     side_init(&w->out, fd, EV_WRITE);
+}
+
+void fd_wait_last(struct fd_wait *w) {
+    w->in.waiter.lasting = w->out.waiter.lasting = true;
 }
 
 void fd_wait_set(struct fd_wait *w, int fd) {

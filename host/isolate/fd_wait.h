@@ -36,6 +36,10 @@ struct fd_wait {
 /* fd is non-blocking and stays its owner's; may be -1 until fd_wait_set. */
 void fd_wait_init(struct fd_wait *w, int fd);
 
+/* From now on, until another descriptor is set, who was woken still counts as waiting
+ * until he goes on: for owners that ask before they begin something. */
+void fd_wait_last(struct fd_wait *w);
+
 /* Another descriptor in its place. Nobody waits. */
 void fd_wait_set(struct fd_wait *w, int fd);
 
@@ -46,7 +50,7 @@ void fd_wait_done(struct fd_wait *w);
 /* Parks the running fiber until the descriptor is ready for events (EV_READ or
  * EV_WRITE) or the deadline (monotonic ns, 0 for none) has come; then k(L, LUA_YIELD,
  * context), which asks sched_woke. Raises where sched_park does, and when another fiber
- * waits for the same, or was woken from that and has not gone on yet. */
+ * waits for the same. */
 int fd_wait_park(lua_State *L, struct fd_wait *w, int events, int64_t deadline,
                  lua_KFunction k, lua_KContext context);
 

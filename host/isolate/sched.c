@@ -46,6 +46,7 @@ static void unpark(struct fiber *f) {
 }
 
 void fiber_wake(struct fiber *f, enum wake why) {
+    if (why == WAKE_CANCEL && f->waiting) waiter_leave(f->waiting); /* it unwinds */
     if (!f->parked) return;
     unpark(f);
     f->woke = (uint8_t)why;

@@ -1,8 +1,8 @@
 /* Fibers: coroutines that the host schedules. Here stand the only lua_resume and the
  * only lua_yieldk. A fiber runs until it parks, ends or fails; a wake puts it into the
  * run queue of its isolate, which is emptied at the end of the loop's turn. A wake
- * meets only the park that it is meant for: waking clears the waiter, cancelling and
- * deadlines too.
+ * meets only the park that it is meant for: a fiber that was woken, by whatever, is not
+ * woken again.
  *
  * A fiber's first function is a C function of the api layer, called inside the
  * coroutine with whatever the starter pushes; so all that it does, from reading the
@@ -27,8 +27,9 @@ struct generation;
 struct scope;
 
 /* The place in an object where one fiber waits for it; NULL when none does. A lasting
- * one stays set until the fiber has gone on, or was killed, so that nobody else comes
- * between the wake and what it does then; its object calls waiter_leave in the end. */
+ * one stays set until the fiber has gone on, or was cancelled, so that nobody else
+ * comes between the wake and what it does then; its object calls waiter_leave in the
+ * end. */
 struct waiter {
     struct fiber *fiber;
     bool lasting;
@@ -191,7 +192,8 @@ enum wake sched_woke(lua_State *L);
  * and not the one that sched_overstays asked for. */
 bool sched_is_late(lua_State *L, int status, int64_t deadline);
 
-/* Puts the fiber waiting at w, if any, into the run queue and clears w. */
+/* Puts the fiber waiting at w, if any, into the run queue, and clears w unless it is
+ * lasting. */
 void sched_wake(struct waiter *w, enum wake why);
 
 /* Raises unless a park at this place would succeed; for functions that have side
