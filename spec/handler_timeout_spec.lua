@@ -217,16 +217,38 @@ describe("handler_timeout", function()
         c:read_until(path == "/write" and "more" or "begun")
         c:close()
         h:log_wait("GET " .. path .. ": %S+app.lua:%d+: for " .. LIMIT
-          .. " s it has computed for nobody")
+          .. " s it has gone on for nobody")
         h:stop()
       end)
     end
+
+    -- Who takes what had come before the end is not alone.
+    it("but not what a WebSocket had received", function()
+      local h = start [[
+        local done = 0
+        app:get("/done", function() return tostring(done) end)
+        app:websocket("/socket", function(ws)
+          for _ in ws:messages() do
+            local till = atoll.now() + HALF / 4
+            repeat until atoll.now() > till
+            done = done + 1
+          end
+        end)
+      ]]
+      local c = wire.connect(h)
+      c:send(frames.request "/socket" .. frames.text("a"):rep(12) .. frames.close(1000))
+      events.retry("all messages", function()
+        return prompt(h, "/done").body == "12"
+      end)
+      h:stop()
+      assert.equal(0, h:count "for nobody")
+    end)
 
     it("a task that was cancelled", function()
       local h = start(LONELY)
       assert.equal("begun", prompt(h, "/cancelled").body)
       h:log_wait("a task failed: %S+app.lua:%d+: for " .. LIMIT
-        .. " s it has computed for nobody")
+        .. " s it has gone on for nobody")
       h:stop()
     end)
   end)

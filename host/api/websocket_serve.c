@@ -107,7 +107,7 @@ static void ended(struct fiber *f, void *owner, int status, lua_State *co, int c
 
 static bool left(const void *owner) {
     const struct websocket_handle *h = owner;
-    return h->w ? h->w->ended : !h->away && !h->moved;
+    return h->w ? h->w->ended && !h->w->first : !h->away && !h->moved;
 }
 
 static const struct fiber_owner owner = {.ended = ended, .left = left};

@@ -44,9 +44,12 @@ static bool is_alone(const struct fiber *f) {
 
 void limit_look(struct fiber *f, int64_t now) {
     int64_t stuck = f->generation->plan->stuck_timeout;
-    if (f->late || !stuck || !is_alone(f)) return;
-    if (!f->alone) f->alone = now;
-    if (now - f->alone < stuck) return;
+    if (f->late || !stuck) return;
+    if (!is_alone(f))
+        f->alone = 0;
+    else if (!f->alone)
+        f->alone = now;
+    if (!f->alone || now - f->alone < stuck) return;
     f->limited_by = 0;
     f->traits |= FIBER_ALONE;
     end_late(f);
@@ -86,7 +89,7 @@ void limit_push(lua_State *L, struct fiber *f) {
     push_place(L);
     lua_pushfstring(L,
                     f->limited_by             ? "handler_timeout: %f s are over"
-                    : f->traits & FIBER_ALONE ? "for %f s it has computed for nobody"
+                    : f->traits & FIBER_ALONE ? "for %f s it has gone on for nobody"
                                               : "for %f s it could not be suspended",
                     (lua_Number)limit / (lua_Number)CLOCK_SECOND);
     lua_concat(L, 2);
