@@ -408,8 +408,9 @@ fail:
 }
 
 /* A thread that has not ended by then, behind its patience, is inside a write. One that
- * only waits for a CPU has the last lines, and soon writes them. */
-static const int64_t STUCK = 5 * (int64_t)CLOCK_SECOND;
+ * only waits for a CPU has the last lines, and soon writes them. Both together are less
+ * than the time in which a supervisor's host has to end (hosts.c's GRACE). */
+static const int64_t STUCK = 3 * (int64_t)CLOCK_SECOND;
 
 uint64_t log_writer_stop(struct log_writer *w, int64_t patience_ns, bool *stuck) {
     w->stop_by = clock_ns() + patience_ns;
