@@ -1,6 +1,8 @@
 -- os.execute and io.popen: what Lua has, and programs that can be signalled as if a
 -- shell had started them.
 local blocking = require("atoll").blocking
+local host = require "support.host"
+local wire = require "support.wire"
 
 -- Sets of signals, by name: Blk, Ign, Cgt, ...
 local function signals(text)
@@ -28,6 +30,10 @@ end
 describe("a program", function()
   local path = os.tmpname()
   teardown(function() os.remove(path) end)
+  after_each(function()
+    wire.finish()
+    host.finish()
+  end)
 
   local function executed()
     assert(os.execute(("exec >'%s'; %s"):format(path, STATUS)))
@@ -48,6 +54,17 @@ describe("a program", function()
   it("ends by a signal", function()
     assert.same({ nil, "signal", 15 }, { os.execute "kill -TERM $$" })
     assert.same({ nil, "signal", 15 }, { blocking(os.execute, "kill -TERM $$") })
+  end)
+
+  it("ends by a signal that the host does not heed", function()
+    local h = host.start { app = [[
+      app:get("/", function(req)
+        return (select(2, os.execute("kill -" .. req.query.signal .. " $$")))
+      end)]] }
+    for _, name in ipairs { "INT", "QUIT", "PIPE", "TERM", "HUP", "USR1" } do
+      assert.equal("signal", wire.ask(h, ("GET /?signal=%s HTTP/1.1\r\nHost: a\r\n\r\n")
+        :format(name)).body)
+    end
   end)
 
   it("is not told of more than a shell's program is", function()
@@ -84,6 +101,19 @@ describe("io.popen", function()
     local file <close> = assert(io.open(path))
     assert.equal("a1\n", file:read "a")
     os.remove(path)
+  end)
+
+  it("tells that what was written has got lost", function()
+    local said = os.tmpname()
+    local read
+    local pipe = io.popen(("exec </dev/null; echo gone >'%s'"):format(said), "w")
+    repeat
+      local file <close> = io.open(said)
+      read = file and file:read "l"
+    until read == "gone"
+    assert.equal(pipe, pipe:write "lost")
+    assert.same({ nil, "Broken pipe", 32 }, { pipe:close() })
+    os.remove(said)
   end)
 
   it("is told of the end of what it reads", function()

@@ -158,7 +158,7 @@ static int spawn(lua_State *L) {
     if (pipe2(fds, O_CLOEXEC) < 0) return failure(L, -errno);
     c->fd = fds[0];
     int err = program_start(&c->pid, "/proc/self/exe", (char *const *)(uintptr_t)argv,
-                            fds[1], STDERR_FILENO);
+                            fds[1], STDERR_FILENO, true);
     fd_close(&fds[1]);
     if (err) {
         c->pid = 0;

@@ -22,7 +22,7 @@ struct piped {
 
 static int start(pid_t *pid, const char *command, int fd, int as) {
     const char *argv[] = {"sh", "-c", "--", command, NULL};
-    return program_start(pid, SHELL, (char *const *)(uintptr_t)argv, fd, as);
+    return program_start(pid, SHELL, (char *const *)(uintptr_t)argv, fd, as, false);
 }
 
 /* As luaL_execresult has it: with errno when there is no status. */
@@ -33,22 +33,19 @@ static int result(lua_State *L, int err, int status) {
 
 static int execute(lua_State *L) {
     const char *command = luaL_optstring(L, 1, NULL);
-    if (!command) {
-        lua_pushboolean(L, access(SHELL, X_OK) == 0);
-        return 1;
-    }
     pid_t pid;
-    int status = 0, err = start(&pid, command, -1, -1);
+    int status = 0, err = start(&pid, command ? command : "exit 0", -1, -1);
     if (err == 0) err = program_wait(pid, &status);
-    return result(L, err, status);
+    if (command) return result(L, err, status);
+    lua_pushboolean(L, err == 0 && status == 0);
+    return 1;
 }
 
 static int closed(lua_State *L) {
     struct piped *p = luaL_checkudata(L, 1, LUA_FILEHANDLE);
-    int status = 0;
-    fclose(p->stream.f);
+    int status = 0, lost = fclose(p->stream.f) == 0 ? 0 : -errno;
     int err = program_wait(p->pid, &status);
-    return result(L, err, status);
+    return result(L, err == 0 && status == 0 ? lost : err, status);
 }
 
 /* The file for our end of the pipe, and the program with the other. 0 or a negative

@@ -30,11 +30,17 @@ int hatch_log(const struct settings *set, const struct identity *who,
                          which);
 }
 
+static void ignore(int number) {
+    (void)number;
+}
+
+/* What is ignored by a function is not ignored in programs that are started. */
 static void default_signals(void) {
     struct sigaction action = {.sa_handler = SIG_DFL};
     for (int signal = 1; signal < NSIG; signal++)
         if (signal != SIGKILL && signal != SIGSTOP) sigaction(signal, &action, NULL);
-    action.sa_handler = SIG_IGN;
+    action.sa_handler = ignore;
+    action.sa_flags = SA_RESTART;
     sigaction(SIGPIPE, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGQUIT, &action, NULL);
