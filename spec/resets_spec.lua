@@ -151,7 +151,11 @@ describe("a reset", function()
         end
       end
       for i = 1, #list do list[i]:wait_connected():send(bytes) end
-      events.wait_all(list, function(c) return c.gone or c.eof end,
+      -- One is shorter: nobody is asked for a body that came before its handler began.
+      local function is_over(c)
+        return c.gone or c.eof or c:got():find(ends[name] or "\r\n0\r\n\r\n$")
+      end
+      events.wait_all(list, is_over,
         function(c) return ("bytes; there are %d"):format(c and c.size or 0) end)
       probe()
       for _, c in ipairs(list) do c:close() end
