@@ -117,6 +117,8 @@ static int port_shut(lua_State *L) {
     struct port *p = r->port;
     r->port = NULL;
     port_close(p);
+    if (generation_of(L)->plan->commons)
+        names_forget(generation_of(L)->plan->commons->names, p);
     port_unref(p);
     sched_wake(&r->waiter, WAKE_EVENT);
     return 0;

@@ -19,6 +19,7 @@ struct names {
 struct entry {
     struct table_node node;
     struct port *port;         /* a reference */
+    struct link of_port;       /* in its list */
     struct alloc_tally *tally; /* NULL: nobody pays */
     size_t len;
     char name[];
@@ -54,8 +55,10 @@ void names_free(struct names *all) {
         struct table_node *n = table_walk(&all->table, at, &after), *next;
         for (; n; n = next) {
             next = n->next;
+            struct entry *e = LIST_OF(n, struct entry, node);
             table_remove(&all->table, n);
-            entry_free(LIST_OF(n, struct entry, node));
+            list_unlink(&e->of_port);
+            entry_free(e);
         }
         at = after;
     } while (at);
@@ -64,11 +67,15 @@ void names_free(struct names *all) {
     free(all);
 }
 
-enum { SWEPT_AT_ONCE = 2 }; /* more than comes, so that what is left stays bounded */
+enum {
+    SWEPT_AT_ONCE = 2,      /* more than comes, so that what is left stays bounded */
+    FORGOTTEN_AT_ONCE = 64, /* while others wait for the lock */
+};
 
 /* Under the lock. Takes e out and puts it in front of *dead, to be freed outside. */
 static void take_out(struct names *all, struct entry *e, struct table_node **dead) {
     table_remove(&all->table, &e->node);
+    list_unlink(&e->of_port);
     e->node.next = *dead;
     *dead = &e->node;
 }
@@ -123,6 +130,7 @@ int names_put(struct names *all, struct span name, struct port *p,
     *e = (struct entry){
         .node.hash = siphash(&all->seed, name), .len = name.len, .tally = tally};
     memcpy(e->name, name.at, name.len);
+    list_init(&e->of_port);
     e->port = port_ref(p);
     int err = port_is_closed(p) ? ERR_CLOSED : 0;
     pthread_mutex_lock(&all->lock);
@@ -131,6 +139,7 @@ int names_put(struct names *all, struct span name, struct port *p,
     if (!other && !err) {
         sweep(all, &dead);
         table_insert(&all->table, &e->node);
+        list_append(&p->named, &e->of_port);
         e = NULL;
     }
     if (!err || dead) table_step(&all->table);
@@ -138,6 +147,22 @@ int names_put(struct names *all, struct span name, struct port *p,
     if (e) entry_free(e);
     bury(dead);
     return err;
+}
+
+void names_forget(struct names *all, struct port *p) {
+    bool more;
+    do {
+        struct table_node *dead = NULL;
+        struct link *first = NULL;
+        pthread_mutex_lock(&all->lock);
+        for (int i = 0; i < FORGOTTEN_AT_ONCE && (first = list_first(&p->named)); i++) {
+            take_out(all, LIST_OF(first, struct entry, of_port), &dead);
+            table_step(&all->table);
+        }
+        more = !list_empty(&p->named);
+        pthread_mutex_unlock(&all->lock);
+        bury(dead);
+    } while (more);
 }
 
 struct port *names_find(struct names *all, struct span name) {

@@ -1,8 +1,9 @@
 /* Ports by name, for all isolates of a process; commons has them. A name is its port's
  * as long as that is open; a name whose port has closed is free.
  *
- * What is left of closed ports is found by looking for names nearby in the table, and
- * by every new name a bit further on. Any thread; made and freed by the main thread. */
+ * names_forget drops those of a port. What is left of ports that were closed without it
+ * is found by looking for names nearby in the table, and by every new name a bit
+ * further on. Any thread; made and freed by the main thread. */
 #ifndef ISOLATE_NAMES_H
 #define ISOLATE_NAMES_H
 
@@ -29,6 +30,9 @@ int names_put(struct names *all, struct span name, struct port *p,
 
 /* A reference to the port of that name, or NULL. */
 struct port *names_find(struct names *all, struct span name);
+
+/* p, which is closed, has no name any more. */
+void names_forget(struct names *all, struct port *p);
 
 /* Whoever has the name has it no more. */
 void names_drop(struct names *all, struct span name);

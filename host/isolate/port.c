@@ -78,6 +78,7 @@ struct port *port_new(struct loop *receiver, unsigned capacity,
     pthread_mutex_init(&p->lock, NULL);
     p->last = &p->first;
     list_init(&p->waiting);
+    list_init(&p->named);
     return p;
 }
 
@@ -88,7 +89,7 @@ struct port *port_ref(struct port *p) {
 
 void port_unref(struct port *p) {
     if (atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1) return;
-    CHECK(!p->loop && !p->first && list_empty(&p->waiting));
+    CHECK(!p->loop && !p->first && list_empty(&p->waiting) && list_empty(&p->named));
     pthread_mutex_destroy(&p->lock);
     free(p);
 }

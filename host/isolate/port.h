@@ -75,6 +75,7 @@ struct port {
     size_t promised_bytes;
     struct loop *loop;   /* the receiver's; NULL when closed */
     struct link waiting; /* port_wait */
+    struct link named;   /* names.c's, under its lock */
     struct post wake;
     bool woken; /* the wake-up is on its way; it holds a reference */
     /* Messages have come; on the receiver's thread, not after port_close. */

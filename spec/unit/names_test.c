@@ -22,6 +22,29 @@ static void end(struct port *p) {
     port_unref(p);
 }
 
+TEST(a_port_that_is_closed_can_give_its_names_back) {
+    enum { NAMES = 1000 };
+    struct alloc_tally *none = NULL;
+    struct names *all = names_new();
+    REQUIRE(all);
+    struct port *p = put_name(all, "first", 0), *other = put_name(all, "other", 0);
+    for (int i = 1; i < NAMES; i++) {
+        char name[32];
+        size_t len = (size_t)snprintf(name, sizeof name, "more %d", i);
+        EXPECT(names_put(all, span_of(name, len), p, none) == 0);
+    }
+    EXPECT_EQ_INT(atomic_load(&p->references), NAMES + 1);
+    port_close(p);
+    names_forget(all, p);
+    EXPECT_EQ_INT(atomic_load(&p->references), 1);
+    struct port *found = names_find(all, SPAN("other 0"));
+    EXPECT(found == other);
+    if (found) port_unref(found);
+    port_unref(p);
+    end(other);
+    names_free(all);
+}
+
 TEST(few_closed_ports_are_kept_by_their_names) {
     static struct port *brief[BRIEF];
     struct port *live[LIVE];
