@@ -65,6 +65,10 @@ local function ended(load, c)
     if load.follows and not load.stopping then begin(load) end
     return
   end
+  if load.may_end and load.may_end(c) then
+    if not load.stopping then begin(load) end
+    return
+  end
   load.closed = load.closed + 1
   if not load.again then
     problem(load, "a connection was closed: " .. (c.reset or "EOF"))
@@ -100,7 +104,8 @@ end
 -- Starts it. options: connections; path, or make(connection), which gives the request;
 -- check(response, connection), which says what is wrong; again: a connection that ends
 -- is made anew, and counted in closed; drains: an answer may say that its connection
--- ends; follows: the same, and another is then made.
+-- ends; follows: the same, and another is then made; may_end(connection): whether one
+-- that has ended might, so that another is made.
 function M.start(to, options)
   local load = setmetatable({
     to = to,
@@ -110,6 +115,7 @@ function M.start(to, options)
     again = options.again,
     drains = options.drains,
     follows = options.follows,
+    may_end = options.may_end,
     connections = {},
     problems = {},
     failed = 0,  -- answers that were wrong, and ends that were not to be
