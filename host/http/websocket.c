@@ -177,7 +177,7 @@ static int64_t deadline(const struct websocket *w) {
     case WEBSOCKET_PARTING: at = w->since + PARTING; break;
     default: return 0;
     }
-    if (stream_unsent(&w->stream) && w->limits.write_timeout) {
+    if (stream_waits(&w->stream) && w->limits.write_timeout) {
         write = w->stream.written + w->limits.write_timeout;
         if (!at || write < at) at = write;
     }
@@ -192,7 +192,7 @@ static void keep_time(struct websocket *w) {
 }
 
 static bool writes_late(const struct websocket *w, int64_t now) {
-    return stream_unsent(&w->stream) && w->limits.write_timeout &&
+    return stream_waits(&w->stream) && w->limits.write_timeout &&
            w->stream.written + w->limits.write_timeout <= now;
 }
 
